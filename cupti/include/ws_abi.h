@@ -457,10 +457,21 @@ struct ws_live_table {
   uint64_t reserved[6];
 };
 #define WS_LIVE_EMPTY 0ull
-#define WS_LIVE_DEAD 1ull /* was taken once: a probe goes on */
-#define WS_LIVE_BUSY 2ull /* being filled in: a probe goes on */
+#define WS_LIVE_DEAD (~0ull)     /* was taken once: a probe goes on */
+#define WS_LIVE_BUSY (~0ull - 1) /* being changed: wait a moment */
+#define WS_KEY_SHIFT 60 /* the low bits are the address or handle itself */
+#define WS_KEY_MASK ((1ull << WS_KEY_SHIFT) - 1)
+/* Numbers of different things may be equal, so a key carries which it is. */
+enum ws_key_class {
+  WS_KEY_ADDRESS = 0, /* device, managed, pool and driver-pinned memory: one address space */
+  WS_KEY_HANDLE = 1,
+  WS_KEY_MAPPING = 2,
+  WS_KEY_RESERVATION = 3,
+  WS_KEY_REGISTERED = 4,
+  WS_KEY_ARRAY = 5
+};
 struct ws_live {
-  uint64_t key; /* address or handle (atomic, written last) */
+  uint64_t key; /* address or handle | class << WS_KEY_SHIFT (atomic, written last) */
   uint64_t size;
   uint64_t seq;
   uint64_t handle; /* mappings: the physical handle */
