@@ -1,0 +1,160 @@
+# warpscope. `make` alone lists the targets. build, run and test need Go, gcc and make, nothing else.
+
+GO      ?= go
+CC      ?= gcc
+comma   := ,
+
+# SAN=address,undefined or SAN=thread builds the C side (library, simulated device, C tests) with
+# those sanitizers, in a build folder of its own.
+SAN     ?=
+VARIANT := $(if $(SAN),$(subst $(comma),-,$(SAN)),plain)
+B       := build/$(VARIANT)
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+# One set of flags for the library, the simulated device and the C tests. -Werror comes from
+# `make check` (WERROR=-Werror): a newer compiler's new warning must not stop somebody's build.
+WERROR   ?=
+WARNINGS := -Wall -Wextra -Wconversion -Wshadow $(WERROR)
+CFLAGS   ?= -O2 -g
+WS_CFLAGS := -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden $(WARNINGS) \
+             -Icupti -Icupti/include -Icupti/preload \
+             $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer,)
+
+# dlopen, dlsym, pthread_create moved into libc.so.6 in glibc 2.34. The sources bind the old
+# versions of these names (.symver); older systems find them only in these two libraries, so the
+# library names both as needed, although a newer linker sees no use for them.
+WS_LDLIBS := -Wl,--no-as-needed -l:libdl.so.2 -l:libpthread.so.0 -Wl,--as-needed
+
+CORE_SRC    := $(wildcard cupti/*.c)
+PRELOAD_SRC := $(wildcard cupti/preload/*.c)
+CTEST_SRC   := $(wildcard cupti/ctest/*.c)
+CORE_OBJ    := $(CORE_SRC:%.c=$(B)/%.o)
+PRELOAD_OBJ := $(PRELOAD_SRC:%.c=$(B)/%.o)
+CTESTS      := $(CTEST_SRC:cupti/ctest/%.c=$(B)/ctest/%)
+
+LIB      := $(if $(SAN),$(B)/libwarpscope.so,bin/libwarpscope.so)
+EMBEDDED := cupti/lib/libwarpscope.so
+EXPORTS  := cupti/preload/exports.map
+# Where the simulated libraries are built; cupti/sim/sim.mk says how.
+SIM_DIR  := $(if $(SAN),$(B)/sim,bin/sim)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+##@ Use
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z][a-z0-9-]*:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: lib sim bin/warpscope ## Build bin/warpscope, bin/libwarpscope.so and the simulated device
+
+.PHONY: run
+run: build ## Build, then show the main job: a real trace inspected, a live capture, what to type next
+	@scripts/show.sh
+
+##@ Test
+
+.PHONY: test
+test: build ctests ## All tests that need no GPU, no root and no network
+	@scripts/test.sh
+
+.PHONY: check
+check: ## Everything else that CI runs: lint, sanitizers, race detector, fuzzing, ABI, old userland
+	@scripts/check.sh
+
+.PHONY: test-c
+test-c: ctests ## The C tests alone (SAN=address,undefined or SAN=thread for sanitizers)
+	@scripts/test-c.sh $(B)
+
+.PHONY: test-race
+test-race: build ## The Go tests under the race detector
+	$(GO) test -race -shuffle=on ./...
+
+.PHONY: verify
+verify: build ## The bundled real traces against their independent counts
+	@scripts/verify.sh
+
+.PHONY: fuzz
+fuzz: build ## Fuzz every target for FUZZTIME (default 20s)
+	@scripts/fuzz.sh
+
+.PHONY: bench
+bench: build ## Go benchmarks: collect, write, read, inspect
+	$(GO) test -run '^$$' -bench . -benchmem ./agent/... ./cupti/...
+
+.PHONY: gpu-bundle
+gpu-bundle: build ## Everything that the GPU tests need on a machine without Go, into dist/gpu
+	@scripts/gpu-bundle.sh
+
+##@ Change
+
+.PHONY: fmt
+fmt: ## Format Go and C sources
+	gofmt -w $$(git ls-files '*.go')
+	clang-format -i $$(git ls-files 'cupti/*.c' 'cupti/*.h')
+
+.PHONY: lint
+lint: build ## The linters of `make check` alone
+	@scripts/check.sh lint
+
+.PHONY: generate
+generate: ## Write generated files anew: protobuf code, the Go mirror of the shared-memory ABI
+	@scripts/generate.sh
+
+.PHONY: kernels
+kernels: ## Compile the CUDA kernels anew (needs nvcc)
+	@if [ -f kernels/Makefile ]; then $(MAKE) -C kernels; else echo "no kernels to compile" >&2; fi
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	rm -rf bin build dist $(EMBEDDED)
+
+# ---- the capture library -----------------------------------------------------------------
+
+.PHONY: lib
+lib: $(LIB) $(if $(SAN),,$(EMBEDDED))
+
+$(LIB): $(CORE_OBJ) $(PRELOAD_OBJ) $(EXPORTS)
+	@mkdir -p $(@D)
+	$(CC) -shared $(if $(SAN),-fsanitize=$(SAN),-Wl$(comma)-z$(comma)defs) -Wl,-soname,libwarpscope.so \
+	  -Wl,-z,now -Wl,-z,relro -Wl,--version-script=$(EXPORTS) \
+	  -o $@ $(CORE_OBJ) $(PRELOAD_OBJ) $(WS_LDLIBS) $(LDFLAGS)
+
+# The copy that the agent embeds carries no debug information: it is a third of the size.
+$(EMBEDDED): bin/libwarpscope.so
+	@mkdir -p $(@D)
+	strip --strip-debug -o $@.new $<
+	mv $@.new $@
+
+$(B)/cupti/%.o: cupti/%.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(WS_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+-include $(CORE_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d)
+
+# ---- the simulated device ----------------------------------------------------------------
+
+.PHONY: sim
+-include cupti/sim/sim.mk
+
+# ---- C tests -----------------------------------------------------------------------------
+
+.PHONY: ctests
+ctests: sim $(CTESTS)
+
+$(B)/ctest/%: cupti/ctest/%.c $(CORE_OBJ) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(WS_CFLAGS) $(CFLAGS) -MMD -MP -o $@ $< $(CORE_OBJ) $(WS_LDLIBS) -lm
+
+-include $(CTESTS:%=%.d)
+
+# ---- the agent ---------------------------------------------------------------------------
+
+.PHONY: bin/warpscope
+bin/warpscope: $(EMBEDDED)
+	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o $@ ./agent/cmd/warpscope
