@@ -1,0 +1,158 @@
+#define _GNU_SOURCE
+#include "ws_capture.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "ws_buffers.h"
+#include "ws_decode.h"
+#include "ws_ledger.h"
+#include "ws_live.h"
+#include "ws_process.h"
+#include "ws_worker.h"
+
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+
+/* The one capture of this process. */
+static struct {
+  struct ws_shm *shm;
+  struct ws_arena arena;
+  struct ws_cupti cupti;
+  struct ws_ledger ledger;
+  struct ws_worker worker;
+  _Atomic uint32_t *armed; /* in a page that a forked child sees zeroed */
+} capture;
+
+/* Where callbacks look before there is a capture. */
+static _Atomic uint32_t never;
+
+static _Atomic uint32_t *fork_safe_flag(void) {
+  void *page = mmap(NULL, WS_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) return NULL;
+  if (madvise(page, WS_PAGE, MADV_WIPEONFORK) != 0) {
+    /* Before Linux 4.14: the child must not publish into its parent's memory, so no capture. */
+    munmap(page, WS_PAGE);
+    return NULL;
+  }
+  return page;
+}
+
+bool ws_capture_armed(void) {
+  /* A forked child sees the flag zeroed; a vforked one shares it and differs by its PID alone. */
+  return capture.armed && atomic_load(capture.armed) != 0 && capture.shm->header->pid == getpid();
+}
+
+static void refuse(struct ws_shm *shm, unsigned reason) {
+  __atomic_fetch_or(&shm->header->reason, 1u << reason, __ATOMIC_RELAXED);
+}
+
+
+static bool start_ledger(struct ws_shm *shm) {
+  struct ws_ledger *l = &capture.ledger;
+  l->shm = shm;
+  l->arena = &capture.arena;
+  l->cupti = &capture.cupti;
+  l->armed = capture.armed;
+  ws_ledger_open(l);
+  void *subscriber = NULL;
+  int r = capture.cupti.subscribe(&subscriber, ws_ledger_callback, l);
+  if (r != CUPTI_OK) {
+    refuse(shm, r == CUPTI_INSUFFICIENT_PRIVILEGES ? WS_REASON_NO_PRIVILEGE : WS_REASON_SUBSCRIBER_TAKEN);
+    return false;
+  }
+  if (ws_ledger_subscribe(l, subscriber) < 0) {
+    refuse(shm, WS_REASON_CUPTI_TOO_OLD);
+    return false;
+  }
+  return true;
+}
+
+static bool start_timeline(struct ws_shm *shm, const struct ws_config *config) {
+  ws_buffers_open(shm);
+  if (capture.cupti.thread_id_type) capture.cupti.thread_id_type(CUPTI_THREAD_ID_SYSTEM);
+  int r = capture.cupti.register_callbacks(ws_buffers_request, ws_buffers_complete);
+  if (r != CUPTI_OK) {
+    refuse(shm, WS_REASON_ACTIVITY_FAILED);
+    return false;
+  }
+  if (config->paused) return true;
+  r = ws_worker_timeline(&capture.worker, true);
+  if (r == CUPTI_OK) return true;
+  refuse(shm, r == CUPTI_INSUFFICIENT_PRIVILEGES ? WS_REASON_NO_PRIVILEGE : WS_REASON_ACTIVITY_FAILED);
+  return false;
+}
+
+static void describe(struct ws_shm *shm, const struct ws_config *config, const struct ws_driver *driver) {
+  struct ws_header *h = shm->header;
+  ws_process_describe(h, &capture.arena);
+  h->mode = config->mode;
+  h->api = config->api;
+  h->graphs = config->graphs;
+  h->flags = config->flags;
+  h->want_timeline = config->mode == WS_MODE_TIMELINE && !config->paused;
+  h->mono_start = (int64_t)ws_mono();
+  h->wall_start = (int64_t)ws_wall();
+  if (driver->simulated || capture.cupti.simulated) h->flags |= WS_FLAG_SIMULATED;
+  int version = 0;
+  if (driver->version && driver->version(&version) == 0) h->driver_version = (uint32_t)version;
+  h->cupti_version = capture.cupti.version;
+  h->cupti_path = ws_arena_string(&capture.arena, capture.cupti.path, WS_REC_STATE);
+}
+
+bool ws_capture_start(struct ws_shm *shm, const struct ws_config *config) {
+  if (capture.armed) return false;
+  capture.armed = fork_safe_flag();
+  if (!capture.armed) {
+    capture.armed = &never;
+    return false;
+  }
+  capture.shm = shm;
+  if (!ws_arena_open(&capture.arena, shm)) return false;
+  ws_live_open(shm);
+
+  bool complete = ws_load_cupti(&capture.cupti);
+  struct ws_driver driver;
+  ws_load_driver(&driver);
+  describe(shm, config, &driver);
+  if (!complete) {
+    refuse(shm, capture.cupti.handle ? WS_REASON_CUPTI_TOO_OLD : WS_REASON_NO_CUPTI);
+    __atomic_store_n(&shm->header->state, WS_STATE_REFUSED, __ATOMIC_RELEASE);
+    ws_shm_publish(shm);
+    return false;
+  }
+  ws_shm_publish(shm);
+  ws_worker_open(&capture.worker, shm, &capture.arena, &capture.cupti, &capture.ledger, config);
+  /* The clock and the module map come before the first record that needs them. */
+  ws_worker_clock(&capture.worker);
+  ws_worker_maps(&capture.worker);
+
+  bool ledger = start_ledger(shm);
+  bool timeline = config->mode == WS_MODE_TIMELINE && start_timeline(shm, config);
+  if (!ledger && !timeline) {
+    __atomic_store_n(&shm->header->state, WS_STATE_REFUSED, __ATOMIC_RELEASE);
+    return false;
+  }
+  capture.worker.timeline_possible = timeline;
+  __atomic_store_n(&shm->header->state, timeline && config->paused ? WS_STATE_PAUSED : WS_STATE_ARMED, __ATOMIC_RELEASE);
+  atomic_store(capture.armed, 1);
+  /* A child shares nothing with our reader; it does not even see the memory. */
+  madvise(shm->base, shm->header->total_size, MADV_DONTFORK);
+  return ws_worker_start(&capture.worker);
+}
+
+void ws_capture_finish(unsigned timeout_ms) {
+  if (!ws_capture_armed()) return;
+  ws_worker_stop(&capture.worker, timeout_ms);
+  atomic_store(capture.armed, 0);
+}
+
+int ws_capture_nvtx(void *get_export_table, int version) {
+  /* Ranges may begin before CUDA does: CUPTI is found now and kept for the capture. */
+  static struct ws_cupti early;
+  struct ws_cupti *c = capture.cupti.handle ? &capture.cupti : &early;
+  if (!c->handle && !ws_load_cupti(c)) return 0;
+  int (*initialize)(void *) = version == 2 ? c->nvtx_initialize2 : c->nvtx_initialize;
+  return initialize ? initialize(get_export_table) : 0;
+}

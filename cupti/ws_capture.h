@@ -1,0 +1,35 @@
+/* ws_capture.h: one capture from start to end.
+ *
+ * Owns: CUPTI's subscription and record kinds, the worker thread, the clock, and the order of
+ * shutting down. It is given its memory and configuration; where they come from (an agent, a file,
+ * the Go package cupti) is its caller's affair. It never waits on the program's threads and gives
+ * up, recorded in the header, rather than fail.
+ */
+#ifndef WS_CAPTURE_H
+#define WS_CAPTURE_H
+
+#include "ws_shm.h"
+
+struct ws_config {
+  uint32_t mode;   /* ws_mode */
+  uint32_t api;    /* ws_api_level */
+  uint32_t graphs; /* ws_graph_level */
+  uint32_t flags;  /* WS_FLAG_FILE, WS_FLAG_INPROCESS */
+  bool paused;     /* the timeline waits for the reader */
+};
+
+/* Starts recording into shm, which is formatted and, for a capture file, secured. Called once per
+ * process, at the earliest when the driver initialises. False if nothing could be armed; the
+ * header then says why. */
+bool ws_capture_start(struct ws_shm *shm, const struct ws_config *config);
+
+/* Flushes everything, at most `timeout_ms`, and ends the capture. Any later call does nothing. */
+void ws_capture_finish(unsigned timeout_ms);
+
+/* True in the process that armed the capture, false in its forked children. */
+bool ws_capture_armed(void);
+
+/* NVTX found us before or after CUDA did: hands its table over to CUPTI. 1 if CUPTI took it. */
+int ws_capture_nvtx(void *get_export_table, int version);
+
+#endif

@@ -1,0 +1,40 @@
+/* ws_ledger.h: the account of memory, from the driver's callbacks.
+ *
+ * Owns: which driver calls take and give back memory and how their parameters are read; contexts
+ * and modules. Callbacks run on the program's threads inside the driver: they make no CUDA call,
+ * take no lock that is held for long, and allocate nothing.
+ */
+#ifndef WS_LEDGER_H
+#define WS_LEDGER_H
+
+#include "ws_arena.h"
+#include "ws_load.h"
+
+#define WS_STACK_DEPTH 48u
+#define WS_CALLBACK_IDS 2048u
+#define WS_CONTEXTS 256u
+
+struct ws_ledger {
+  struct ws_shm *shm;
+  struct ws_arena *arena;
+  const struct ws_cupti *cupti;
+  const _Atomic uint32_t *armed;      /* 0: callbacks return at once */
+  uint8_t call[WS_CALLBACK_IDS];      /* by callback id: 0 not watched, else index of the table + 1 */
+  uint32_t name[WS_CALLBACK_IDS];     /* arena id of the call's name */
+  _Atomic uint32_t maps;              /* arena id of the module map in force */
+  _Atomic int32_t device[WS_CONTEXTS]; /* by context id: ordinal + 1 */
+  _Atomic uint64_t pools;             /* stream-ordered allocations seen */
+  _Atomic uint32_t contexts;          /* contexts created so far */
+  _Atomic uint32_t out_of_memory;     /* failures for lack of memory so far */
+};
+
+/* Learns the callback ids of this CUPTI by name. Before any callback. */
+void ws_ledger_open(struct ws_ledger *ledger);
+
+/* Enables the callbacks; returns how many driver calls are watched, negative on error. */
+int ws_ledger_subscribe(struct ws_ledger *ledger, void *subscriber);
+
+/* The callback to subscribe; user is the ws_ledger. */
+void ws_ledger_callback(void *user, uint32_t domain, uint32_t id, const void *data);
+
+#endif

@@ -1,0 +1,233 @@
+#define _GNU_SOURCE
+#include "ws_worker.h"
+
+#include <linux/futex.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ws_buffers.h"
+#include "ws_calls.h"
+#include "ws_compat.h"
+#include "ws_devices.h"
+#include "ws_maps.h"
+#include "ws_unwind.h"
+
+#define MS 1000000ull
+/* How often the worker looks for full buffers. */
+#define TURN (20 * MS)
+/* How often CUPTI is asked for what it has: what SIGKILL can lose. */
+#define FLUSH_EVERY (250 * MS)
+#define CLOCK_EVERY (1000 * MS)
+#define HOUSEKEEPING_EVERY (100 * MS)
+
+static const uint32_t kinds[] = {CUPTI_KIND_CONCURRENT_KERNEL, CUPTI_KIND_MEMCPY, CUPTI_KIND_MEMCPY2, CUPTI_KIND_MEMSET};
+/* Kinds without which a timeline is still one. */
+static const uint32_t extra_kinds[] = {CUPTI_KIND_SYNCHRONIZATION, CUPTI_KIND_OVERHEAD, CUPTI_KIND_MARKER, CUPTI_KIND_MARKER_DATA};
+#define COUNT(list) (sizeof list / sizeof *list)
+
+void ws_worker_open(struct ws_worker *w, struct ws_shm *shm, struct ws_arena *arena, const struct ws_cupti *cupti, struct ws_ledger *ledger,
+                    const struct ws_config *config) {
+  w->shm = shm;
+  w->arena = arena;
+  w->cupti = cupti;
+  w->ledger = ledger;
+  w->config = *config;
+  w->decoder.shm = shm;
+  w->decoder.arena = arena;
+  w->decoder.cupti = cupti;
+}
+
+void ws_worker_clock(struct ws_worker *w) {
+  struct ws_clock best = {.rec = {.type = WS_REC_CLOCK}};
+  uint64_t width = UINT64_MAX;
+  for (int i = 0; i < 20; i++) {
+    uint64_t cupti = 0;
+    uint64_t before = ws_mono();
+    if (w->cupti->timestamp(&cupti) != CUPTI_OK) return;
+    uint64_t after = ws_mono();
+    if (after - before >= width) continue;
+    width = after - before;
+    best.cupti = cupti;
+    best.mono_before = before;
+    best.mono_after = after;
+    best.wall = ws_wall();
+  }
+  ws_ring_push(w->shm, &w->shm->alloc, &best.rec, 1);
+}
+
+void ws_worker_maps(struct ws_worker *w) {
+  if (ws_maps_refresh() != 1) return;
+  const struct ws_maps_snapshot *s = ws_maps_current();
+  if (!s) return;
+  struct ws_map maps[256];
+  uint32_t count = s->count < COUNT(maps) ? s->count : (uint32_t)COUNT(maps);
+  for (uint32_t i = 0; i < count; i++) {
+    const struct ws_maps_module *m = &s->modules[i];
+    maps[i] = (struct ws_map){
+        .base = m->base,
+        .start = m->start,
+        .end = m->end,
+        .path = ws_arena_bytes(w->arena, m->path, m->path_length, WS_REC_ALLOC),
+        .build_id = m->build_id[0] ? ws_arena_string(w->arena, m->build_id, WS_REC_ALLOC) : 0,
+    };
+  }
+  struct ws_maps head = {count, s->generation};
+  uint32_t id = ws_arena_append(w->arena, WS_OBJ_MAPS, &head, sizeof head, maps, count * sizeof *maps);
+  if (!id) return;
+  atomic_store(&w->ledger->maps, id);
+  __atomic_store_n(&w->shm->header->maps, id, __ATOMIC_RELEASE);
+}
+
+/* The CPU side of calls. CUPTI 12.5 and newer records single ids; older ones record every driver
+ * call and the decoder hides the rest. */
+static int enable_calls(struct ws_worker *w, bool on) {
+  const struct ws_cupti *c = w->cupti;
+  if (w->config.api == WS_API_NONE) return CUPTI_OK;
+  int (*set_kind)(uint32_t) = on ? c->activity_enable : c->activity_disable;
+  if (w->config.api == WS_API_ALL) {
+    int r = set_kind(CUPTI_KIND_DRIVER);
+    return r == CUPTI_OK ? set_kind(CUPTI_KIND_RUNTIME) : r;
+  }
+  bool single = c->enable_driver_api != NULL;
+  for (uint32_t id = 1; id < WS_CALL_IDS; id++) {
+    const char *name = NULL;
+    if (c->callback_name(CUPTI_DOMAIN_DRIVER, id, &name) != CUPTI_OK || !name) continue;
+    bool wanted = ws_call_is_launch(name);
+    w->decoder.call_hidden[CUPTI_DOMAIN_DRIVER][id] = !wanted;
+    if (single && wanted) c->enable_driver_api(id, on);
+  }
+  return single ? CUPTI_OK : set_kind(CUPTI_KIND_DRIVER);
+}
+
+int ws_worker_timeline(struct ws_worker *w, bool on) {
+  const struct ws_cupti *c = w->cupti;
+  int (*set_kind)(uint32_t) = on ? c->activity_enable : c->activity_disable;
+  w->timeline_on = on;
+  for (size_t i = 0; i < COUNT(kinds); i++) {
+    int r = set_kind(kinds[i]);
+    if (on && r != CUPTI_OK) return r;
+  }
+  for (size_t i = 0; i < COUNT(extra_kinds); i++) set_kind(extra_kinds[i]);
+  if (w->config.graphs == WS_GRAPHS_GRAPH) set_kind(CUPTI_KIND_GRAPH_TRACE);
+  return enable_calls(w, on);
+}
+
+static void drain(struct ws_worker *w) {
+  struct ws_filled f;
+  while (ws_buffers_next(&f)) {
+    if (f.discarded)
+      ws_decode_lost(&w->decoder, f.data, f.valid);
+    else
+      ws_decode(&w->decoder, f.data, f.valid);
+    ws_buffers_recycle(f.data);
+    size_t dropped = 0;
+    if (w->cupti->dropped(f.context, f.stream, &dropped) == CUPTI_OK && dropped) ws_lost(w->shm, WS_REC_PAD, WS_LOSS_CUPTI, dropped);
+  }
+}
+
+static void change_state(struct ws_worker *w, uint32_t state) {
+  struct ws_state_change r = {.rec = {.type = WS_REC_STATE}, .time = ws_mono(), .state = state, .reason = w->shm->header->reason};
+  ws_ring_push(w->shm, &w->shm->alloc, &r.rec, 1);
+  __atomic_store_n(&w->shm->header->state, state, __ATOMIC_RELEASE);
+}
+
+static void follow_reader(struct ws_worker *w) {
+  if (!w->timeline_possible) return;
+  bool want = __atomic_load_n(&w->shm->header->want_timeline, __ATOMIC_ACQUIRE) != 0;
+  if (want == w->timeline_on) return;
+  if (!want) w->cupti->flush_all(CUPTI_FLUSH_NORMAL);
+  ws_worker_timeline(w, want);
+  drain(w);
+  change_state(w, want ? WS_STATE_ARMED : WS_STATE_PAUSED);
+}
+
+static void housekeeping(struct ws_worker *w, uint64_t now) {
+  __atomic_store_n(&w->shm->header->heartbeat, now, __ATOMIC_RELAXED);
+  ws_shm_secure(w->shm);
+  follow_reader(w);
+  ws_worker_maps(w);
+  uint32_t contexts = atomic_load(&w->ledger->contexts);
+  if (contexts != w->contexts_seen) {
+    w->contexts_seen = contexts;
+    ws_devices_describe(w->shm, w->arena, &w->driver);
+  }
+  uint64_t pools = atomic_load(&w->ledger->pools);
+  if (pools != w->pools_seen) {
+    w->pools_seen = pools;
+    ws_devices_pools(w->shm, &w->driver);
+  }
+}
+
+static void futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t ns) {
+  struct timespec t = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+  syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &t, NULL, 0);
+}
+
+static void futex_wake(_Atomic uint32_t *word) {
+  syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+}
+
+static void end(struct ws_worker *w) {
+  if (w->timeline_on) {
+    w->cupti->flush_all(CUPTI_FLUSH_FORCED);
+    drain(w);
+  }
+  housekeeping(w, ws_mono());
+  ws_worker_clock(w);
+  change_state(w, WS_STATE_FINISHED);
+}
+
+static void *run(void *user) {
+  struct ws_worker *w = user;
+  uint64_t next_flush = 0, next_clock = 0, next_housekeeping = 0;
+  ws_load_driver(&w->driver);
+  while (!atomic_load(&w->stop)) {
+    futex_wait(&w->stop, 0, TURN);
+    uint64_t now = ws_mono();
+    if (now >= next_housekeeping) {
+      housekeeping(w, now);
+      next_housekeeping = now + HOUSEKEEPING_EVERY;
+    }
+    if (w->timeline_on && now >= next_flush) {
+      w->cupti->flush_all(CUPTI_FLUSH_NORMAL);
+      next_flush = ws_mono() + FLUSH_EVERY;
+    }
+    drain(w);
+    if (now >= next_clock) {
+      ws_worker_clock(w);
+      next_clock = now + CLOCK_EVERY;
+    }
+  }
+  end(w);
+  atomic_store(&w->done, 1);
+  futex_wake(&w->done);
+  return NULL;
+}
+
+bool ws_worker_start(struct ws_worker *w) {
+  sigset_t all, before;
+  pthread_t thread;
+  /* The program's handlers must not run on a thread that it does not know. */
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int r = pthread_create(&thread, NULL, run, w);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (r != 0) return false;
+  pthread_setname_np(thread, "warpscope");
+  pthread_detach(thread);
+  return true;
+}
+
+void ws_worker_stop(struct ws_worker *w, unsigned timeout_ms) {
+  uint64_t deadline = ws_mono() + timeout_ms * MS;
+  atomic_store(&w->stop, 1);
+  futex_wake(&w->stop);
+  while (!atomic_load(&w->done)) {
+    uint64_t now = ws_mono();
+    if (now >= deadline) return;
+    futex_wait(&w->done, 0, deadline - now);
+  }
+}

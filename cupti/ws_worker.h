@@ -1,0 +1,48 @@
+/* ws_worker.h: the one thread of the capture library.
+ *
+ * Owns: everything that must not happen on the program's threads: decoding buffers, flushing
+ * CUPTI, reading the clock, the module map, devices and pools, switching the timeline on and off,
+ * and the end. It blocks all signals, holds no lock of the program's, and starts only in a process
+ * that uses CUDA.
+ */
+#ifndef WS_WORKER_H
+#define WS_WORKER_H
+
+#include <pthread.h>
+
+#include "ws_capture.h"
+#include "ws_decode.h"
+#include "ws_ledger.h"
+
+struct ws_worker {
+  struct ws_shm *shm;
+  struct ws_arena *arena;
+  const struct ws_cupti *cupti;
+  struct ws_ledger *ledger;
+  struct ws_config config;
+  struct ws_decoder decoder;
+  struct ws_driver driver;
+  bool timeline_possible;
+  bool timeline_on;
+  uint32_t contexts_seen;
+  uint64_t pools_seen;
+  _Atomic uint32_t stop; /* futex: 0 running, 1 asked to end */
+  _Atomic uint32_t done; /* futex: 1 ended */
+};
+
+void ws_worker_open(struct ws_worker *worker, struct ws_shm *shm, struct ws_arena *arena, const struct ws_cupti *cupti,
+                    struct ws_ledger *ledger, const struct ws_config *config);
+
+/* Writes a CLOCK record; publishes the module map if it changed. */
+void ws_worker_clock(struct ws_worker *worker);
+void ws_worker_maps(struct ws_worker *worker);
+
+/* Switches the activity records on or off; a CUptiResult. Before start, or on the worker. */
+int ws_worker_timeline(struct ws_worker *worker, bool on);
+
+bool ws_worker_start(struct ws_worker *worker);
+
+/* Flushes, drains and ends, waiting at most timeout_ms. */
+void ws_worker_stop(struct ws_worker *worker, unsigned timeout_ms);
+
+#endif
