@@ -1,8 +1,13 @@
 # warpscope. `make` alone lists the targets. build, run and test need Go, gcc and make, nothing else.
 
 GO      ?= go
-CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
 comma   := ,
+# V=1 prints the compiler's command lines.
+Q       := $(if $(V),,@)
+say      = $(if $(V),,@printf '  %-8s %s\n' '$(1)' '$(2)')
 
 # SAN=address,undefined or SAN=thread builds the C side (library, simulated device, C tests) with
 # those sanitizers. Each variant has a build folder of its own, and only the plain one ends in bin/.
@@ -121,21 +126,24 @@ clean: ## Remove everything that was built
 .PHONY: lib
 lib: $(LIB) $(if $(PLAIN),$(EMBEDDED))
 
+# -z nodelete: a program that closes the library must not take the code from under its worker thread.
 $(LIB): $(CORE_OBJ) $(PRELOAD_OBJ) $(EXPORTS)
 	@mkdir -p $(@D)
-	$(CC) -shared $(if $(SAN),-fsanitize=$(SAN),-Wl$(comma)-z$(comma)defs) -Wl,-soname,libwarpscope.so \
-	  -Wl,-z,now -Wl,-z,relro -Wl,--version-script=$(EXPORTS) \
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared $(if $(SAN),-fsanitize=$(SAN),-Wl$(comma)-z$(comma)defs) -Wl,-soname,libwarpscope.so \
+	  -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,--version-script=$(EXPORTS) \
 	  -o $@ $(CORE_OBJ) $(PRELOAD_OBJ) $(WS_LDLIBS) $(LDFLAGS)
 
 # The copy that the agent embeds carries no debug information. It is put in place whole.
 $(EMBEDDED): bin/libwarpscope.so
 	@mkdir -p $(@D)
-	strip --strip-debug -o $(B)/embedded.so $<
-	mv $(B)/embedded.so $@
+	$(Q)strip --strip-debug -o $(B)/embedded.so $<
+	$(Q)mv $(B)/embedded.so $@
 
 $(B)/cupti/%.o: cupti/%.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(WS_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(WS_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 -include $(CORE_OBJ:.o=.d) $(PRELOAD_OBJ:.o=.d)
 
@@ -151,7 +159,8 @@ ctests: sim $(CTESTS)
 
 $(B)/ctest/%: cupti/ctest/%.c $(CORE_OBJ) Makefile
 	@mkdir -p $(@D)
-	$(CC) $(WS_CFLAGS) $(CFLAGS) -MMD -MP -o $@ $< $(CORE_OBJ) $(WS_LDLIBS) -lm
+	$(call say,CC,$<)
+	$(Q)$(CC) $(WS_CFLAGS) $(CFLAGS) -MMD -MP -o $@ $< $(CORE_OBJ) $(WS_LDLIBS) -lm
 
 -include $(CTESTS:%=%.d)
 
