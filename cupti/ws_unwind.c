@@ -80,8 +80,12 @@ static const struct ws_maps_module *module_of(struct ws_walk *walk, uint64_t pc)
 #define HAS_CFI true
 /* Whether a call instruction ends at pc: what tells return addresses from other numbers. */
 static bool behind_call(struct ws_walk *walk, uint64_t pc) {
-  uint8_t b[7];
-  if (pc < LOWEST_CODE + sizeof b || !ws_mem_read(walk, b, pc - sizeof b, sizeof b)) return false;
+  uint8_t b[7] = {0};
+  if (pc < LOWEST_CODE + sizeof b) return false;
+  if (!ws_mem_read(walk, b, pc - sizeof b, sizeof b)) {
+    size_t here = (pc - 1) % 4096 + 1; /* generated code may begin with its page */
+    if (here >= sizeof b || !ws_mem_read(walk, b + sizeof b - here, pc - here, here)) return false;
+  }
   if (b[2] == 0xe8) return true; /* call rel32 */
   for (unsigned length = 2; length <= 7; length++) { /* ff /2: call r/m64 */
     const uint8_t *p = b + sizeof b - length;

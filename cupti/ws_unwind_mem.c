@@ -12,6 +12,8 @@
 #include "ws_unwind_inside.h"
 
 #define PAGE 4096ull
+/* No user memory lies above, on either architecture; sums of addresses below do not wrap. */
+#define USER_END (1ull << 56)
 /* A thread's own stack is proved readable up to its top once, if it is no deeper than this. */
 #define PROVE_MAX (16ull << 20)
 /* On any other stack (a fiber's, a signal's) pages are probed as the walk meets them. */
@@ -104,7 +106,7 @@ static WS_RAW uint64_t raw_word(uint64_t at) {
 
 /* Copies memory that may vanish at any time, or not be there at all. */
 bool ws_mem_read(struct ws_walk *walk, void *to, uint64_t at, size_t size) {
-  if (at < PAGE || at + size < at || size == 0) return false;
+  if (at < PAGE || at >= USER_END || size == 0 || size > USER_END) return false;
   if (!atomic_load_explicit(&no_vm_read, memory_order_relaxed)) {
     struct iovec local = {to, size}, remote = {(void *)(uintptr_t)at, size};
     long got = syscall(SYS_process_vm_readv, (long)own_pid(walk), &local, 1L, &remote, 1L, 0L);
@@ -190,7 +192,7 @@ static bool extend(struct ws_walk *walk, uint64_t at) {
 
 /* One aligned word of the stack. */
 bool ws_mem_word(struct ws_walk *walk, uint64_t at, uint64_t *value) {
-  if ((at & 7) || at < walk->stack.low) return false;
+  if ((at & 7) || at < walk->stack.low || at >= USER_END) return false;
   if (at >= walk->stack.high && !extend(walk, at)) return false;
   *value = raw_word(at);
   return true;
