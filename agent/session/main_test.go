@@ -12,6 +12,7 @@ const helperVariable = "WARPSCOPE_TEST_HELPER"
 func TestMain(m *testing.M) {
 	helpers := map[string]func() error{
 		"extract": extractHelper,
+		"agent":   agentHelper,
 	}
 	name := os.Getenv(helperVariable)
 	if name == "" {

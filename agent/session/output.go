@@ -71,7 +71,7 @@ func (o *output) createTemporary() error {
 	}
 	o.file, err = os.OpenFile(filepath.Join(dir, ".warpscope-"+rand.Text()), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return outputError(dir, err)
+		return outputError(likely, err)
 	}
 	return nil
 }

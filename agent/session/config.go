@@ -1,0 +1,65 @@
+package session
+
+import (
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/warpscope/warpscope/agent/collect"
+	"github.com/warpscope/warpscope/agent/event"
+)
+
+// Config says what to run and what to record.
+type Config struct {
+	Command []string // the program and its arguments
+	Environ []string // the program's environment before capture
+	// Stdin, Stdout and Stderr become the program's own.
+	Stdin, Stdout, Stderr *os.File
+
+	Output  string // the trace's name with placeholders; "": DefaultOutput
+	Force   bool   // overwrite a file of that name
+	MaxSize int64  // bytes of trace after which no more is recorded; 0: no limit
+
+	Mode       collect.Mode
+	API        collect.APILevel
+	Graphs     collect.GraphLevel
+	StartAfter time.Duration // of the program, before the timeline is recorded
+	Duration   time.Duration // for which the timeline is recorded; 0: to the end
+
+	Tool string // what writes the trace: "warpscope 0.1.0"
+	// Note takes sentences for the user, without newline; nil: nobody is told.
+	Note func(string)
+	// Resolve names addresses in the program's code; nil: stacks keep libraries and offsets.
+	Resolve collect.Resolve
+
+	library string        // capture library; "": the embedded one, extracted
+	grace   time.Duration // for processes that outlive the program; 0: the default
+}
+
+// Result is what came of a run.
+type Result struct {
+	ExitCode int            // the program's; -1 when a signal ended it
+	Signal   syscall.Signal // that ended the program; 0: none
+
+	Path    string // of the trace
+	Size    int64  // of the trace, in bytes; -1 unknown (a pipe or device)
+	Summary event.Summary
+	// Processes are those that used CUDA.
+	Processes []collect.Status
+	// Foreign is the tool that held the driver's injection, so that nothing was captured.
+	Foreign string
+	// Err says what is wrong with the trace; the program was not affected.
+	Err error
+}
+
+// Status is what the agent has to exit with for the program's sake: its own status, or 128 and the
+// signal's number.
+func (r *Result) Status() int {
+	if r.Signal != 0 {
+		return 128 + int(r.Signal)
+	}
+	if r.ExitCode < 0 {
+		return 1
+	}
+	return r.ExitCode
+}

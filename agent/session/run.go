@@ -1,0 +1,279 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/warpscope/warpscope/agent/collect"
+	"github.com/warpscope/warpscope/agent/device"
+	"github.com/warpscope/warpscope/agent/event"
+	"github.com/warpscope/warpscope/agent/trace"
+)
+
+// defaultGrace is how long processes that outlive the program may still record. Data loaders and
+// helpers end within it; a daemon does not, and must not keep the trace open.
+const defaultGrace = 2 * time.Second
+
+// session is one run, from its parts being made ready to the finished trace.
+type session struct {
+	config  Config
+	path    string // of the program
+	foreign string
+	library string
+	notes   []string // for the trace
+
+	output  *output
+	writer  *trace.Writer
+	sink    *sink
+	server  *collect.Server
+	system  *device.System // nil: no NVML
+	sampler *device.Sampler
+	child   *child
+}
+
+// Run runs the program under capture until it has ended and its trace is complete.
+//
+// An error means that the program has not run: a *StartError, or whatever of warpscope's own could
+// not be made ready. From the start on, nothing that fails here stops the program; it is in Result.Err.
+//
+// While it runs, the signals of the process belong to the program: see catch. SIGPIPE stays
+// harmless afterwards too, so that the last words are not lost in a pipe whose reader has gone.
+func Run(c Config) (*Result, error) {
+	if c.Output == "" {
+		c.Output = DefaultOutput
+	}
+	if c.Note == nil {
+		c.Note = func(string) {}
+	}
+	if c.grace == 0 {
+		c.grace = defaultGrace
+	}
+	s := &session{config: c, library: c.library}
+	signals, release := catch()
+	defer release()
+	err := s.prepare()
+	if err == nil {
+		err = s.start(signals)
+	}
+	if err != nil {
+		s.abandon()
+		return nil, err
+	}
+	ended := s.supervise(signals)
+	signal.Ignore(unix.SIGPIPE) // no further program inherits it
+	left := s.drain(signals)
+	return s.finish(ended, left), nil
+}
+
+// prepare makes everything ready that can fail, before anything of the program runs.
+func (s *session) prepare() error {
+	c := &s.config
+	var err error
+	if s.path, err = find(c.Command[0], c.Environ); err != nil {
+		return err
+	}
+	if s.foreign = foreignInjection(c.Environ); s.foreign != "" {
+		s.say(fmt.Sprintf("another tool (%s) already traces CUDA in this environment (%s): the program runs without capture; unset it to record with warpscope",
+			s.foreign, injectionVariable))
+	} else if s.library == "" {
+		if s.library, err = Library(c.Environ); err != nil {
+			return err
+		}
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	rank := max(Rank(c.Environ), 0)
+	if s.output, err = openOutput(c.Output, Names{Rank: fmt.Sprint(rank), Host: host}, c.Force); err != nil {
+		return err
+	}
+	driver := ""
+	if s.system, err = device.Open(); err != nil {
+		s.say(err.Error() + ": no GPU memory, clocks or power are sampled")
+	} else {
+		driver = s.system.Driver()
+	}
+	provenance := Provenance(c.Tool, driver, c.Command)
+	provenance.Notes = s.notes
+	s.notes = nil
+	var options []trace.Option
+	if c.MaxSize > 0 {
+		options = append(options, trace.WithMaxSize(c.MaxSize))
+	}
+	if s.writer, err = trace.NewWriter(s.output.file, provenance, options...); err != nil {
+		return fmt.Errorf("begin trace: %w", err)
+	}
+	s.sink = &sink{writer: s.writer}
+	s.server, err = collect.Listen(collect.Config{
+		Sink: s.sink, Mode: c.Mode, API: c.API, Graphs: c.Graphs,
+		StartPaused: c.StartAfter > 0, Resolve: c.Resolve,
+	})
+	if err != nil {
+		return err
+	}
+	return s.sample()
+}
+
+// sample begins to sample the GPUs, if there are any.
+func (s *session) sample() error {
+	if s.system == nil {
+		return nil
+	}
+	var ids []event.GPUID
+	for _, g := range s.system.GPUs() {
+		ids = append(ids, s.server.GPU(g))
+	}
+	var err error
+	s.sampler, err = device.NewSampler(s.system, device.Config{GPUs: ids, Emit: s.server.Emit})
+	return err
+}
+
+// start starts the program and gives the trace its name.
+func (s *session) start(signals <-chan os.Signal) error {
+	c := &s.config
+	for len(signals) > 0 { // sent while the parts were made ready: there is no program to pass it to
+		if sent, ok := (<-signals).(syscall.Signal); ok && ends(sent) {
+			return &StartError{Program: c.Command[0], Err: fmt.Errorf("interrupted (%v)", sent), Status: 128 + int(sent)}
+		}
+	}
+	environ := c.Environ
+	if s.foreign == "" {
+		var notes []string
+		environ, notes = captureEnviron(c.Environ, s.library, s.server.Address())
+		for _, note := range notes {
+			s.say(note)
+		}
+	}
+	var err error
+	if s.child, err = start(s.path, c.Command, environ, []*os.File{c.Stdin, c.Stdout, c.Stderr}); err != nil {
+		return err
+	}
+	if err := s.output.settle(s.child.process.Pid); err != nil {
+		s.say(err.Error())
+	}
+	c.Note(s.opening())
+	return nil
+}
+
+// ends tells that a signal asks a process to end.
+func ends(s syscall.Signal) bool {
+	return s == unix.SIGINT || s == unix.SIGTERM || s == unix.SIGHUP || s == unix.SIGQUIT
+}
+
+// supervise passes signals on and switches the timeline until the program ends.
+func (s *session) supervise(signals <-chan os.Signal) exit {
+	var on, off <-chan time.Time
+	c := &s.config
+	if c.StartAfter > 0 {
+		on = time.After(c.StartAfter)
+	}
+	if c.Duration > 0 {
+		off = time.After(c.StartAfter + c.Duration)
+	}
+	for {
+		select {
+		case ended := <-s.child.ended:
+			return ended
+		case sent := <-signals:
+			if !meantForBoth(sent) {
+				s.child.signal(sent)
+			}
+		case <-on:
+			s.server.SetTimeline(true)
+		case <-off:
+			s.server.SetTimeline(false)
+		}
+	}
+}
+
+// drain waits a little for traced processes that outlive the program, and returns those that go
+// on. A signal that asks to end cuts it short.
+func (s *session) drain(signals <-chan os.Signal) []collect.Status {
+	deadline := time.After(s.config.grace)
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		var left []collect.Status
+		for _, p := range s.server.Processes() {
+			if p.Running {
+				left = append(left, p)
+			}
+		}
+		if len(left) == 0 {
+			return nil
+		}
+		select {
+		case <-ticker.C:
+		case sent := <-signals:
+			if n, ok := sent.(syscall.Signal); ok && ends(n) {
+				return left
+			}
+		case <-deadline:
+			return left
+		}
+	}
+}
+
+// finish completes the trace.
+func (s *session) finish(ended exit, left []collect.Status) *Result {
+	r := &Result{ExitCode: ended.code, Signal: ended.signal, Foreign: s.foreign, Path: s.output.path, Size: -1}
+	errs := []error{ended.err}
+	if s.sampler != nil {
+		err := s.sampler.Close()
+		if err == nil {
+			err = s.system.Close()
+		}
+		if err != nil {
+			s.notes = append(s.notes, err.Error())
+		}
+	}
+	for _, p := range left {
+		s.say(fmt.Sprintf("%s outlives the program: what it does from now on is not recorded", describe(&p)))
+	}
+	errs = append(errs, s.server.Close())
+	r.Processes = s.server.Processes()
+	for _, note := range r.findings() {
+		s.say(note)
+	}
+	r.Summary = s.server.Summary()
+	r.Summary.ExitCode = int32(ended.code)
+	r.Summary.Signal = int32(ended.signal)
+	r.Summary.End = event.Time(clock(unix.CLOCK_MONOTONIC))
+	r.Summary.Notes = append(r.Summary.Notes, s.notes...)
+	errs = append(errs, s.sink.err(), s.writer.Close(r.Summary))
+	if info, err := s.output.file.Stat(); err == nil && info.Mode().IsRegular() {
+		r.Size = info.Size()
+	}
+	errs = append(errs, s.output.file.Close())
+	r.Err = errors.Join(errs...)
+	return r
+}
+
+// abandon undoes what was made ready for a program that did not start.
+func (s *session) abandon() {
+	if s.sampler != nil && s.sampler.Close() != nil {
+		s.system = nil // it does not answer
+	}
+	if s.system != nil {
+		_ = s.system.Close()
+	}
+	if s.server != nil {
+		_ = s.server.Close()
+	}
+	if s.output != nil {
+		s.output.discard()
+	}
+}
+
+// say tells the user and the trace.
+func (s *session) say(note string) {
+	s.notes = append(s.notes, note)
+	s.config.Note(note)
+}

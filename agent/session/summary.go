@@ -1,0 +1,221 @@
+package session
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/warpscope/warpscope/agent/analyze"
+	"github.com/warpscope/warpscope/agent/collect"
+	"github.com/warpscope/warpscope/agent/event"
+)
+
+// opening is the note at the start: what is recorded, and where.
+func (s *session) opening() string {
+	c := &s.config
+	var what []string
+	if s.foreign == "" {
+		what = append(what, "allocations")
+		if c.Mode == collect.Timeline {
+			what = append(what, "kernels", "copies", "waits")
+			if c.API != collect.APINone {
+				what = append(what, "calls")
+			}
+		}
+	}
+	if s.system != nil {
+		what = append(what, plural(uint64(len(s.system.GPUs())), "GPU's samples", "GPUs' samples"))
+	}
+	if len(what) == 0 {
+		return "recording nothing to " + s.output.path
+	}
+	note := "recording " + list(what) + " to " + s.output.path
+	if c.StartAfter > 0 {
+		note += fmt.Sprintf(", the timeline after %v", c.StartAfter)
+	}
+	if c.Duration > 0 {
+		note += fmt.Sprintf(", the timeline for %v", c.Duration)
+	}
+	return note
+}
+
+// findings are what the user must know about the capture itself.
+func (r *Result) findings() []string {
+	if r.Foreign != "" {
+		return nil // said at the start
+	}
+	if len(r.Processes) == 0 {
+		return []string{"no process of the program used CUDA (none loaded the CUDA driver), so that there are no kernels and no allocations"}
+	}
+	var notes []string
+	for reason := event.ReasonNoCUPTI; reason <= event.ReasonForeignInjection; reason++ {
+		var who []string
+		for i := range r.Processes {
+			if r.Processes[i].Reason&(1<<reason) != 0 {
+				who = append(who, describe(&r.Processes[i]))
+			}
+		}
+		if len(who) > 0 {
+			notes = append(notes, some(who)+": "+explain(reason))
+		}
+	}
+	simulated := func(p collect.Status) bool { return p.Simulated }
+	if slices.ContainsFunc(r.Processes, simulated) {
+		notes = append(notes, "simulated device: these are no measurements of a GPU")
+	}
+	return notes
+}
+
+// explain says why a capture is missing something, and what to do.
+func explain(reason event.Reason) string {
+	switch reason {
+	case event.ReasonNoCUPTI:
+		return "nothing was captured, no libcupti was found; install it (pip install nvidia-cuda-cupti-cu12, or nvidia-cuda-cupti for CUDA 13) or name it in WARPSCOPE_CUPTI"
+	case event.ReasonCUPTITooOld:
+		return "CUPTI lacks a function that capture needs; name a newer libcupti (11.8 or later) in WARPSCOPE_CUPTI"
+	case event.ReasonSubscriberTaken:
+		return "no allocations were recorded, another tool holds CUPTI's callbacks; run without it (nsys, ncu, compute-sanitizer, an in-program profiler)"
+	case event.ReasonActivityFailed:
+		return "no timeline was recorded, CUPTI refused activity records; is another profiler at work in the program?"
+	case event.ReasonNoPrivilege:
+		return "the driver restricts profiling to administrators; run as root, or load the nvidia module with NVreg_RestrictProfilingToAdminUsers=0"
+	case event.ReasonForeignInjection:
+		return "nothing was captured, " + injectionVariable + " names another tool there"
+	default:
+		return fmt.Sprintf("capture is reduced (reason %d)", reason)
+	}
+}
+
+// Report returns the lines at the end: recorded, lost, cost, the file, what to type next.
+func (r *Result) Report() []string {
+	var lines []string
+	lines = append(lines, "recorded "+r.recorded())
+	lines = append(lines, r.lost(), "cost not measured")
+	file := "trace " + r.Path
+	if r.Size >= 0 {
+		file += ", " + inBytes(r.Size)
+	}
+	if kernels := r.Summary.Recorded[event.KindKernel]; kernels > 0 && r.Size >= 0 {
+		file += fmt.Sprintf(", %.1f bytes a kernel", float64(r.Size)/float64(kernels))
+	}
+	lines = append(lines, file)
+	if r.Err != nil {
+		lines = append(lines, "the trace is not complete: "+strings.ReplaceAll(r.Err.Error(), "\n", "; "))
+	}
+	return append(lines, "next: warpscope inspect "+quote(r.Path))
+}
+
+// recorded lists the kinds that were recorded.
+func (r *Result) recorded() string {
+	var parts []string
+	for kind := event.KindKernel; kind <= event.KindUsage; kind++ {
+		if n := r.Summary.Recorded[kind]; n > 0 {
+			parts = append(parts, group(n)+" "+analyze.KindName(kind))
+		}
+	}
+	if len(parts) == 0 {
+		return "nothing"
+	}
+	if n := len(r.Processes); n > 0 {
+		return strings.Join(parts, ", ") + " of " + plural(uint64(n), "process", "processes")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// lost lists what was lost or is incomplete.
+func (r *Result) lost() string {
+	type key struct {
+		kind  event.Kind
+		cause event.LossCause
+	}
+	counts := map[key]uint64{}
+	var keys []key
+	for _, l := range r.Summary.Losses {
+		k := key{l.Kind, l.Cause}
+		if counts[k] == 0 && l.Count > 0 {
+			keys = append(keys, k)
+		}
+		counts[k] += l.Count
+	}
+	if len(keys) == 0 {
+		return "nothing lost"
+	}
+	var parts []string
+	for _, k := range keys {
+		parts = append(parts, fmt.Sprintf("%s %s (%s)", group(counts[k]), analyze.KindName(k.kind), analyze.CauseName(k.cause)))
+	}
+	return "lost or incomplete: " + strings.Join(parts, ", ")
+}
+
+// describe names a process.
+func describe(p *collect.Status) string {
+	name := p.Executable
+	if len(p.Command) > 0 {
+		name = strings.Join(p.Command, " ")
+	}
+	if runes := []rune(name); len(runes) > 60 {
+		name = string(runes[:57]) + "..."
+	}
+	return fmt.Sprintf("process %d (%s)", p.PID, strings.ToValidUTF8(name, "?"))
+}
+
+// some lists the first of many.
+func some(who []string) string {
+	const most = 3
+	if len(who) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(who[:most], ", "), len(who)-most)
+	}
+	return list(who)
+}
+
+// list joins words as in a sentence.
+func list(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
+}
+
+func plural(n uint64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return group(n) + " " + many
+}
+
+// group writes a number with commas at the thousands.
+func group(n uint64) string {
+	digits := fmt.Sprint(n)
+	var b strings.Builder
+	for i, d := range digits {
+		if i > 0 && (len(digits)-i)%3 == 0 {
+			b.WriteByte(',')
+		}
+		b.WriteRune(d)
+	}
+	return b.String()
+}
+
+// inBytes writes a size in binary units.
+func inBytes(n int64) string {
+	switch {
+	case n < 1<<10:
+		return fmt.Sprintf("%d B", n)
+	case n < 1<<20:
+		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+	case n < 1<<30:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	default:
+		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
+	}
+}
+
+// quote makes a path that can be pasted into a shell.
+func quote(path string) string {
+	if path != "" && !strings.ContainsFunc(path, func(r rune) bool {
+		return !strings.ContainsRune("/._-+,:@%=", r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	}) {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}
