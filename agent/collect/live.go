@@ -1,0 +1,128 @@
+package collect
+
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/warpscope/warpscope/agent/event"
+	"github.com/warpscope/warpscope/cupti/abi"
+)
+
+const (
+	liveSize  = uint64(unsafe.Sizeof(abi.Live{}))
+	liveWords = int(liveSize / 8)
+	// liveRetries bounds how often an entry under change is looked at again; a writer that died
+	// while it changed one leaves it busy for ever.
+	liveRetries = 64
+)
+
+// liveTable reads the shared table of what is allocated.
+type liveTable struct {
+	data     []byte // the entries
+	capacity uint64 // entries
+	offset   uint64 // of data in the whole memory
+
+	// extents returns the next part of the memory, from an offset on, that was ever written
+	// (the table is sparse, and reading a hole would allocate it); nil: read everything.
+	extents func(from, to uint64) (start, end uint64, ok bool)
+}
+
+func openLiveTable(region []byte) liveTable {
+	if len(region) < abi.Page {
+		return liveTable{}
+	}
+	data := region[abi.Page:]
+	// Whatever the capacity says, there are no entries behind the end.
+	capacity := min(loadUint64((*uint64)(unsafe.Pointer(&region[0]))), uint64(len(data))/liveSize)
+	return liveTable{data: data[:capacity*liveSize], capacity: capacity}
+}
+
+// each calls f with a copy of every entry in use. Entries that change meanwhile are seen before or
+// after the change.
+func (t *liveTable) each(f func(*abi.Live)) {
+	if t.extents == nil {
+		t.scan(0, t.capacity, f)
+		return
+	}
+	end := t.offset + t.capacity*liveSize
+	for from := t.offset; from < end; {
+		start, stop, ok := t.extents(from, end)
+		if !ok || start < from || stop <= start {
+			return
+		}
+		first := (max(start, t.offset) - t.offset) / liveSize
+		last := (min(stop, end) - t.offset + liveSize - 1) / liveSize
+		t.scan(first, min(last, t.capacity), f)
+		from = stop
+	}
+}
+
+func (t *liveTable) scan(first, last uint64, f func(*abi.Live)) {
+	var words [liveWords]uint64
+	for i := first; i < last; i++ {
+		entry := t.data[i*liveSize:][:liveSize]
+		shared := (*[liveWords]uint64)(unsafe.Pointer(&entry[0]))
+		for range liveRetries {
+			key := atomic.LoadUint64(&shared[0])
+			if key == abi.LiveEmpty || key == abi.LiveDead {
+				break
+			}
+			if key == abi.LiveBusy {
+				continue
+			}
+			for w := range words {
+				words[w] = atomic.LoadUint64(&shared[w])
+			}
+			live := (*abi.Live)(unsafe.Pointer(&words))
+			// The sequence number tells a slot that was released and taken again for the same address.
+			if words[0] == key && atomic.LoadUint64(&shared[0]) == key &&
+				atomic.LoadUint64(&shared[2]) == live.Seq {
+				f(live)
+				break
+			}
+		}
+	}
+}
+
+// liveSet reads the live table as of a sequence number: rows that were allocated later are left out,
+// their records follow. The rows' Stack are still arena ids, in stacks.
+func (d *decoder) liveSet(table *liveTable, seq uint64, now event.Time) *chunk {
+	c := &chunk{stackReader: d.stacks, live: true, time: now}
+	table.each(func(l *abi.Live) {
+		if l.Seq > seq {
+			return
+		}
+		a := &c.rows
+		a.Sequence = append(a.Sequence, l.Seq)
+		a.Enter = append(a.Enter, 0)
+		a.Duration = append(a.Duration, -1)
+		a.Op = append(a.Op, liveOp(l))
+		a.Space = append(a.Space, event.Space(l.Space))
+		a.Address = append(a.Address, l.Key&abi.KeyMask)
+		a.Size = append(a.Size, l.Size)
+		a.Handle = append(a.Handle, l.Handle)
+		a.Device = append(a.Device, l.Device)
+		a.Context = append(a.Context, l.Context)
+		a.Stream = append(a.Stream, event.NoStream)
+		a.Thread = append(a.Thread, 0)
+		a.API = append(a.API, d.text(l.Api))
+		a.Result = append(a.Result, 0)
+		a.Known = append(a.Known, false)
+		c.stacks = append(c.stacks, l.Stack)
+	})
+	return c
+}
+
+// liveOp tells what kind of call made a live entry, from the class of its key.
+func liveOp(l *abi.Live) event.AllocOp {
+	switch l.Key >> abi.KeyShift {
+	case abi.KeyMapping:
+		return event.OpMap
+	case abi.KeyReservation:
+		return event.OpReserve
+	}
+	if l.Space == abi.SpaceIpc {
+		return event.OpImport
+	}
+	return event.OpAlloc
+}
