@@ -1,0 +1,170 @@
+package analyze
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/warpscope/warpscope/agent/event"
+)
+
+// kinds is the number of kinds of records.
+const kinds = int(event.KindUsage) + 1
+
+// Inspection is all that was asked of a trace. The parts that every report shows come first; the
+// others are nil unless asked for.
+type Inspection struct {
+	File string `json:"file,omitempty"`
+	// Simulated says that some process ran on the simulated device: the trace proves plumbing,
+	// not performance.
+	Simulated  bool         `json:"simulated"`
+	Provenance Origin       `json:"provenance"`
+	Range      TimeRange    `json:"range"`
+	GPUs       []GPURow     `json:"gpus"`
+	Processes  []ProcessRow `json:"processes"`
+	Records    []KindCount  `json:"records"`
+	Losses     LossSummary  `json:"losses"`
+	// Damage says what of the file could not be read; the reader of the file fills it in.
+	Damage []string `json:"damage"`
+
+	Kernels *KernelSummary `json:"kernels,omitempty"`
+	Graphs  *GraphSummary  `json:"graph_launches,omitempty"`
+	Copies  *CopySummary   `json:"copies,omitempty"`
+	Streams *StreamSummary `json:"streams,omitempty"`
+	Calls   *CallSummary   `json:"calls,omitempty"`
+	Memory  *MemorySummary `json:"memory,omitempty"`
+	Ranges  *RangeSummary  `json:"nvtx,omitempty"`
+}
+
+// Origin says where a trace comes from.
+type Origin struct {
+	Tool        string   `json:"tool"`
+	Host        string   `json:"host"`
+	Kernel      string   `json:"kernel"`
+	Driver      string   `json:"driver"`
+	Command     []string `json:"command"`
+	CPUs        int32    `json:"cpus"`
+	MemoryBytes uint64   `json:"memory_bytes"`
+	Notes       []string `json:"notes"`
+	// Complete says that the trace was closed in order; ExitCode and Signal are then the program's.
+	Complete bool   `json:"complete"`
+	ExitCode *int32 `json:"exit_code,omitempty"`
+	Signal   int32  `json:"signal,omitempty"`
+}
+
+// TimeRange is when the trace was made, and the part looked at.
+type TimeRange struct {
+	StartUnixNS int64 `json:"start_unix_ns"` // 0 unknown
+	DurationNS  int64 `json:"duration_ns"`
+	// Window is set when only a part was looked at; both ends since the start of the trace.
+	Window       bool  `json:"window"`
+	WindowFromNS int64 `json:"window_from_ns"`
+	WindowToNS   int64 `json:"window_to_ns"`
+}
+
+// GPURow says how busy a GPU was.
+type GPURow struct {
+	Name            string `json:"name"`
+	GPU             string `json:"gpu"` // "GPU 0"
+	UUID            string `json:"uuid"`
+	MemoryBytes     uint64 `json:"memory_bytes"`
+	Multiprocessors uint32 `json:"multiprocessors"`
+	Capability      string `json:"compute_capability"` // "9.0"
+	PCIBusID        string `json:"pci_bus_id"`
+	// BusyNS is the time in which a kernel, copy or fill was running, each moment counted once.
+	BusyNS int64 `json:"busy_ns"`
+	// BusyShare is of the time looked at; ActiveShare of the time from the GPU's first event to
+	// its last.
+	BusyShare   float64 `json:"busy_share"`
+	ActiveNS    int64   `json:"active_ns"`
+	ActiveShare float64 `json:"active_share"`
+	// UncertainNS is how much BusyNS may be too small, because records came very late.
+	UncertainNS int64          `json:"busy_uncertain_ns,omitempty"`
+	Kernels     uint64         `json:"kernels"`
+	Copies      uint64         `json:"copies"`
+	Sets        uint64         `json:"sets"`
+	Graphs      uint64         `json:"graph_launches"`
+	Samples     *SampleSummary `json:"nvml,omitempty"`
+}
+
+// ProcessRow describes a traced process.
+type ProcessRow struct {
+	Key
+	InnerPID    int32    `json:"inner_pid,omitempty"`
+	ParentPID   int32    `json:"parent_pid,omitempty"`
+	Executable  string   `json:"executable"`
+	Command     []string `json:"command"`
+	Mode        string   `json:"mode"`
+	API         string   `json:"api"`
+	Graphs      string   `json:"graphs"`
+	CUPTI       string   `json:"cupti"` // "13.0"; "" none
+	CUPTIPath   string   `json:"cupti_path"`
+	CUDADriver  string   `json:"cuda_driver"`
+	Simulated   bool     `json:"simulated"`
+	State       string   `json:"state"` // of the capture, the last known; "" unknown
+	Reasons     []string `json:"reasons"`
+	PausedTimes int      `json:"paused_times,omitempty"`
+	StartNS     int64    `json:"start_ns"` // since the start of the trace
+	FirstNS     int64    `json:"first_ns"`
+	LastNS      int64    `json:"last_ns"`
+	Kernels     uint64   `json:"kernels"`
+	Copies      uint64   `json:"copies"`
+	Allocations uint64   `json:"allocations"`
+}
+
+// KindCount counts the records of a kind.
+type KindCount struct {
+	Kind string `json:"kind"`
+	// Read counts what was read here, in the time looked at and outside it.
+	Read uint64 `json:"read"`
+	// Recorded is what the trace's own summary says was recorded; nil without a summary.
+	Recorded *uint64 `json:"recorded,omitempty"`
+}
+
+// LossSummary says what was lost.
+type LossSummary struct {
+	// Known is false if the trace has no summary: then losses were not told.
+	Known bool `json:"known"`
+	// Lost counts records that are missing, Incomplete those that lack something.
+	Lost       uint64    `json:"lost"`
+	Incomplete uint64    `json:"incomplete"`
+	Rows       []LossRow `json:"rows"`
+}
+
+// LossRow counts records of one kind lost for one cause.
+type LossRow struct {
+	PID   int32  `json:"pid,omitempty"`
+	Kind  string `json:"kind"`
+	Cause string `json:"cause"`
+	Kept  bool   `json:"kept"` // in the trace, incomplete
+	Count uint64 `json:"count"`
+}
+
+// GraphSummary is about launches of whole CUDA graphs.
+type GraphSummary struct {
+	Spread
+	BusyShare float64 `json:"busy_share"`
+	Graphs    int     `json:"graphs"` // distinct
+	// NodesRecorded says that kernels inside graphs were recorded one by one.
+	NodesRecorded bool `json:"nodes_recorded"`
+}
+
+func lossSummary(tables *event.Tables, s *event.Summary) LossSummary {
+	out := LossSummary{Known: s != nil, Rows: []LossRow{}}
+	if s == nil {
+		return out
+	}
+	for _, l := range s.Losses {
+		if l.Count == 0 {
+			continue
+		}
+		row := LossRow{PID: tables.Process(l.Process).PID, Kind: KindName(l.Kind), Cause: CauseName(l.Cause), Kept: Kept(l.Cause), Count: l.Count}
+		if row.Kept {
+			out.Incomplete += l.Count
+		} else {
+			out.Lost += l.Count
+		}
+		out.Rows = append(out.Rows, row)
+	}
+	slices.SortStableFunc(out.Rows, func(x, y LossRow) int { return cmp.Compare(y.Count, x.Count) })
+	return out
+}
