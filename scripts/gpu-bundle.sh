@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Collects in dist/gpu everything that scripts/gpu-test.sh needs on a machine with a GPU but without Go
+# and network: the agent, the library, test binaries with their data, the comparison of counts,
+# and the workloads. Called by `make gpu-bundle`.
+set -eu
+cd "$(dirname "$0")/.."
+
+bundle=dist/gpu
+rm -rf "$bundle"
+mkdir -p "$bundle/bin" "$bundle/scripts"
+cp bin/warpscope bin/libwarpscope.so "$bundle/bin/"
+CGO_ENABLED=0 go build -trimpath -o "$bundle/bin/counts" ./internal/counts
+
+# Test binaries run in a copy of their package's folder, for their testdata.
+for package in cuda cupti; do
+  mkdir -p "$bundle/$package"
+  go test -trimpath -c -o "$bundle/$package/$package.test" "./$package"
+  if [ -d "$package/testdata" ]; then
+    cp -r "$package/testdata" "$bundle/$package/"
+  fi
+done
+
+cp -r scripts/workloads scripts/gpu-test.sh scripts/gpu-cases.sh scripts/record-fixtures.sh "$bundle/scripts/"
+rm -rf "$bundle/scripts/workloads/__pycache__"
+git describe --tags --always --dirty >"$bundle/VERSION" 2>/dev/null || echo unknown >"$bundle/VERSION"
+du -sh "$bundle"
