@@ -140,32 +140,36 @@ func (d *decoder) batch(payload []byte, h *frameHeader, b *event.Batch) error {
 }
 
 // liveSet replaces the allocations of b by those of a live frame.
-func (d *decoder) liveSet(payload []byte, h *frameHeader, b *event.Batch) (when event.Time, more bool, err error) {
+func (d *decoder) liveSet(payload []byte, h *frameHeader, b *event.Batch) (livePart, error) {
 	d.reset(b)
+	var p livePart
 	for rest := payload; len(rest) > 0; {
 		var f field
+		var err error
 		if f, rest, err = next(rest); err != nil {
-			return 0, false, err
+			return p, err
 		}
 		switch {
 		case f.number == liveTime && f.typ == protowire.VarintType:
-			when = event.Time(protowire.DecodeZigZag(f.varint))
+			p.time = event.Time(protowire.DecodeZigZag(f.varint))
 		case f.number == liveMore && f.typ == protowire.VarintType:
-			more = f.varint != 0
+			p.more = f.varint != 0
+		case f.number == liveNumber && f.typ == protowire.VarintType:
+			p.part = f.varint
 		case f.number == liveRows && f.typ == protowire.BytesType:
 			if d.live.rows(b) > 0 {
-				return 0, false, fmt.Errorf("%w: it has two tables", errPayload)
+				return p, fmt.Errorf("%w: it has two tables", errPayload)
 			}
-			if err = d.table(&d.live, f.bytes, b); err != nil {
-				return 0, false, err
+			if err := d.table(&d.live, f.bytes, b); err != nil {
+				return p, err
 			}
 		}
 	}
 	if d.begun != int(h.rows) {
-		return 0, false, fmt.Errorf("%w: it has %d rows, its header says %d", errPayload, d.begun, h.rows)
+		return p, fmt.Errorf("%w: it has %d rows, its header says %d", errPayload, d.begun, h.rows)
 	}
 	b.Process = h.process
-	return when, more, nil
+	return p, nil
 }
 
 // encoded is a column as found in a payload.

@@ -22,6 +22,7 @@ const (
 	liveRows    = 1
 	liveTime    = 2
 	liveMore    = 3
+	liveNumber  = 4
 	liveProcess = 31
 )
 
@@ -93,8 +94,8 @@ func (e *encoder) batch(dst []byte, b *event.Batch, sequence uint32) []byte {
 	return e.seal(dst, frameHeader{typ: frameBatch, process: b.Process, sequence: sequence})
 }
 
-// liveSet encodes rows [from, to) of l and appends frame header and payload to dst.
-func (e *encoder) liveSet(dst []byte, l *event.LiveSet, from, to int, sequence uint32) []byte {
+// liveSet encodes rows [from, to) of l, its part-th part, and appends frame header and payload to dst.
+func (e *encoder) liveSet(dst []byte, l *event.LiveSet, part, from, to int, sequence uint32) []byte {
 	e.begin()
 	b := event.Batch{Allocations: l.Live}
 	if to > from {
@@ -104,6 +105,9 @@ func (e *encoder) liveSet(dst []byte, l *event.LiveSet, from, to int, sequence u
 	e.varint(liveTime, protowire.EncodeZigZag(int64(l.Time)))
 	if to < len(l.Live.Address) {
 		e.varint(liveMore, 1)
+	}
+	if part > 0 {
+		e.varint(liveNumber, uint64(part))
 	}
 	e.varint(liveProcess, uint64(l.Process))
 	e.spans = append(e.spans, span{head: head, headEnd: len(e.heads)})

@@ -56,6 +56,14 @@ func appendFileHeader(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, checksum(b[start:]))
 }
 
+// parseFileHeader returns the version of the format; false if the header is damaged.
+func parseFileHeader(b []byte) (major, minor uint16, ok bool) {
+	le := binary.LittleEndian
+	m := magic()
+	ok = bytes.Equal(b[:8], m[:]) && le.Uint32(b[12:]) == checksum(b[:12])
+	return le.Uint16(b[8:]), le.Uint16(b[10:]), ok
+}
+
 // frameHeader stands before every payload.
 type frameHeader struct {
 	typ      frameType

@@ -2695,13 +2695,15 @@ func (x *Usages) GetBytes() *Column {
 	return nil
 }
 
-// What one process has allocated at a moment. A set too large for one frame is split: all parts
-// but the last have `more`, and follow each other without another live set of that process between.
+// What one process has allocated at a moment: the rows that made the allocations still open. A set
+// too large for one frame is split into parts, which are numbered from 0 and follow each other with
+// no other live set between; all but the last have `more`.
 type LiveSet struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Live          *Allocations           `protobuf:"bytes,1,opt,name=live,proto3" json:"live,omitempty"`
 	Time          int64                  `protobuf:"zigzag64,2,opt,name=time,proto3" json:"time,omitempty"`
 	More          bool                   `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
+	Part          uint32                 `protobuf:"varint,4,opt,name=part,proto3" json:"part,omitempty"`
 	Process       uint32                 `protobuf:"varint,31,opt,name=process,proto3" json:"process,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2756,6 +2758,13 @@ func (x *LiveSet) GetMore() bool {
 		return x.More
 	}
 	return false
+}
+
+func (x *LiveSet) GetPart() uint32 {
+	if x != nil {
+		return x.Part
+	}
+	return 0
 }
 
 func (x *LiveSet) GetProcess() uint32 {
@@ -3386,11 +3395,12 @@ const file_warpscope_trace_v1_trace_proto_rawDesc = "" +
 	"\x03gpu\x18\x02 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x03gpu\x12.\n" +
 	"\x04time\x18\x03 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x04time\x12,\n" +
 	"\x03pid\x18\x04 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x03pid\x120\n" +
-	"\x05bytes\x18\x05 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x05bytes\"\x80\x01\n" +
+	"\x05bytes\x18\x05 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x05bytes\"\x94\x01\n" +
 	"\aLiveSet\x123\n" +
 	"\x04live\x18\x01 \x01(\v2\x1f.warpscope.trace.v1.AllocationsR\x04live\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x12R\x04time\x12\x12\n" +
-	"\x04more\x18\x03 \x01(\bR\x04more\x12\x18\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\x12\x12\n" +
+	"\x04part\x18\x04 \x01(\rR\x04part\x12\x18\n" +
 	"\aprocess\x18\x1f \x01(\rR\aprocess\"\xcf\x01\n" +
 	"\aSummary\x125\n" +
 	"\brecorded\x18\x01 \x03(\v2\x19.warpscope.trace.v1.CountR\brecorded\x120\n" +

@@ -1,0 +1,92 @@
+package trace
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/warpscope/warpscope/agent/event"
+)
+
+// Copy hands all definitions, batches and live sets of r to dst.
+func Copy(dst event.Sink, r *Reader) error {
+	for {
+		item, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := put(dst, item); err != nil {
+			return err
+		}
+	}
+}
+
+func put(dst event.Sink, item Item) error {
+	switch {
+	case item.Definitions != nil:
+		return dst.Define(item.Definitions)
+	case item.Batch != nil:
+		return dst.Batch(item.Batch)
+	case item.Live != nil:
+		return dst.Live(item.Live)
+	}
+	return nil
+}
+
+// Recover reads what can be read of a trace and writes it to dst as a whole one, with an index,
+// and with a summary that says what was found missing. The report is that of the reading.
+func Recover(dst io.Writer, src io.Reader, options ...Option) (Report, error) {
+	r, err := NewReader(src)
+	if err != nil {
+		return Report{}, err
+	}
+	defer func() { _ = r.Close() }() // closes nothing but memory
+	var w *Writer
+	summary := event.Summary{ExitCode: -1}
+	for {
+		item, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return r.Report(), err
+		}
+		if item.Summary != nil {
+			summary = *item.Summary
+		}
+		if w == nil {
+			p := event.Provenance{Notes: []string{"the provenance was lost with a damaged part of the trace"}}
+			if item.Provenance != nil {
+				p = *item.Provenance
+			}
+			if w, err = NewWriter(dst, p, options...); err != nil {
+				return r.Report(), fmt.Errorf("write recovered trace: %w", err)
+			}
+		}
+		if err := put(w, item); err != nil {
+			return r.Report(), fmt.Errorf("write recovered trace: %w", err)
+		}
+	}
+	report := r.Report()
+	if w == nil {
+		return report, fmt.Errorf("%w: nothing in it can be read", ErrTruncated)
+	}
+	if summary.End == 0 {
+		summary.End = report.LastTime
+	}
+	for _, note := range report.Notes() {
+		summary.Notes = append(summary.Notes, "recovered: "+note)
+	}
+	for _, d := range report.Damages {
+		if d.Rows > 0 {
+			summary.Losses = append(summary.Losses, event.Loss{Process: d.Process, Kind: event.KindUnknown, Cause: event.LossTorn, Count: d.Rows})
+		}
+	}
+	if err := w.Close(summary); err != nil {
+		return report, fmt.Errorf("write recovered trace: %w", err)
+	}
+	return report, nil
+}
