@@ -24,7 +24,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 WERROR   ?=
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow $(WERROR)
 CFLAGS   ?= -O2 -g
-WS_CFLAGS := -std=c11 -DWS_OLD_GLIBC -fPIC -fvisibility=hidden $(WARNINGS) \
+WS_CFLAGS := -std=c11 -D_GNU_SOURCE= -DWS_OLD_GLIBC -fPIC -fvisibility=hidden $(WARNINGS) \
              -Icupti -Icupti/include -Icupti/preload \
              $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer,)
 
@@ -35,10 +35,10 @@ WS_LDLIBS := -Wl,--no-as-needed -l:libdl.so.2 -l:libpthread.so.0 -Wl,--as-needed
 
 CORE_SRC    := $(wildcard cupti/*.c)
 PRELOAD_SRC := $(wildcard cupti/preload/*.c)
-CTEST_SRC   := $(wildcard cupti/ctest/*.c)
+CTEST_SRC   := $(wildcard cupti/ctest/*.c cupti/sim/ctest/*.c)
 CORE_OBJ    := $(CORE_SRC:%.c=$(B)/%.o)
 PRELOAD_OBJ := $(PRELOAD_SRC:%.c=$(B)/%.o)
-CTESTS      := $(CTEST_SRC:cupti/ctest/%.c=$(B)/ctest/%)
+CTESTS      := $(patsubst %.c,$(B)/ctest/%,$(notdir $(CTEST_SRC)))
 
 LIB      := $(if $(PLAIN),bin,$(B))/libwarpscope.so
 EMBEDDED := cupti/lib/libwarpscope.so
@@ -157,12 +157,14 @@ $(B)/cupti/%.o: cupti/%.c Makefile
 .PHONY: ctests
 ctests: sim $(CTESTS)
 
-$(B)/ctest/%: cupti/ctest/%.c $(CORE_OBJ) Makefile
+vpath %.c cupti/ctest cupti/sim/ctest
+
+$(B)/ctest/%: %.c $(CORE_OBJ) Makefile
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) $(WS_CFLAGS) $(CFLAGS) -MMD -MP -o $@ $< $(CORE_OBJ) $(WS_LDLIBS) -lm
 
--include $(CTESTS:%=%.d)
+-include $(addsuffix .d,$(CTESTS))
 
 # ---- the agent ---------------------------------------------------------------------------
 

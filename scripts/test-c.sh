@@ -20,11 +20,11 @@ status=0
 ran=0
 for test in "$build"/ctest/*; do
   if [ ! -x "$test" ] || [ -d "$test" ]; then
-    continue
+    continue # the compiler's dependency files
   fi
   name=$(basename "$test")
   # A binary left over from a source that is gone is no test of this tree.
-  if [ ! -f "cupti/ctest/$name.c" ]; then
+  if [ ! -f "cupti/ctest/$name.c" ] && [ ! -f "cupti/sim/ctest/$name.c" ]; then
     rm -f "$test"
     continue
   fi

@@ -15,8 +15,8 @@ var levels = [][]string{
 	{"agent/session", "agent/bench", "agent/report", "agent/exchange"},
 	{"agent/doctor"},
 	{"agent/analyze", "agent/collect", "agent/device", "agent/demo"},
-	{"agent/ceilings", "agent/trace"},
-	{"agent/event", "cupti/abi", "proto/warpscope/trace/v1", "cupti", "cupti/lib", "kernels", "agent/version"},
+	{"agent/ceilings", "agent/trace", "agent/collect/symbols"},
+	{"agent/event", "cupti/abi", "proto/warpscope/trace/v1", "cupti", "cupti/lib", "cupti/sim", "kernels", "agent/version"},
 	{"cuda"},
 }
 
