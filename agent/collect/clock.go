@@ -12,9 +12,9 @@ const (
 	// jitter is how far two readings of one offset may differ before it counts as moved, beside
 	// the uncertainty of the reading itself.
 	jitter = 1000 // ns
-	// maxSegments bounds the memory of a clock; the oldest segments go first. At one reading a
-	// second that all move, they last more than an hour, and records are late by seconds.
-	maxSegments = 4096
+	// maxSegments bounds the memory of a clock. At one reading a second, all of which move, they
+	// last for a day; then every second one goes.
+	maxSegments = 1 << 17
 )
 
 // segment is an offset (monotonic - cupti, ns) that holds from a moment of CUPTI's clock on.
@@ -28,6 +28,7 @@ type segment struct {
 type clock struct {
 	segments []segment
 	last     segment // the newest one
+	hit      int     // the one that was used last
 }
 
 // known tells whether there was a reading yet.
@@ -65,24 +66,33 @@ func (c *clock) guess(sample uint64, monoStart, wallStart int64) {
 
 func (c *clock) append(s segment) {
 	if len(c.segments) == maxSegments {
-		c.segments = append(c.segments[:0], c.segments[maxSegments/2:]...)
+		thin := c.segments[:0]
+		for i := 1; i < maxSegments; i += 2 {
+			thin = append(thin, c.segments[i])
+		}
+		c.segments = thin
 	}
 	// The clock may have been set back; the search below needs the order.
 	for len(c.segments) > 0 && c.segments[len(c.segments)-1].from >= s.from {
 		c.segments = c.segments[:len(c.segments)-1]
 	}
 	c.segments = append(c.segments, s)
-	c.last = s
+	c.last, c.hit = s, 0
 }
 
-// at returns the offset for a record that begins at a moment of CUPTI's clock.
+// at returns the offset for a record that begins at a moment of CUPTI's clock. A moment before the
+// first reading has that one's offset.
 func (c *clock) at(cupti uint64) int64 {
 	if cupti >= c.last.from || len(c.segments) == 0 {
 		return c.last.offset
 	}
-	// The records before the first reading use its offset too.
-	i := sort.Search(len(c.segments), func(i int) bool { return c.segments[i].from > cupti })
-	return c.segments[max(i-1, 0)].offset
+	// Records come nearly in order: mostly it is the segment of the one before.
+	i := c.hit
+	if c.segments[i].from > cupti || c.segments[i+1].from <= cupti {
+		i = max(sort.Search(len(c.segments), func(i int) bool { return c.segments[i].from > cupti })-1, 0)
+		c.hit = min(i, max(len(c.segments)-2, 0))
+	}
+	return c.segments[i].offset
 }
 
 // moment converts a timestamp; 0 stays unknown.

@@ -31,8 +31,6 @@ type decoder struct {
 	budget   int   // bytes of objects that may still be copied out of the arena
 	devices  []event.GPUID
 	state    event.State
-	reason   uint32
-	sequence uint64 // highest one seen
 	// unaligned: rows of batch carry CUPTI's own times, because no reading of the clock has come yet.
 	unaligned bool
 	sample    uint64 // a CUPTI time of such a row

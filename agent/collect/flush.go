@@ -10,7 +10,7 @@ import (
 // flushFull writes what is large enough, between two records of a turn.
 func (r *Reader) flushFull(now event.Time) {
 	d := r.decode
-	if len(d.ledger.stacks) >= chunkRows && r.mayWrite(now, len(d.ledger.stacks)) {
+	if n := len(d.ledger.stacks); n >= chunkRows && r.mayWrite(now, n) && !r.live.holds(n) {
 		r.sendLedger()
 	}
 	if n := d.pending(); n >= batchRows && r.mayWrite(now, n) {
@@ -69,7 +69,9 @@ func (r *Reader) flush(all bool) {
 		r.define()
 	}
 	r.flushBatch()
-	r.sendLedger()
+	if all || !r.live.holds(len(r.decode.ledger.stacks)) {
+		r.sendLedger()
+	}
 	r.ageing = false
 }
 
@@ -123,79 +125,4 @@ func (r *Reader) define() {
 		p.ParentPID = h.Ppid
 	}
 	r.id = r.output.ids.process(p)
-}
-
-// livePlan says when the next live set is due.
-type livePlan struct {
-	checked event.Time // when one was taken last
-	through uint64     // sequence number that it includes
-	lost    uint64     // allocation records lost when it was taken
-}
-
-// lostCalls counts the allocation records that are missing from the ledger.
-func (r *Reader) lostCalls() uint64 {
-	n := loadUint64(&r.memory.header.Lost[abi.RecAlloc][abi.LossRingFull])
-	return n + r.decode.torn[abi.RecAlloc]
-}
-
-// sequence returns the highest sequence number that may be in the live table.
-func (r *Reader) sequence() uint64 {
-	return max(loadUint64(&r.memory.header.Seq), r.decode.sequence)
-}
-
-// liveDue takes a live set when allocations were lost, and now and then while they go on; the turn
-// after, when all calls before it have been read, it is written between the calls before and after.
-func (r *Reader) liveDue(now event.Time) {
-	if r.pending != nil {
-		r.sendLive()
-		return
-	}
-	age := now - r.live.checked
-	resync := r.lostCalls() != r.live.lost && age >= resyncEvery
-	checkpoint := r.sequence() != r.live.through && age >= event.Time(r.config.Checkpoint)
-	if (resync || checkpoint) && r.mayWrite(now, len(r.decode.ledger.stacks)) {
-		r.takeLive(now)
-	}
-}
-
-// takeLive reads the live table. Where calls go on meanwhile it is read again, a few times; the
-// calls' own records correct what a reading caught half way.
-func (r *Reader) takeLive(now event.Time) {
-	lost := r.lostCalls()
-	for range 3 {
-		seq := r.sequence()
-		r.pending = r.decode.liveSet(&r.memory.live, seq, now)
-		r.live = livePlan{checked: now, through: seq, lost: lost}
-		if r.sequence() == seq {
-			return
-		}
-	}
-}
-
-// sendLive writes the calls up to the live set's moment, then the set; later calls stay.
-func (r *Reader) sendLive() {
-	d := r.decode
-	before, after := d.ledger.split(r.live.through)
-	d.ledger = before
-	r.sendLedger()
-	d.ledger = after
-	r.define()
-	r.pending.process = r.id
-	r.ledger.send(r.pending)
-	r.pending = nil
-}
-
-// liveLast writes the state at the end.
-func (r *Reader) liveLast() {
-	if r.pending != nil {
-		r.sendLive()
-	}
-	if r.sequence() != r.live.through || r.lostCalls() != r.live.lost {
-		now := r.config.Now()
-		if r.memory.alloc.fixed {
-			now = event.Time(loadUint64(&r.memory.header.Heartbeat))
-		}
-		r.takeLive(now)
-		r.sendLive()
-	}
 }

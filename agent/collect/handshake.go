@@ -96,8 +96,8 @@ func (s *Server) welcome(conn *net.UnixConn) error {
 		Magic: abi.AbiMagic, Abi_version: abi.AbiVersion,
 		Mode: uint32(s.config.Mode), Api: uint32(s.config.API), Graphs: uint32(s.config.Graphs),
 		Start_paused: paused,
-		Alloc_ring:   abi.Page + sizes.AllocRing, Timeline_ring: abi.Page + sizes.TimelineRing,
-		Live_table: abi.Page + sizes.LiveTable, Arena: sizes.Arena,
+		Alloc_ring:   sizes.AllocRing, Timeline_ring: sizes.TimelineRing,
+		Live_table: sizes.LiveTable, Arena: sizes.Arena,
 	}
 	bytes := unsafe.Slice((*byte)(unsafe.Pointer(&answer)), unsafe.Sizeof(answer))
 	if _, _, err := conn.WriteMsgUnix(bytes, unix.UnixRights(p.fd), nil); err != nil {

@@ -4,7 +4,6 @@ import (
 	"sync/atomic"
 	"unsafe"
 
-	"github.com/warpscope/warpscope/agent/event"
 	"github.com/warpscope/warpscope/cupti/abi"
 )
 
@@ -82,47 +81,4 @@ func (t *liveTable) scan(first, last uint64, f func(*abi.Live)) {
 			}
 		}
 	}
-}
-
-// liveSet reads the live table as of a sequence number: rows that were allocated later are left out,
-// their records follow. The rows' Stack are still arena ids, in stacks.
-func (d *decoder) liveSet(table *liveTable, seq uint64, now event.Time) *chunk {
-	c := &chunk{stackReader: d.stacks, live: true, time: now}
-	table.each(func(l *abi.Live) {
-		if l.Seq > seq {
-			return
-		}
-		a := &c.rows
-		a.Sequence = append(a.Sequence, l.Seq)
-		a.Enter = append(a.Enter, 0)
-		a.Duration = append(a.Duration, -1)
-		a.Op = append(a.Op, liveOp(l))
-		a.Space = append(a.Space, event.Space(l.Space))
-		a.Address = append(a.Address, l.Key&abi.KeyMask)
-		a.Size = append(a.Size, l.Size)
-		a.Handle = append(a.Handle, l.Handle)
-		a.Device = append(a.Device, l.Device)
-		a.Context = append(a.Context, l.Context)
-		a.Stream = append(a.Stream, event.NoStream)
-		a.Thread = append(a.Thread, 0)
-		a.API = append(a.API, d.text(l.Api))
-		a.Result = append(a.Result, 0)
-		a.Known = append(a.Known, false)
-		c.stacks = append(c.stacks, l.Stack)
-	})
-	return c
-}
-
-// liveOp tells what kind of call made a live entry, from the class of its key.
-func liveOp(l *abi.Live) event.AllocOp {
-	switch l.Key >> abi.KeyShift {
-	case abi.KeyMapping:
-		return event.OpMap
-	case abi.KeyReservation:
-		return event.OpReserve
-	}
-	if l.Space == abi.SpaceIpc {
-		return event.OpImport
-	}
-	return event.OpAlloc
 }

@@ -28,9 +28,9 @@ type memory struct {
 	arena    arena
 }
 
-// openMemory checks the layout of b. Parts that lie behind the end of b (a truncated file)
-// are cut off; the rest is readable.
-func openMemory(b []byte) (*memory, error) {
+// openMemory checks the layout of b. With fixed set, b is a capture file: nothing in it is written, and
+// parts that lie behind its end (it was truncated) are cut off.
+func openMemory(b []byte, fixed bool) (*memory, error) {
 	if len(b) < abi.Page {
 		return nil, fmt.Errorf("%w: %d bytes are less than a header", ErrNotCapture, len(b))
 	}
@@ -54,7 +54,6 @@ func openMemory(b []byte) (*memory, error) {
 	// Copied once: the other side may change them between a check and a use.
 	alloc, timeline := m.header.Alloc_ring, m.header.Timeline_ring
 	live, objects := m.header.Live_table, m.header.Arena
-	fixed := m.header.Flags&abi.FlagFile != 0
 	var err error
 	if m.alloc, err = openRing(m.region(alloc), fixed); err != nil {
 		return nil, fmt.Errorf("open allocation ring: %w", err)

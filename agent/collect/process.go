@@ -124,9 +124,9 @@ func (p *process) open() *Reader {
 		return nil
 	}
 	s := p.server
-	var r *Reader
+	var m *memory
 	var err error
-	if gone := fault(func() { r, err = newReader(p.memory, s.config, s.output, s.ledger, p.owner) }); gone != nil {
+	if gone := fault(func() { m, err = openMemory(p.memory, false) }); gone != nil {
 		err = gone
 	}
 	switch {
@@ -137,6 +137,7 @@ func (p *process) open() *Reader {
 		s.note("process %d: %v", p.owner.pid, err)
 		return nil
 	}
+	r := newReader(m, s.config, s.output, s.ledger, p.owner)
 	r.memory.alloc.punch = punch(p.fd)
 	r.memory.live.extents = extents(p.fd)
 	r.unmap = p.release

@@ -44,7 +44,6 @@ type Reader struct {
 	live    livePlan
 	gone    error // the memory became unreadable
 	closed  bool
-	pending *chunk // a live set that waits for the calls before it
 
 	mu     sync.Mutex
 	status Status
@@ -71,16 +70,16 @@ func NewReader(memory []byte, config Config) (*Reader, error) {
 		return nil, err
 	}
 	o := newOutput(config.Sink)
-	return newReader(memory, config, o, newLedger(o, config.Resolve), owner{rank: -1})
-}
-
-func newReader(b []byte, config Config, o *output, l *ledger, who owner) (*Reader, error) {
-	m, err := openMemory(b)
+	m, err := openMemory(memory, false)
 	if err != nil {
 		return nil, err
 	}
+	return newReader(m, config, o, newLedger(o, config.Resolve), owner{rank: -1}), nil
+}
+
+func newReader(m *memory, config Config, o *output, l *ledger, who owner) *Reader {
 	r := &Reader{config: config, output: o, ledger: l, memory: m, decode: newDecoder(m, o.ids), owner: who}
-	r.live.checked = config.Now()
+	r.live.taken = config.Now()
 	h := m.header
 	r.status = Status{
 		PID: who.pid, InnerPID: h.Pid, Rank: who.rank, Running: true,
@@ -90,7 +89,7 @@ func newReader(b []byte, config Config, o *output, l *ledger, who owner) (*Reade
 	if who.pid == 0 {
 		r.status.PID = h.Pid
 	}
-	return r, nil
+	return r
 }
 
 // Drain reads what the process has committed and returns how many records that was. Full or old
@@ -141,10 +140,12 @@ func (r *Reader) turn(ended bool) (read uint64) {
 	}
 	r.gone = fault(func() {
 		now := r.config.Now()
-		read = r.drain(&r.memory.timeline, &r.stalls[0], 0, now, ended)
+		// The allocation ring first: readings of the clock and the names of GPUs come there.
 		if ended || !r.ledger.full() {
-			read += r.drain(&r.memory.alloc, &r.stalls[1], abi.RecAlloc, now, ended)
+			read = r.drain(&r.memory.alloc, &r.stalls[1], abi.RecAlloc, now, ended)
 		}
+		read += r.drain(&r.memory.timeline, &r.stalls[0], 0, now, ended)
+		r.beginState()
 		r.flushDue(now)
 		r.liveDue(now)
 		r.publish()
@@ -219,9 +220,9 @@ func (r *Reader) finish(dead bool) {
 	if r.closed {
 		return
 	}
-	// What a file lacks at its end is lost; what a living process is about to commit is waited for
-	// by the caller, not here.
-	fixed := r.memory.timeline.fixed || r.memory.alloc.fixed
+	// What a file lacks will not come. What a living process is about to commit may be lost to this trace,
+	// as what it does afterwards is.
+	fixed := r.memory.timeline.fixed
 	r.turn(dead || fixed)
 	if fixed {
 		r.decode.torn[0] += r.memory.timeline.missing / abi.Slot
@@ -229,7 +230,7 @@ func (r *Reader) finish(dead bool) {
 	}
 	if r.gone == nil {
 		r.gone = fault(func() {
-			r.endState(dead || fixed)
+			r.endState(dead)
 			r.liveLast()
 		})
 	}
@@ -239,29 +240,39 @@ func (r *Reader) finish(dead bool) {
 	}))
 	r.closed = true
 	r.mu.Lock()
-	r.status.Running = r.status.Running && !dead && !fixed
+	r.status.Running = r.status.Running && !dead
 	r.mu.Unlock()
 	if r.unmap != nil {
 		r.ledger.send(&chunk{after: r.unmap})
 	}
 }
 
+// lastSign is the moment at which the process was last seen alive.
+func (r *Reader) lastSign() event.Time {
+	if r.memory.timeline.fixed { // read long after
+		return event.Time(loadUint64(&r.memory.header.Heartbeat))
+	}
+	return r.config.Now()
+}
+
+// beginState records how the capture began, which the library says in the header alone.
+func (r *Reader) beginState() {
+	h := r.memory.header
+	switch state := event.State(loadUint32(&h.State)); state {
+	case event.StateArmed, event.StatePaused, event.StateRefused:
+		r.decode.begin(state, loadUint32(&h.Reason))
+	}
+}
+
 // endState records how the capture ended.
 func (r *Reader) endState(dead bool) {
-	d := r.decode
-	now := r.config.Now()
-	if r.memory.timeline.fixed {
-		// A file is read long after: the last sign of life is what there is.
-		now = event.Time(loadUint64(&r.memory.header.Heartbeat))
-	}
-	state, reason := event.State(loadUint32(&r.memory.header.State)), loadUint32(&r.memory.header.Reason)
+	d, h := r.decode, r.memory.header
+	state, reason := event.State(loadUint32(&h.State)), loadUint32(&h.Reason)
 	switch {
-	case state == event.StateFinished, state == event.StateRefused:
-		if d.state != state {
-			d.stateRow(now, state, reason)
-		}
+	case state == event.StateFinished && d.state != state:
+		d.stateRow(r.lastSign(), state, reason)
 	case dead && (state == event.StateArmed || state == event.StatePaused):
-		d.stateRow(now, event.StateKilled, reason)
+		d.stateRow(r.lastSign(), event.StateKilled, reason)
 	}
 }
 

@@ -61,7 +61,7 @@ func TestReaderDecodesEveryKind(t *testing.T) {
 	ring.write(abi.RecContext, 1, body(abi.Context{Time: 7, Stream: 13}))
 	ring.write(abi.RecModule, 1, body(abi.Module{Time: 7, Bytes: 1 << 20}))
 	ring.write(abi.RecPool, 0, body(abi.Pool{Time: 7, Bytes_reserved: 2 << 20}))
-	ring.write(abi.RecState, 0, body(abi.StateChange{Time: 7, State: abi.StateArmed}))
+	ring.write(abi.RecState, 0, body(abi.StateChange{Time: 7, State: abi.StatePaused}))
 	l.malloc(0x7000, 512, 0)
 	l.header.State = abi.StateFinished
 
@@ -97,7 +97,7 @@ func TestReaderDecodesEveryKind(t *testing.T) {
 	check("context", e.Contexts.NullStream[0], uint32(13))
 	check("module", e.Modules.Bytes[0], uint64(1<<20))
 	check("pool", e.Pools.Reserved[0], uint64(2<<20))
-	check("states", slices.Equal(e.States.State, []event.State{event.StateArmed, event.StateFinished}), true)
+	check("states", slices.Equal(e.States.State, []event.State{event.StateArmed, event.StatePaused, event.StateFinished}), true)
 	check("allocation", e.Allocations.Size[0], uint64(512))
 	check("allocation enter", e.Allocations.Enter[0], event.Time(5001))
 
@@ -113,7 +113,7 @@ func TestReaderDecodesEveryKind(t *testing.T) {
 
 	check("recorded kernels", s.Recorded[event.KindKernel], uint64(1))
 	check("recorded copies", s.Recorded[event.KindCopy], uint64(2))
-	check("recorded states", s.Recorded[event.KindState], uint64(2))
+	check("recorded states", s.Recorded[event.KindState], uint64(3))
 	// The marker that is no marker.
 	check("losses", lossOf(s.Losses, event.KindMarker, event.LossUnknownKind), uint64(1))
 	check("all losses", total(s.Losses), uint64(1))
@@ -209,13 +209,14 @@ func TestReaderFullRingCountsAndResyncs(t *testing.T) {
 	l := makeTarget(t, smallSizes, 0)
 	l.device(0, 1)
 	r, j, c := newTestReader(t, l, nil)
+	l.sequence = func() uint64 { return uint64(c.now.Add(1)) }
 	fits := int(smallSizes.AllocRing / 128)
 	for i := range fits + 20 {
 		l.malloc(uint64(i+1)<<12, 100, 0)
 	}
 	mustDrain(t, r)
 	c.pass(2 * time.Second)
-	mustDrain(t, r) // takes the live set …
+	mustDrain(t, r) // plans the live set …
 	l.malloc(0xffff000, 100, 0)
 	mustDrain(t, r) // … and writes it before later calls
 	s := mustClose(t, r)
@@ -297,7 +298,7 @@ func TestReaderDeadWriter(t *testing.T) {
 	if len(j.events.Kernels.Start) != 2 || lossOf(s.Losses, event.KindUnknown, event.LossTorn) != 2 {
 		t.Errorf("%d kernels and losses %+v, want 2 and two torn", len(j.events.Kernels.Start), s.Losses)
 	}
-	if !slices.Equal(j.events.States.State, []event.State{event.StateKilled}) || r.Status().State != event.StateKilled || r.Status().Running {
+	if !slices.Equal(j.events.States.State, []event.State{event.StateArmed, event.StateKilled}) || r.Status().State != event.StateKilled || r.Status().Running {
 		t.Errorf("states %v, status %+v; want killed", j.events.States.State, r.Status())
 	}
 }

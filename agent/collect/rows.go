@@ -141,7 +141,6 @@ func (d *decoder) overhead(r *abi.Overhead) {
 }
 
 func (d *decoder) alloc(r *abi.Alloc) {
-	d.sequence = max(d.sequence, r.Seq)
 	a := &d.ledger.rows
 	a.Sequence = append(a.Sequence, r.Seq)
 	a.Enter = append(a.Enter, event.Time(r.Enter))
@@ -193,8 +192,12 @@ func (d *decoder) device(r *abi.Device) {
 		d.devices = append(d.devices, 0)
 	}
 	u := r.Uuid
+	uuid := fmt.Sprintf("GPU-%x-%x-%x-%x-%x", u[0:4], u[4:6], u[6:8], u[8:10], u[10:16])
+	if u == [16]uint8{} { // an old driver: at least not another process's GPU
+		uuid = fmt.Sprintf("unknown, ordinal %d of process %d", r.Device, d.memory.header.Pid)
+	}
 	d.devices[r.Device] = d.ids.gpu(event.GPU{
-		UUID:            fmt.Sprintf("GPU-%x-%x-%x-%x-%x", u[0:4], u[4:6], u[6:8], u[8:10], u[10:16]),
+		UUID:            uuid,
 		Name:            strings.ToValidUTF8(d.memory.arena.text(uint64(r.Name), &d.budget), "\uFFFD"),
 		Memory:          r.Memory,
 		Multiprocessors: r.Multiprocessors,
@@ -219,12 +222,24 @@ func (d *decoder) stateChange(r *abi.StateChange) {
 		d.bad[abi.RecState]++
 		return
 	}
+	before := event.StateArmed
+	if r.State == abi.StateArmed {
+		before = event.StatePaused
+	}
+	d.begin(before, r.Reason)
 	d.stateRow(event.Time(r.Time), event.State(r.State), r.Reason)
+}
+
+// begin records the first state, which no record tells: what is there before the first change.
+func (d *decoder) begin(state event.State, reason uint32) {
+	if d.state == event.StateEmpty {
+		d.stateRow(event.Time(d.memory.header.Mono_start), state, reason)
+	}
 }
 
 // stateRow appends a change of the capture.
 func (d *decoder) stateRow(t event.Time, state event.State, reason uint32) {
-	d.state, d.reason = state, reason
+	d.state = state
 	s := &d.batch.States
 	s.Time = append(s.Time, t)
 	s.State = append(s.State, state)

@@ -127,10 +127,11 @@ func (s *Server) Emit(b *event.Batch) error { return s.output.batch(b) }
 // Attach reads a capture in this process's own memory into the trace. The caller calls Drain now
 // and then and Close before the memory goes away, and before the server is closed.
 func (s *Server) Attach(memory []byte) (*Reader, error) {
-	r, err := newReader(memory, s.config, s.output, s.ledger, owner{pid: int32(os.Getpid()), rank: -1})
+	m, err := openMemory(memory, false)
 	if err != nil {
 		return nil, err
 	}
+	r := newReader(m, s.config, s.output, s.ledger, owner{pid: int32(os.Getpid()), rank: -1})
 	r.flushed = make(chan struct{})
 	r.unmap = func() { close(r.flushed) }
 	s.mu.Lock()

@@ -22,6 +22,8 @@ type target struct {
 	table    []abi.Live
 	arena    []byte
 	texts    sync.Map // string → arena id
+	// sequence returns the next sequence number: by default a counter.
+	sequence func() uint64
 }
 
 // smallSizes are small, so that tests reach every edge quickly.
@@ -31,6 +33,8 @@ var smallSizes = Sizes{AllocRing: 16 << 10, TimelineRing: 16 << 10, LiveTable: 6
 func newTarget(b []byte, s Sizes, flags uint32) *target {
 	l := &target{bytes: b, header: (*abi.Header)(unsafe.Pointer(&b[0]))}
 	h := l.header
+	var calls atomic.Uint64
+	l.sequence = func() uint64 { return calls.Add(1) }
 	offset := uint64(abi.Page)
 	region := func(size uint64) abi.Region {
 		r := abi.Region{Offset: offset, Size: size}
@@ -204,7 +208,7 @@ func (l *target) kernel(start, end uint64, launch, correlation uint32) bool {
 
 // malloc records an allocation and enters it into the live table; a full ring is a counted loss.
 func (l *target) malloc(address, size uint64, stack uint32) {
-	seq := atomic.AddUint64(&l.header.Seq, 1)
+	seq := l.sequence()
 	l.insert(abi.Live{Key: address, Size: size, Seq: seq, Stack: stack, Api: l.text("cuMemAlloc_v2"), Space: abi.SpaceDevice})
 	if !l.alloc.write(abi.RecAlloc, 0, body(abi.Alloc{
 		Seq: seq, Enter: 5000 + seq, Exit: 6000 + seq, Address: address, Size: size, Stack: stack,
@@ -216,7 +220,7 @@ func (l *target) malloc(address, size uint64, stack uint32) {
 
 // free is the reverse of malloc.
 func (l *target) free(address uint64) {
-	seq := atomic.AddUint64(&l.header.Seq, 1)
+	seq := l.sequence()
 	size, known := l.remove(address)
 	if !l.alloc.write(abi.RecAlloc, 0, body(abi.Alloc{
 		Seq: seq, Enter: 5000 + seq, Exit: 6000 + seq, Address: address, Size: size,
