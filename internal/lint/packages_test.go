@@ -14,35 +14,20 @@ const module = "github.com/warpscope/warpscope"
 
 // pkg is what `go list -json` says of a package of this module.
 type pkg struct {
-	ImportPath     string
-	Dir            string
-	Doc            string
-	Imports        []string
-	TestImports    []string
-	XTestImports   []string
-	CgoFiles       []string
-	GoFiles        []string
-	TestGoFiles    []string
-	XTestGoFiles   []string
-	IgnoredGoFiles []string
-	Error          *struct{ Err string }
+	ImportPath   string
+	Doc          string
+	Imports      []string
+	TestImports  []string
+	XTestImports []string
+	CgoFiles     []string
+	GoFiles      []string
+	Error        *struct{ Err string }
 }
 
 // name is the package's path inside the module: "agent/trace".
 func (p pkg) name() string { return strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/") }
 
-// files are all of the package's Go files, by path.
-func (p pkg) files() []string {
-	var paths []string
-	for _, names := range [][]string{p.GoFiles, p.CgoFiles, p.TestGoFiles, p.XTestGoFiles, p.IgnoredGoFiles} {
-		for _, name := range names {
-			paths = append(paths, filepath.Join(p.Dir, name))
-		}
-	}
-	return paths
-}
-
-// packages lists the module's packages, code generation's own (ignored) files included.
+// packages lists the module's packages.
 func packages(t *testing.T) []pkg {
 	t.Helper()
 	command := exec.Command("go", "list", "-e", "-json", "./...")
