@@ -9,7 +9,7 @@ bundle=dist/gpu
 rm -rf "$bundle"
 mkdir -p "$bundle/bin" "$bundle/scripts"
 cp bin/warpscope bin/libwarpscope.so "$bundle/bin/"
-CGO_ENABLED=0 go build -trimpath -o "$bundle/bin/counts" ./internal/counts
+CGO_ENABLED=0 go build -trimpath -o "$bundle/bin/counts" ./internal/counts/cmd/counts
 
 # Test binaries run in a copy of their package's folder, for their testdata.
 for package in cuda cupti; do

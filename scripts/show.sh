@@ -10,7 +10,7 @@ real=testdata/real/gpt-train.wscope
 bold "1. A real PyTorch run on a real GPU, recorded by warpscope and bundled with it: warpscope inspect $real"
 bin/warpscope inspect $real
 bold "   The same program, counted by another tool in a run of its own:"
-go build -o build/counts ./internal/counts
+go build -o build/counts ./internal/counts/cmd/counts
 bin/warpscope inspect --json --kernels --copies --memory --nvtx --top 0 $real >build/inspection.json
 sed -n 's/^ "source": "\(.*\)",$/   \1/p; s/^ "date": "\(.*\)",$/   \1/p' ${real%.wscope}.count.json
 build/counts build/inspection.json ${real%.wscope}.count.json | sed 's/^/   /'

@@ -5,7 +5,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 
 mkdir -p build
-go build -o build/counts ./internal/counts || exit 1
+go build -o build/counts ./internal/counts/cmd/counts || exit 1
 status=0
 checked=0
 for count in testdata/real/*.count.json; do

@@ -1,4 +1,4 @@
-package main
+package counts
 
 import (
 	"bytes"
@@ -52,7 +52,7 @@ func TestRun(t *testing.T) {
 			write(t, a, text)
 			write(t, b, countedJSON)
 			var out bytes.Buffer
-			if status := run(append(test.args, a, b), &out, &out); status != test.status {
+			if status := Run(append(test.args, a, b), &out, &out); status != test.status {
 				t.Errorf("status %d, want %d:\n%s", status, test.status, &out)
 			}
 			if !strings.Contains(out.String(), test.text) {
@@ -68,7 +68,7 @@ func TestNothingToCompareIsAnError(t *testing.T) {
 	path := filepath.Join(dir, "empty.json")
 	write(t, path, "{}")
 	var out bytes.Buffer
-	if status := run([]string{path, path}, &out, &out); status == 0 {
+	if status := Run([]string{path, path}, &out, &out); status == 0 {
 		t.Errorf("two empty files are equal:\n%s", &out)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package counts
 
 // count is an independent count. What a program did not count is nil and not compared.
 type count struct {

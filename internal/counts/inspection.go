@@ -1,4 +1,4 @@
-package main
+package counts
 
 // inspection is the part of `warpscope inspect --json` that is compared.
 type inspection struct {

@@ -1,12 +1,12 @@
-// Command counts compares what `warpscope inspect --json` says of a trace with an independent count of
+// Package counts compares what `warpscope inspect --json` says of a trace with an independent count of
 // the same program: one written by the program itself, or by torch.profiler in a run of its own.
 //
 //	counts [-nodes] [-times N] INSPECTION.json COUNT.json
 //
 // It owns the comparison that `make verify`, the end-to-end tests and the GPU tests share. It sees
-// warpscope only through the JSON it prints, never through its packages. Exit: 0 all equal, 1 something
-// differs, 2 usage or unreadable files.
-package main
+// warpscope only through the JSON it prints, never through its packages. Its command is
+// cmd/counts; internal/e2e imports it too.
+package counts
 
 import (
 	"encoding/json"
@@ -16,11 +16,9 @@ import (
 	"os"
 )
 
-func main() {
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
-}
-
-func run(args []string, out, errs io.Writer) int {
+// Run compares the two files that args name, and returns the exit status: 0 all equal, 1 something
+// differs, 2 usage or unreadable files.
+func Run(args []string, out, errs io.Writer) int {
 	flags := flag.NewFlagSet("counts", flag.ContinueOnError)
 	flags.SetOutput(errs)
 	nodes := flags.Bool("nodes", false, "graphs were traced node by node: their nodes are kernels, their launches are not recorded")
