@@ -42,6 +42,13 @@ static uint64_t hash_bytes(const void *data, size_t size) {
   return h ^ (h >> 32);
 }
 
+static void table_free(struct ws_id_table *t) {
+  if (!t) return;
+  free(t->ids);
+  free(t->hashes);
+  free(t);
+}
+
 static struct ws_id_table *table_new(size_t capacity) {
   struct ws_id_table *t = calloc(1, sizeof *t);
   if (!t) return NULL;
@@ -49,10 +56,14 @@ static struct ws_id_table *table_new(size_t capacity) {
   t->hashes = calloc(capacity, sizeof *t->hashes);
   t->mask = capacity - 1;
   if (t->ids && t->hashes) return t;
-  free(t->ids);
-  free(t->hashes);
-  free(t);
+  table_free(t);
   return NULL;
+}
+
+void ws_arena_close(struct ws_arena *arena) {
+  table_free(arena->strings);
+  table_free(arena->launches);
+  free(arena->stacks);
 }
 
 bool ws_arena_open(struct ws_arena *arena, struct ws_shm *shm) {

@@ -19,6 +19,10 @@ struct ws_arena {
 /* Allocates the private tables; false when there is no memory. */
 bool ws_arena_open(struct ws_arena *arena, struct ws_shm *shm);
 
+/* Frees the private tables; the shared memory keeps what it holds. A capture never calls it: its
+ * callbacks may come at any time. */
+void ws_arena_close(struct ws_arena *arena);
+
 /* Id of a string; 0 for NULL. `type` is the record type whose loss is counted if it does not fit. */
 uint32_t ws_arena_string(struct ws_arena *arena, const char *text, unsigned type);
 uint32_t ws_arena_bytes(struct ws_arena *arena, const char *text, size_t size, unsigned type);

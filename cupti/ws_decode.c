@@ -124,12 +124,20 @@ static void sync_record(struct ws_decoder *d, const struct cupti_sync *s) {
   push(d, &r.rec);
 }
 
+/* CUPTI names runtime calls after the version that brought them: cudaLaunchKernel_v7000. */
+static size_t plain_length(const char *name) {
+  size_t n = strlen(name), digits = 0;
+  while (digits < n && name[n - 1 - digits] >= '0' && name[n - 1 - digits] <= '9') digits++;
+  if (digits < 4 || n < digits + 3 || memcmp(name + n - digits - 2, "_v", 2) != 0) return n;
+  return n - digits - 2;
+}
+
 static uint32_t call_name(struct ws_decoder *d, uint32_t domain, uint32_t id) {
   uint32_t *cached = id < WS_CALL_IDS ? &d->call_names[domain][id] : NULL;
   if (cached && *cached) return *cached;
   const char *name = NULL;
   if (!d->cupti || d->cupti->callback_name(domain, id, &name) != CUPTI_OK || !name) return 0;
-  uint32_t text = ws_arena_string(d->arena, name, WS_REC_API);
+  uint32_t text = ws_arena_bytes(d->arena, name, plain_length(name), WS_REC_API);
   if (cached) *cached = text;
   return text;
 }

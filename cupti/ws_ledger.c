@@ -42,7 +42,11 @@ static int32_t context_device(const struct ws_ledger *l, uint32_t context) {
 static inline __attribute__((always_inline)) uint32_t take_stack(struct ws_ledger *l) {
   uint64_t pcs[WS_STACK_DEPTH];
   size_t n = ws_unwind(pcs, WS_STACK_DEPTH, 2); /* without call_returned and ws_ledger_callback */
-  return ws_arena_stack(l->arena, atomic_load_explicit(&l->maps, memory_order_relaxed), pcs, n);
+  uint64_t start = atomic_load_explicit(&l->inside_start, memory_order_relaxed);
+  uint64_t end = atomic_load_explicit(&l->inside_end, memory_order_relaxed);
+  size_t first = 0;
+  while (first < n && pcs[first] - start < end - start) first++;
+  return ws_arena_stack(l->arena, atomic_load_explicit(&l->maps, memory_order_relaxed), pcs + first, n - first);
 }
 
 /* Applies a successful call to the live table and learns what a release released. */
@@ -83,7 +87,8 @@ static void apply(struct ws_ledger *l, const struct ws_call *c, struct ws_alloc 
     }
     break;
   case WS_OP_FREE:
-    if (!r->address) break; /* cuMemFree(0) is allowed and does nothing */
+    r->known = 1;
+    if (!r->address) break; /* cuMemFree(0) is allowed and releases nothing */
     r->known = c->key == WS_KEY_HANDLE ? ws_live_release(l->shm, key, r->seq, &was) : ws_live_take(l->shm, key, r->seq, &was);
     if (!r->known) break;
     r->size = was.size;

@@ -4,6 +4,14 @@
 #include <sched.h>
 #include <string.h>
 
+/* One writer at a time: with it a removal can close its gap, so that no table fills up with the
+ * marks of what was removed. Held for some ten instructions; CUPTI calls back from allocations
+ * alone, which take microseconds. */
+static _Atomic uint32_t writer;
+/* A holder that was preempted comes back; one that was interrupted by a signal handler that
+ * allocates GPU memory never does. Then the change is given up and counted. */
+#define PATIENCE 2000000u
+
 static struct ws_live_table *table(struct ws_shm *shm) {
   return (struct ws_live_table *)(void *)(shm->base + shm->header->live_table.offset);
 }
@@ -16,121 +24,138 @@ void ws_live_open(struct ws_shm *shm) {
   table(shm)->capacity = (shm->header->live_table.size - WS_PAGE) / sizeof(struct ws_live);
 }
 
-static uint64_t spread(uint64_t key) {
-  key *= 0x9e3779b97f4a7c15ull;
-  return key ^ (key >> 32);
-}
-
-static uint64_t settled(struct ws_live *e) {
-  for (unsigned spin = 0;; spin++) {
-    uint64_t key = __atomic_load_n(&e->key, __ATOMIC_ACQUIRE);
-    if (key != WS_LIVE_BUSY) return key;
-    if (spin > 1000) sched_yield();
+static bool lock(struct ws_shm *shm) {
+  uint32_t idle = 0;
+  for (unsigned spin = 0; !atomic_compare_exchange_weak_explicit(&writer, &idle, 1, memory_order_acquire, memory_order_relaxed); spin++) {
+    idle = 0;
+    if (spin == PATIENCE) {
+      ws_lost(shm, WS_REC_ALLOC, WS_LOSS_LIVE_TABLE, 1);
+      return false;
+    }
+    if (spin > 100) sched_yield();
   }
+  __atomic_fetch_add(&table(shm)->version, 1, __ATOMIC_ACQ_REL);
+  return true;
 }
 
-/* Owns the entry with this key: its key is BUSY until release() is called. NULL: there is none. */
-static struct ws_live *acquire(struct ws_shm *shm, uint64_t key) {
+static void unlock(struct ws_shm *shm) {
+  __atomic_fetch_add(&table(shm)->version, 1, __ATOMIC_RELEASE);
+  atomic_store_explicit(&writer, 0, memory_order_release);
+}
+
+static uint64_t home(uint64_t key, uint64_t mask) {
+  key *= 0x9e3779b97f4a7c15ull;
+  return (key ^ (key >> 32)) & mask;
+}
+
+/* The entry with this key, or the empty one where it belongs; NULL if the table is full. */
+static struct ws_live *find(struct ws_shm *shm, uint64_t key) {
   struct ws_live *e = entries(shm);
   uint64_t mask = table(shm)->capacity - 1;
-  uint64_t i = spread(key) & mask;
-  for (uint64_t probe = 0; probe <= mask; probe++, i = (i + 1) & mask) {
-    for (;;) {
-      uint64_t seen = settled(&e[i]);
-      if (seen == WS_LIVE_EMPTY) return NULL;
-      if (seen != key) break;
-      if (__atomic_compare_exchange_n(&e[i].key, &seen, WS_LIVE_BUSY, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return &e[i];
-    }
-  }
+  uint64_t i = home(key, mask);
+  for (uint64_t probe = 0; probe <= mask; probe++, i = (i + 1) & mask)
+    if (e[i].key == key || e[i].key == WS_LIVE_EMPTY) return &e[i];
   return NULL;
 }
 
-static void release(struct ws_live *e, uint64_t key) {
+static void set_key(struct ws_live *e, uint64_t key) {
   __atomic_store_n(&e->key, key, __ATOMIC_RELEASE);
 }
 
+/* A reader sees an entry whole or busy. */
 static void fill(struct ws_live *to, const struct ws_live *from) {
+  uint64_t key = from->key;
+  set_key(to, WS_LIVE_BUSY);
+  atomic_thread_fence(memory_order_release);
   memcpy((uint8_t *)to + sizeof to->key, (const uint8_t *)from + sizeof from->key, sizeof *to - sizeof to->key);
+  set_key(to, key);
+}
+
+/* Empties an entry and moves up what was pushed past it. */
+static void erase(struct ws_shm *shm, struct ws_live *gap) {
+  struct ws_live *e = entries(shm);
+  struct ws_live_table *t = table(shm);
+  uint64_t mask = t->capacity - 1;
+  uint64_t hole = (uint64_t)(gap - e);
+  for (uint64_t i = (hole + 1) & mask; e[i].key != WS_LIVE_EMPTY; i = (i + 1) & mask) {
+    /* it may move to the hole if its home is not behind the hole */
+    if (((i - home(e[i].key, mask)) & mask) < ((i - hole) & mask)) continue;
+    fill(&e[hole], &e[i]);
+    hole = i;
+  }
+  set_key(&e[hole], WS_LIVE_EMPTY);
+  __atomic_fetch_sub(&t->used, 1, __ATOMIC_RELAXED);
 }
 
 bool ws_live_put(struct ws_shm *shm, const struct ws_live *entry) {
-  struct ws_live *e = acquire(shm, entry->key);
-  if (e) {
-    fill(e, entry);
-    release(e, entry->key);
-    return true;
-  }
-  e = entries(shm);
+  if (!lock(shm)) return false;
   struct ws_live_table *t = table(shm);
-  uint64_t mask = t->capacity - 1;
-  /* An eighth stays empty, so that probes end. */
-  bool may_take_new = __atomic_load_n(&t->used, __ATOMIC_RELAXED) < t->capacity - t->capacity / 8;
-  uint64_t i = spread(entry->key) & mask;
-  for (uint64_t probe = 0; probe <= mask; probe++, i = (i + 1) & mask) {
-    uint64_t seen = settled(&e[i]);
-    if (seen != WS_LIVE_DEAD && (seen != WS_LIVE_EMPTY || !may_take_new)) {
-      if (seen == WS_LIVE_EMPTY) break;
-      continue;
-    }
-    if (!__atomic_compare_exchange_n(&e[i].key, &seen, WS_LIVE_BUSY, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
-      i = (i - 1) & mask; /* somebody was faster: look at this entry again */
-      continue;
-    }
-    if (seen == WS_LIVE_EMPTY) __atomic_fetch_add(&t->used, 1, __ATOMIC_RELAXED);
-    fill(&e[i], entry);
-    release(&e[i], entry->key);
-    return true;
+  struct ws_live *e = find(shm, entry->key);
+  bool fresh = e && e->key == WS_LIVE_EMPTY;
+  /* An eighth stays empty, so that probes are short and end. */
+  bool stored = e && (!fresh || t->used < t->capacity - t->capacity / 8);
+  if (stored) {
+    fill(e, entry);
+    if (fresh) __atomic_fetch_add(&t->used, 1, __ATOMIC_RELAXED);
   }
-  ws_lost(shm, WS_REC_ALLOC, WS_LOSS_LIVE_TABLE, 1);
-  return false;
+  unlock(shm);
+  if (!stored) ws_lost(shm, WS_REC_ALLOC, WS_LOSS_LIVE_TABLE, 1);
+  return stored;
 }
 
 bool ws_live_take(struct ws_shm *shm, uint64_t key, uint64_t seq, struct ws_live *taken) {
-  struct ws_live *e = acquire(shm, key);
-  if (!e) return false;
-  bool older = e->seq < seq;
-  fill(taken, e);
-  taken->key = key;
-  release(e, older ? WS_LIVE_DEAD : key);
+  if (!lock(shm)) return false;
+  struct ws_live *e = find(shm, key);
+  bool older = e && e->key == key && e->seq < seq;
+  if (older) {
+    *taken = *e;
+    erase(shm, e);
+  }
+  unlock(shm);
   return older;
 }
 
 bool ws_live_map(struct ws_shm *shm, uint64_t handle_key, int change) {
-  struct ws_live *e = acquire(shm, handle_key);
-  if (!e) return false;
-  if (change > 0)
-    e->maps++;
-  else if (e->maps > 0)
-    e->maps--;
-  release(e, e->released && e->maps == 0 ? WS_LIVE_DEAD : handle_key);
-  return true;
+  if (!lock(shm)) return false;
+  struct ws_live *e = find(shm, handle_key);
+  bool known = e && e->key == handle_key;
+  if (known) {
+    if (change > 0) e->maps++;
+    if (change < 0 && e->maps > 0) e->maps--;
+    if (e->released && e->maps == 0) erase(shm, e);
+  }
+  unlock(shm);
+  return known;
 }
 
 bool ws_live_release(struct ws_shm *shm, uint64_t handle_key, uint64_t seq, struct ws_live *released) {
-  struct ws_live *e = acquire(shm, handle_key);
-  if (!e) return false;
-  bool older = e->seq < seq && !e->released;
+  if (!lock(shm)) return false;
+  struct ws_live *e = find(shm, handle_key);
+  bool older = e && e->key == handle_key && e->seq < seq && !e->released;
   if (older) {
-    fill(released, e);
-    released->key = handle_key;
+    *released = *e;
     e->released = 1;
+    if (e->maps == 0) erase(shm, e);
   }
-  release(e, e->released && e->maps == 0 ? WS_LIVE_DEAD : handle_key);
+  unlock(shm);
   return older;
 }
 
 unsigned ws_live_drop_context(struct ws_shm *shm, uint32_t context) {
+  if (!lock(shm)) return 0;
   struct ws_live *e = entries(shm);
   uint64_t capacity = table(shm)->capacity;
   unsigned dropped = 0;
-  for (uint64_t i = 0; i < capacity; i++) {
-    uint64_t key = settled(&e[i]);
-    if (key == WS_LIVE_EMPTY || key == WS_LIVE_DEAD) continue;
+  for (uint64_t i = 0; i < capacity;) {
     /* handles belong to the process, not to a context */
-    if (e[i].context != context || e[i].space == WS_SPACE_HANDLE) continue;
-    if (!__atomic_compare_exchange_n(&e[i].key, &key, WS_LIVE_BUSY, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) continue;
-    release(&e[i], WS_LIVE_DEAD);
+    bool drop = e[i].key != WS_LIVE_EMPTY && e[i].context == context && e[i].space != WS_SPACE_HANDLE;
+    if (!drop) {
+      i++;
+      continue;
+    }
+    erase(shm, &e[i]); /* which may have moved another one here */
     dropped++;
   }
+  unlock(shm);
   return dropped;
 }

@@ -1,7 +1,6 @@
 /* ws_live.h: the exact table of what is allocated now, in shared memory.
  *
- * Owns: ws_live_table. Any thread may call; an entry that another thread is changing is waited for
- * (ten instructions). It never knows more than it is told: what was allocated before the capture
+ * Owns: ws_live_table. Any thread may call; writers take turns (ten instructions each). It never knows more than it is told: what was allocated before the capture
  * is not in it.
  */
 #ifndef WS_LIVE_H

@@ -132,7 +132,7 @@ bool ws_load_cupti(struct ws_cupti *c) {
   Dl_info where;
   if (symbol && dladdr(symbol, &where) && where.dli_fname) snprintf(c->path, sizeof c->path, "%s", where.dli_fname);
   if (complete) c->get_version(&c->version);
-  return complete;
+  return complete && c->version >= CUPTI_OLDEST;
 }
 
 void ws_load_driver(struct ws_driver *c) {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -10,7 +11,7 @@
 
 /* Disk space that a capture file keeps ahead of its writers. At 1 million kernels/s a worker that
  * looks every 20 ms needs 1.3 MiB. */
-#define SECURE_AHEAD (16ull << 20)
+#define SECURE_AHEAD (4ull << 20)
 /* The live table is written at random places, so a capture file allocates all of it. */
 #define SECURE_START (1ull << 20)
 
@@ -123,6 +124,21 @@ bool ws_shm_secure(struct ws_shm *shm) {
     atomic_store(&shm->arena_limit, want);
   }
   return secure_ring(shm, &shm->alloc, h->alloc_ring.offset) && secure_ring(shm, &shm->timeline, h->timeline_ring.offset);
+}
+
+static void give_back(int fd, uint64_t from, uint64_t to) {
+  from = page_up(from);
+  if (from < to) syscall(SYS_fallocate, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(to - from));
+}
+
+void ws_shm_trim(struct ws_shm *shm) {
+  if (shm->fd < 0) return;
+  struct ws_header *h = shm->header;
+  give_back(shm->fd, h->alloc_ring.offset + WS_PAGE + __atomic_load_n(&shm->alloc.control->reserved, __ATOMIC_RELAXED),
+            h->alloc_ring.offset + h->alloc_ring.size);
+  give_back(shm->fd, h->arena.offset + __atomic_load_n(&h->arena_used, __ATOMIC_RELAXED), h->arena.offset + h->arena.size);
+  uint64_t end = h->timeline_ring.offset + WS_PAGE + __atomic_load_n(&shm->timeline.control->reserved, __ATOMIC_RELAXED);
+  if (ftruncate(shm->fd, (off_t)page_up(end)) != 0) return; /* it stays long and sparse */
 }
 
 void ws_shm_publish(struct ws_shm *shm) {

@@ -45,6 +45,9 @@ void ws_shm_format(struct ws_shm *shm, void *base, const struct ws_sizes *sizes,
  * the disk is full: writers then drop and count. */
 bool ws_shm_secure(struct ws_shm *shm);
 
+/* Capture files: gives back the space that nothing was written to. Nothing may be pushed after it. */
+void ws_shm_trim(struct ws_shm *shm);
+
 /* Publishes the header: the memory is complete and may be read. */
 void ws_shm_publish(struct ws_shm *shm);
 

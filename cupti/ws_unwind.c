@@ -13,6 +13,7 @@
 #define SIGNALS_MAX 4
 /* Frames walked without being kept (the caller's skip); deeper ones are not worth the time. */
 #define SKIP_MAX 4096
+#define RED_ZONE 128
 /* No code lies below this address. */
 #define LOWEST_CODE 4096u
 
@@ -119,7 +120,10 @@ static bool signal_step(struct ws_walk *walk, struct frame *f) {
     if (!ws_mem_word(walk, at + 8 * i, &next.r[order[i]])) return false;
   }
   next.valid = (1u << WS_UNWIND_REGS) - 1;
-  ws_mem_stack(&walk->stack, walk, next.r[WS_REG_RSP]);
+  /* In an epilogue, what was popped last is still looked up below the stack pointer: the kernel
+   * spares the red zone. */
+  if (next.r[WS_REG_RSP] < LOWEST_CODE) return false;
+  ws_mem_stack(&walk->stack, walk, (next.r[WS_REG_RSP] & ~7ull) - RED_ZONE);
   *f = next;
   return true;
 }

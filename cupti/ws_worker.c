@@ -74,6 +74,11 @@ void ws_worker_maps(struct ws_worker *w) {
         .build_id = m->build_id[0] ? ws_arena_string(w->arena, m->build_id, WS_REC_ALLOC) : 0,
     };
   }
+  for (uint32_t i = 0; i < s->count; i++) {
+    if (strcmp(s->modules[i].path, w->cupti->path) != 0) continue;
+    atomic_store(&w->ledger->inside_start, s->modules[i].start);
+    atomic_store(&w->ledger->inside_end, s->modules[i].end);
+  }
   struct ws_maps head = {count, s->generation};
   uint32_t id = ws_arena_append(w->arena, WS_OBJ_MAPS, &head, sizeof head, maps, count * sizeof *maps);
   if (!id) return;
@@ -81,25 +86,34 @@ void ws_worker_maps(struct ws_worker *w) {
   __atomic_store_n(&w->shm->header->maps, id, __ATOMIC_RELEASE);
 }
 
-/* The CPU side of calls. CUPTI 12.5 and newer records single ids; older ones record every driver
- * call and the decoder hides the rest. */
+/* One domain of calls at WS_API_LAUNCH. CUPTI 12.5 and newer records single ids; older ones record
+ * every call and the decoder hides the rest. */
+static int enable_launches(struct ws_worker *w, uint32_t domain, uint32_t kind, int (*single)(uint32_t, uint8_t), bool on) {
+  const struct ws_cupti *c = w->cupti;
+  for (uint32_t id = 1; id < WS_CALL_IDS; id++) {
+    const char *name = NULL;
+    if (c->callback_name(domain, id, &name) != CUPTI_OK || !name) continue;
+    bool wanted = ws_call_is_launch(name);
+    w->decoder.call_hidden[domain][id] = !wanted;
+    if (single && wanted) single(id, on);
+  }
+  if (single) return CUPTI_OK;
+  return on ? c->activity_enable(kind) : c->activity_disable(kind);
+}
+
+/* The CPU side of calls. Both domains: a launch through the runtime leaves no driver record, and
+ * some libraries call the driver alone. */
 static int enable_calls(struct ws_worker *w, bool on) {
   const struct ws_cupti *c = w->cupti;
   if (w->config.api == WS_API_NONE) return CUPTI_OK;
-  int (*set_kind)(uint32_t) = on ? c->activity_enable : c->activity_disable;
-  if (w->config.api == WS_API_ALL) {
-    int r = set_kind(CUPTI_KIND_DRIVER);
-    return r == CUPTI_OK ? set_kind(CUPTI_KIND_RUNTIME) : r;
+  int r;
+  if (w->config.api == WS_API_LAUNCH) {
+    r = enable_launches(w, CUPTI_DOMAIN_DRIVER, CUPTI_KIND_DRIVER, c->enable_driver_api, on);
+    return r ? r : enable_launches(w, CUPTI_DOMAIN_RUNTIME, CUPTI_KIND_RUNTIME, c->enable_runtime_api, on);
   }
-  bool single = c->enable_driver_api != NULL;
-  for (uint32_t id = 1; id < WS_CALL_IDS; id++) {
-    const char *name = NULL;
-    if (c->callback_name(CUPTI_DOMAIN_DRIVER, id, &name) != CUPTI_OK || !name) continue;
-    bool wanted = ws_call_is_launch(name);
-    w->decoder.call_hidden[CUPTI_DOMAIN_DRIVER][id] = !wanted;
-    if (single && wanted) c->enable_driver_api(id, on);
-  }
-  return single ? CUPTI_OK : set_kind(CUPTI_KIND_DRIVER);
+  r = on ? c->activity_enable(CUPTI_KIND_DRIVER) : c->activity_disable(CUPTI_KIND_DRIVER);
+  if (r) return r;
+  return on ? c->activity_enable(CUPTI_KIND_RUNTIME) : c->activity_disable(CUPTI_KIND_RUNTIME);
 }
 
 int ws_worker_timeline(struct ws_worker *w, bool on) {

@@ -422,7 +422,8 @@ type (
 	LiveTable struct {
 		Capacity uint64
 		Used     uint64
-		Reserved [6]uint64
+		Version  uint64
+		Reserved [5]uint64
 	}
 	Live struct {
 		Key           uint64

@@ -450,14 +450,16 @@ _Static_assert(sizeof(struct ws_state_change) == 64, "state");
 /* ---- live table ------------------------------------------------------------------------- */
 
 /* What is allocated now: open addressing, linear probing, hash of key. Exact whatever happens to
- * the ring. One page of ws_live_table, then `capacity` entries. */
+ * the ring. One page of ws_live_table, then `capacity` entries. A copy of the table is consistent
+ * if `version` was the same even number before and after; removals move entries. */
 struct ws_live_table {
   uint64_t capacity; /* entries, a power of two */
-  uint64_t used;     /* entries ever taken, tombstones included (atomic) */
-  uint64_t reserved[6];
+  uint64_t used;     /* entries in use (atomic) */
+  uint64_t version;  /* odd while an entry is being changed (atomic) */
+  uint64_t reserved[5];
 };
 #define WS_LIVE_EMPTY 0ull
-#define WS_LIVE_DEAD (~0ull)     /* was taken once: a probe goes on */
+#define WS_LIVE_DEAD (~0ull)     /* not used by this version */
 #define WS_LIVE_BUSY (~0ull - 1) /* being changed: wait a moment */
 #define WS_KEY_SHIFT 60 /* the low bits are the address or handle itself */
 #define WS_KEY_MASK ((1ull << WS_KEY_SHIFT) - 1)

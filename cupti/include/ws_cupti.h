@@ -15,6 +15,9 @@
 /* CUptiResult and CUresult: 0 is success. */
 enum { CUPTI_OK = 0, CUPTI_MULTIPLE_SUBSCRIBERS = 39, CUPTI_INSUFFICIENT_PRIVILEGES = 35, CUDA_OOM = 2 };
 
+/* cuptiGetVersion of 11.8, the oldest whose records these are. */
+enum { CUPTI_OLDEST = 18 };
+
 enum cupti_kind {
   CUPTI_KIND_MEMCPY = 1,
   CUPTI_KIND_MEMSET = 2,

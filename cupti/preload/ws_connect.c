@@ -19,7 +19,7 @@
 #define HANDSHAKE_MS 2000
 
 /* A capture file is sparse: these are bounds, not what it takes. */
-static const struct ws_sizes file_sizes = {.alloc_ring = 256 * MIB, .timeline_ring = 16384 * MIB, .live_table = 16 * MIB, .arena = 256 * MIB};
+static const struct ws_sizes file_sizes = {.alloc_ring = 256 * MIB, .timeline_ring = 16384 * MIB, .live_table = 4 * MIB, .arena = 256 * MIB};
 
 static char file_path[4096];
 
@@ -167,10 +167,7 @@ bool ws_connect(struct ws_shm *shm, struct ws_config *config) {
 
 void ws_connect_finish(struct ws_shm *shm) {
   if (shm->fd < 0) return;
-  struct ws_region r = shm->header->timeline_ring;
-  uint64_t used = __atomic_load_n(&shm->timeline.control->reserved, __ATOMIC_RELAXED);
-  uint64_t end = r.offset + WS_PAGE + ((used + WS_PAGE - 1) & ~(uint64_t)(WS_PAGE - 1));
-  if (ftruncate(shm->fd, (off_t)end) != 0) return; /* it stays long and sparse */
+  ws_shm_trim(shm);
   char text[sizeof file_path + 128];
   snprintf(text, sizeof text, "capture in %s; 'warpscope recover' with this name makes it a trace", file_path);
   note(text);
