@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -207,15 +208,7 @@ func (w *Writer) Close(s event.Summary) error {
 		failure = nil // the summary tells
 	}
 	w.closed = true
-	s.Recorded = w.recorded
-	s.Losses = append([]event.Loss(nil), s.Losses...)
-	for l, n := range w.lost {
-		l.Count = n
-		s.Losses = append(s.Losses, l)
-	}
-	slices.SortStableFunc(s.Losses, func(a, b event.Loss) int {
-		return cmp.Or(cmp.Compare(a.Process, b.Process), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Cause, b.Cause))
-	})
+	s = w.complete(s)
 	payload, err := marshalSummary(&s)
 	if err != nil {
 		return cmp.Or(failure, err)
@@ -227,4 +220,25 @@ func (w *Writer) Close(s event.Summary) error {
 	b = w.encoder.message(b, w.index.payload(), frameHeader{typ: frameIndex, sequence: w.sequence + 1})
 	b = appendTrailer(b, w.offset+int64(at), len(b)-at)
 	return cmp.Or(failure, w.write(b))
+}
+
+// Summary returns s as [Writer.Close] writes it, for who closed the trace to tell: with what has been
+// written, and with the writer's own losses added.
+func (w *Writer) Summary(s event.Summary) event.Summary {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.complete(s)
+}
+
+func (w *Writer) complete(s event.Summary) event.Summary {
+	s.Recorded = maps.Clone(w.recorded)
+	s.Losses = append([]event.Loss(nil), s.Losses...)
+	for l, n := range w.lost {
+		l.Count = n
+		s.Losses = append(s.Losses, l)
+	}
+	slices.SortStableFunc(s.Losses, func(a, b event.Loss) int {
+		return cmp.Or(cmp.Compare(a.Process, b.Process), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Cause, b.Cause))
+	})
+	return s
 }
