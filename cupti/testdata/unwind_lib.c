@@ -104,9 +104,9 @@ static int compare(const void *a, const void *b) {
 /* Through libc's own frames. */
 int lib_sort(callback f, void *arg);
 int lib_sort(callback f, void *arg) {
-  int numbers[200];
-  for (int i = 0; i < 200; i++) numbers[i] = (i * 7919) % 200;
+  int numbers[24];
+  for (int i = 0; i < 24; i++) numbers[i] = (i * 7919) % 24;
   order = (struct order){f, arg, 0};
-  qsort(numbers, 200, sizeof numbers[0], compare);
+  qsort(numbers, 24, sizeof numbers[0], compare);
   return order.rc;
 }
