@@ -154,5 +154,5 @@ int ws_capture_nvtx(void *get_export_table, int version) {
   struct ws_cupti *c = capture.cupti.handle ? &capture.cupti : &early;
   if (!c->handle && !ws_load_cupti(c)) return 0;
   int (*initialize)(void *) = version == 2 ? c->nvtx_initialize2 : c->nvtx_initialize;
-  return initialize ? initialize(get_export_table) : 0;
+  return initialize && initialize(get_export_table) == CUPTI_OK; /* NVTX takes 0 for a failure */
 }

@@ -243,6 +243,7 @@ size_t ws_decode(struct ws_decoder *d, uint8_t *data, size_t valid) {
     case CUPTI_KIND_MARKER_DATA: marker_data(d, p); break;
     case CUPTI_KIND_GRAPH_TRACE: graph(d, p); break;
     case CUPTI_KIND_OVERHEAD: overhead(d, p); break;
+    case CUPTI_KIND_CUDA_EVENT: break; /* 12.8 sends these along with SYNCHRONIZATION, unasked */
     default: ws_lost(d->shm, WS_REC_PAD, WS_LOSS_UNKNOWN_KIND, 1);
     }
   }

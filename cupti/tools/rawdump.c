@@ -88,7 +88,7 @@ static void finish(void) {
 
 __attribute__((visibility("default"))) int InitializeInjectionNvtx2(void *table) {
   if (!cupti.handle) ws_load_cupti(&cupti);
-  return cupti.nvtx_initialize2 ? cupti.nvtx_initialize2(table) : 0;
+  return cupti.nvtx_initialize2 && cupti.nvtx_initialize2(table) == CUPTI_OK;
 }
 
 __attribute__((visibility("default"))) int InitializeInjection(void) {
