@@ -13,6 +13,9 @@ func TestMain(m *testing.M) {
 	helpers := map[string]func() error{
 		"extract": extractHelper,
 		"agent":   agentHelper,
+		"client":  clientHelper,
+		"counter": counterHelper,
+		"shell":   shellHelper,
 	}
 	name := os.Getenv(helperVariable)
 	if name == "" {

@@ -20,6 +20,12 @@ import (
 // helpers end within it; a daemon does not, and must not keep the trace open.
 const defaultGrace = 2 * time.Second
 
+// flushInterval is how often the trace is asked to write what it holds.
+const flushInterval = time.Second
+
+// maxSaid is how many sentences of the collector's the user gets to see; all are in the trace.
+const maxSaid = 5
+
 // session is one run, from its parts being made ready to the finished trace.
 type session struct {
 	config  Config
@@ -177,10 +183,16 @@ func (s *session) supervise(signals <-chan os.Signal) exit {
 	if c.Duration > 0 {
 		off = time.After(c.StartAfter + c.Duration)
 	}
+	ticker := time.NewTicker(flushInterval)
+	defer ticker.Stop()
 	for {
 		select {
 		case ended := <-s.child.ended:
 			return ended
+		case <-ticker.C:
+			// The writer looks at the age of what it holds when it is called: while nothing
+			// happens nobody else does, and a trace is to be readable while it grows.
+			_ = s.sink.Batch(&event.Batch{})
 		case sent := <-signals:
 			if !meantForBoth(sent) {
 				s.child.signal(sent)
@@ -239,15 +251,24 @@ func (s *session) finish(ended exit, left []collect.Status) *Result {
 	}
 	errs = append(errs, s.server.Close())
 	r.Processes = s.server.Processes()
+	r.Summary = s.server.Summary()
+	for i, note := range r.Summary.Notes {
+		switch {
+		case i < maxSaid:
+			s.config.Note(note)
+		case i == maxSaid:
+			s.config.Note(fmt.Sprintf("%d more notes are in the trace", len(r.Summary.Notes)-maxSaid))
+		}
+	}
+	s.notes = append(s.notes, r.Summary.Notes...)
 	for _, note := range r.findings() {
 		s.say(note)
 	}
-	r.Summary = s.server.Summary()
 	r.Summary.ExitCode = int32(ended.code)
 	r.Summary.Signal = int32(ended.signal)
-	r.Summary.End = event.Time(clock(unix.CLOCK_MONOTONIC))
-	r.Summary.Notes = append(r.Summary.Notes, s.notes...)
+	r.Summary.Notes = s.notes
 	errs = append(errs, s.sink.err(), s.writer.Close(r.Summary))
+	r.Summary = s.writer.Summary(r.Summary) // what the trace says, the report says too
 	if info, err := s.output.file.Stat(); err == nil && info.Mode().IsRegular() {
 		r.Size = info.Size()
 	}

@@ -31,6 +31,8 @@ func agentHelper() error {
 		Note:    func(s string) { fmt.Fprintln(os.Stderr, "warpscope:", s) },
 		library: os.Getenv("AGENT_LIBRARY"),
 	}
+	c.StartAfter, _ = time.ParseDuration(os.Getenv("AGENT_START_AFTER"))
+	c.Duration, _ = time.ParseDuration(os.Getenv("AGENT_DURATION"))
 	r, err := Run(c)
 	var failed *StartError
 	switch {

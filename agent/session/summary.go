@@ -30,11 +30,15 @@ func (s *session) opening() string {
 		return "recording nothing to " + s.output.path
 	}
 	note := "recording " + list(what) + " to " + s.output.path
-	if c.StartAfter > 0 {
-		note += fmt.Sprintf(", the timeline after %v", c.StartAfter)
-	}
+	var when string
 	if c.Duration > 0 {
-		note += fmt.Sprintf(", the timeline for %v", c.Duration)
+		when += fmt.Sprintf(" for %v", c.Duration)
+	}
+	if c.StartAfter > 0 {
+		when += fmt.Sprintf(" after %v", c.StartAfter)
+	}
+	if when != "" {
+		note += ", the timeline" + when
 	}
 	return note
 }

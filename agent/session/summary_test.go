@@ -1,0 +1,102 @@
+package session
+
+import (
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/warpscope/warpscope/agent/collect"
+	"github.com/warpscope/warpscope/agent/event"
+)
+
+func TestReport(t *testing.T) {
+	r := &Result{
+		Path: "my run.wscope", Size: 3 << 20, Processes: make([]collect.Status, 2),
+		Summary: event.Summary{
+			Recorded: map[event.Kind]uint64{event.KindKernel: 1234567, event.KindCopy: 5},
+			Losses: []event.Loss{
+				{Process: 1, Kind: event.KindKernel, Cause: event.LossRingFull, Count: 1000},
+				{Process: 2, Kind: event.KindKernel, Cause: event.LossRingFull, Count: 500},
+				{Process: 2, Kind: event.KindCopy, Cause: event.LossCUPTI, Count: 0},
+			},
+		},
+	}
+	got := strings.Join(r.Report(), "\n")
+	for _, want := range []string{
+		"recorded 1,234,567 kernels, 5 copies of 2 processes\n",
+		"lost or incomplete: 1,500 kernels (ring full",
+		"cost not measured\n",
+		"trace my run.wscope, 3.0 MiB, 2.5 bytes a kernel\n",
+		"next: warpscope inspect 'my run.wscope'",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("it does not say %q:\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "copies (") {
+		t.Errorf("it speaks of a loss of nothing:\n%s", got)
+	}
+	r.Summary.Losses, r.Size = nil, -1
+	if got := strings.Join(r.Report(), "\n"); !strings.Contains(got, "nothing lost") || strings.Contains(got, "bytes a kernel") {
+		t.Errorf("without losses, to a pipe:\n%s", got)
+	}
+}
+
+func TestEveryReasonIsExplained(t *testing.T) {
+	seen := map[string]bool{}
+	for reason := event.ReasonNoCUPTI; reason <= event.ReasonForeignInjection; reason++ {
+		r := &Result{Processes: []collect.Status{
+			{PID: 7, Command: []string{"python", "train.py"}},
+			{PID: 8, Executable: "/usr/bin/worker", Reason: 1 << reason},
+		}}
+		notes := r.findings()
+		if len(notes) != 1 || !strings.HasPrefix(notes[0], "process 8 (/usr/bin/worker): ") || seen[notes[0]] ||
+			strings.Contains(notes[0], "capture is reduced") {
+			t.Errorf("reason %d: %q", reason, notes)
+		}
+		seen[notes[0]] = true
+	}
+}
+
+func TestFindings(t *testing.T) {
+	many := make([]collect.Status, 9)
+	for i := range many {
+		many[i] = collect.Status{PID: int32(i), Reason: 1 << event.ReasonNoCUPTI, Simulated: true}
+	}
+	for _, c := range []struct {
+		name   string
+		result Result
+		want   []string // what each note contains
+	}{
+		{"no CUDA", Result{}, []string{"no process of the program used CUDA"}},
+		{"another tool", Result{Foreign: "/opt/tool.so"}, nil},
+		{"many", Result{Processes: many}, []string{"and 6 more: nothing was captured", "simulated device"}},
+	} {
+		notes := c.result.findings()
+		if len(notes) != len(c.want) {
+			t.Errorf("%s: %q", c.name, notes)
+			continue
+		}
+		for i, want := range c.want {
+			if !strings.Contains(notes[i], want) {
+				t.Errorf("%s: %q, want %q", c.name, notes[i], want)
+			}
+		}
+	}
+}
+
+func TestStatus(t *testing.T) {
+	for _, c := range []struct {
+		result Result
+		want   int
+	}{
+		{Result{ExitCode: 7}, 7},
+		{Result{ExitCode: -1, Signal: unix.SIGKILL}, 137},
+		{Result{ExitCode: -1}, 1},
+	} {
+		if got := c.result.Status(); got != c.want {
+			t.Errorf("%+v: %d, want %d", c.result, got, c.want)
+		}
+	}
+}
