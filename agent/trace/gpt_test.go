@@ -80,8 +80,7 @@ func (g *gpt) fill(b *event.Batch, n int) {
 		p := g.sequence[g.at]
 		if g.at++; g.at == len(g.sequence) {
 			g.at = 0
-			g.cpu += 2e6 * (1 + 0.05*g.rng.NormFloat64()) // synchronised: the step's end
-			g.gpu = max(g.gpu, g.cpu)
+			g.cpu = max(g.cpu, g.gpu) + 1e6*(1+0.05*g.rng.NormFloat64()) // synchronised: the step's end
 		}
 		g.cpu += p.pause * math.Exp(0.12*g.rng.NormFloat64())
 		enter := g.cpu

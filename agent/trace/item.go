@@ -27,6 +27,7 @@ type decoded struct {
 	first       defined // of definitions
 	summary     *event.Summary
 	batch       event.Batch // of a batch, and of a live set its allocations
+	events      int         // in batch
 	part        livePart
 }
 
@@ -57,6 +58,7 @@ func (x *decoded) decode(d *decoder) {
 	case frameBatch:
 		d.only = x.only
 		x.err = d.batch(payload, &x.frameHeader, &x.batch)
+		x.events = d.begun
 	case frameLive:
 		x.part, x.err = d.liveSet(payload, &x.frameHeader, &x.batch)
 	case frameSummary:

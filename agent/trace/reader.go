@@ -200,7 +200,7 @@ func (r *Reader) item(x *decoded) (Item, bool) {
 		return Item{Provenance: x.provenance}, true
 	case x.typ == frameDefinitions:
 		return Item{Definitions: x.definitions}, true
-	case x.typ == frameBatch:
+	case x.typ == frameBatch && x.events > 0:
 		return Item{Batch: &x.batch}, true
 	case x.typ == frameSummary:
 		return Item{Summary: x.summary}, true

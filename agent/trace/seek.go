@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 
 	"github.com/warpscope/warpscope/agent/event"
@@ -51,19 +52,21 @@ func (s *seeking) load(d *decoder) ([]indexed, error) {
 	if _, err := io.ReadFull(s.src, trailer[:]); err != nil {
 		return nil, err
 	}
-	offset, size, ok := parseTrailer(trailer[:])
-	if !ok || offset+int64(size) != end {
+	offset, length, ok := parseTrailer(trailer[:])
+	if !ok || offset+int64(length) != end {
 		return nil, errors.New("no trailer")
 	}
+	size := uint32(length)
 	var all []indexed
 	for {
 		f, err := s.read(offset, size)
 		if err != nil {
 			return nil, err
 		}
-		if f.typ != frameIndex {
+		if f.typ != frameIndex || offset+int64(f.size()) > end {
 			return nil, errors.New("no index")
 		}
+		end = offset
 		payload, err := d.payload(&f.frameHeader, f.stored)
 		if err != nil {
 			return nil, err
@@ -77,41 +80,44 @@ func (s *seeking) load(d *decoder) ([]indexed, error) {
 			break
 		}
 		if previous < fileHeaderSize || previous >= offset || len(all) > maxIndexed {
-			return nil, errors.New("index is too long or goes in circles")
+			return nil, errors.New("index is too long or goes forward")
 		}
 		offset, size = previous, 0
 	}
 	sort.SliceStable(all, func(i, j int) bool { return all[i].offset < all[j].offset })
+	// Each byte is read once, whatever the index says.
+	at := int64(fileHeaderSize)
+	all = slices.DeleteFunc(all, func(x indexed) bool {
+		overlaps := x.offset < at
+		if !overlaps {
+			at = x.offset + int64(x.length)
+		}
+		return overlaps
+	})
 	return all, nil
 }
 
-// read reads the frame at an offset; its size is looked up in its header if it is not known.
-func (s *seeking) read(offset int64, size int) (rawFrame, error) {
+// read reads the frame at an offset, whose size must be that given, if it is not 0.
+func (s *seeking) read(offset int64, size uint32) (rawFrame, error) {
 	if _, err := s.src.Seek(offset, io.SeekStart); err != nil {
 		return rawFrame{}, err
 	}
-	if size < frameHeaderSize {
-		size = frameHeaderSize
-	}
-	s.buf = resize(s.buf, size)
+	s.buf = resize(s.buf, frameHeaderSize)
 	if _, err := io.ReadFull(s.src, s.buf); err != nil {
 		return rawFrame{}, err
 	}
 	h, ok := parseFrameHeader(s.buf)
-	if !ok {
+	if !ok || size != 0 && h.size() != int(size) {
 		return rawFrame{}, errNoFrame
 	}
-	if h.size() > size {
-		s.buf = append(s.buf, make([]byte, h.size()-size)...)
-		if _, err := io.ReadFull(s.src, s.buf[size:]); err != nil {
-			return rawFrame{}, err
-		}
+	s.buf = resize(s.buf, int(h.stored))
+	if _, err := io.ReadFull(s.src, s.buf); err != nil {
+		return rawFrame{}, err
 	}
-	stored := s.buf[frameHeaderSize:h.size()]
-	if checksum(stored) != h.sum {
+	if checksum(s.buf) != h.sum {
 		return rawFrame{}, errChecksum
 	}
-	return rawFrame{frameHeader: h, offset: offset, stored: stored}, nil
+	return rawFrame{frameHeader: h, offset: offset, stored: s.buf}, nil
 }
 
 var (
@@ -123,7 +129,7 @@ func (s *seeking) next() (rawFrame, error) {
 	for len(s.plan) > 0 {
 		x := s.plan[0]
 		s.plan = s.plan[1:]
-		f, err := s.read(x.offset, int(min(x.length, frameHeaderSize+maxPayload)))
+		f, err := s.read(x.offset, x.length)
 		switch {
 		case err == nil:
 			s.report.frame(&f.frameHeader, f.sequence)
