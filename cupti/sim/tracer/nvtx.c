@@ -218,10 +218,12 @@ static int attach(const void *(*get_export_table)(uint32_t id)) {
 /* Both return 1 for success, as NVTX wants it of its injections. */
 SIM_EXPORT int cuptiNvtxInitialize(const void *(*get_export_table)(uint32_t));
 int cuptiNvtxInitialize(const void *(*get_export_table)(uint32_t)) {
-  return sim_fails("cuptiNvtxInitialize") != 0 ? 0 : attach(get_export_table);
+  int failed = sim_fails("cuptiNvtxInitialize");
+  return failed != 0 ? failed : attach(get_export_table) ? 0 : CUPTI_UNKNOWN;
 }
 
 SIM_EXPORT int cuptiNvtxInitialize2(const void *(*get_export_table)(uint32_t));
 int cuptiNvtxInitialize2(const void *(*get_export_table)(uint32_t)) {
-  return sim_fails("cuptiNvtxInitialize2") != 0 ? 0 : attach(get_export_table);
+  int failed = sim_fails("cuptiNvtxInitialize2");
+  return failed != 0 ? failed : attach(get_export_table) ? 0 : CUPTI_UNKNOWN;
 }
