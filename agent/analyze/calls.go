@@ -12,6 +12,7 @@ type CallSummary struct {
 	Calls     uint64      `json:"calls"`
 	TotalNS   int64       `json:"total_ns"` // sum over threads
 	APIs      []CallRow   `json:"apis"`     // in descending order of total time
+	Omitted   int         `json:"omitted"`  // of APIs
 	Waits     []NamedTime `json:"waits"`
 	Overheads []NamedTime `json:"overheads"`
 }

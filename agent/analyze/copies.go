@@ -15,8 +15,9 @@ type CopySummary struct {
 	// BusyNS is what BusyShare is a share of.
 	BusyNS int64 `json:"gpu_busy_ns"`
 	// Groups is in descending order of total time; fills (memsets) are apart in Sets.
-	Groups []CopyGroup `json:"groups"`
-	Sets   []CopyGroup `json:"sets"`
+	Groups  []CopyGroup `json:"groups"`
+	Sets    []CopyGroup `json:"sets"`
+	Omitted int         `json:"omitted"` // of Groups
 }
 
 // CopyGroup is a row of a CopySummary.

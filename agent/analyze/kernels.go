@@ -30,6 +30,8 @@ type KernelSummary struct {
 	BusyNS int64 `json:"gpu_busy_ns"`
 	// Groups is in descending order of total time.
 	Groups []KernelGroup `json:"groups"`
+	// Omitted counts rows that were asked to be left out.
+	Omitted int `json:"omitted"`
 }
 
 // KernelGroup is a row of a KernelSummary.

@@ -20,7 +20,9 @@ type ProcessMemory struct {
 	// Totals are by device and kind; kinds must not be added up: host memory is not on the GPU.
 	Totals []MemoryTotal `json:"totals"`
 	// Largest are the stacks that hold most at the end.
-	Largest []LiveStack `json:"largest_live"`
+	Largest         []LiveStack `json:"largest_live"`
+	OmittedLargest  int         `json:"omitted_largest_live"`
+	OmittedFailures int         `json:"omitted_failures"`
 	// Failures are failed calls by API, size, result and stack.
 	Failures []FailedCall `json:"failures"`
 	// FailedCalls counts them all.
@@ -39,6 +41,7 @@ type MemoryTotal struct {
 	UUID string     `json:"gpu_uuid,omitempty"`
 	Bytes
 	Spaces    []SpaceRow   `json:"spaces"`
+	Omitted   int          `json:"omitted"`   // of Libraries
 	Libraries []LibraryRow `json:"libraries"` // by bytes at the peak
 }
 

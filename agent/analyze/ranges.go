@@ -14,7 +14,8 @@ type RangeSummary struct {
 	// BusyNS is what GPUShare is a share of.
 	BusyNS int64 `json:"gpu_busy_ns"`
 	// Ranges is in descending order of total time. Nested ranges are counted in each of them.
-	Ranges []RangeRow `json:"ranges"`
+	Ranges  []RangeRow `json:"ranges"`
+	Omitted int        `json:"omitted"`
 	// OutsideNS is the GPU time launched outside any range, UnjoinedNS that whose launching call
 	// is not in the trace.
 	OutsideNS  int64 `json:"gpu_outside_ns"`

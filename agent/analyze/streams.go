@@ -33,6 +33,7 @@ type StreamSummary struct {
 	BusyNS int64 `json:"gpu_busy_ns"`
 	// Streams is in descending order of busy time.
 	Streams []StreamRow `json:"streams"`
+	Omitted int         `json:"omitted"`
 }
 
 // StreamRow is one stream of one process.

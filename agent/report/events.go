@@ -1,0 +1,338 @@
+package report
+
+import (
+	"bufio"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/warpscope/warpscope/agent/analyze"
+	"github.com/warpscope/warpscope/agent/event"
+)
+
+// EventFormat is how single events are written.
+type EventFormat string
+
+// The formats.
+const (
+	EventText  EventFormat = "text"
+	EventJSONL EventFormat = "jsonl"
+	EventCSV   EventFormat = "csv"
+)
+
+// EventOptions says which events are written, and how.
+type EventOptions struct {
+	Format EventFormat
+	File   string // names the trace in each record; "": does not
+	Style  Style
+	Window analyze.Window
+	Name   *regexp.Regexp // nil: all; otherwise those whose name it matches
+	Limit  int            // records; 0: all
+}
+
+// ErrLimit ends the writing of events when Limit is reached.
+var errLimit = fmt.Errorf("limit of events reached")
+
+// Events writes every event of a trace as it is given its parts. Events of one batch are in
+// the order of time, and batches nearly so. It is an event.Sink.
+type Events struct {
+	options EventOptions
+	out     *bufio.Writer
+	csv     *csv.Writer
+	tables  event.Tables
+	clock   analyze.Clock
+	names   map[event.StringID]string
+	rows    []eventRow
+	fields  []field
+	line    []byte
+	written int
+	begun   bool
+}
+
+var _ event.Sink = (*Events)(nil)
+
+// eventRow is one event of a batch: what it is and where it stands.
+type eventRow struct {
+	time  event.Time
+	kind  event.Kind
+	index int
+}
+
+// field is a key and its value: an int64, a uint64, a bool or a string.
+type field struct {
+	key   string
+	value any
+}
+
+// NewEvents returns a writer of events to w.
+func NewEvents(w io.Writer, o EventOptions) *Events {
+	e := &Events{options: o, out: bufio.NewWriterSize(w, 1<<16), names: make(map[event.StringID]string)}
+	if o.Format == EventCSV {
+		e.csv = csv.NewWriter(e.out)
+	}
+	return e
+}
+
+// Header writes what precedes the events: the names of the columns, where the format has them.
+func (e *Events) Header() error {
+	switch e.options.Format {
+	case EventCSV:
+		columns := append([]string{}, eventColumns...)
+		if e.options.File != "" {
+			columns = append([]string{"file"}, columns...)
+		}
+		return e.csv.Write(columns)
+	case EventText:
+		if e.options.File != "" {
+			if _, err := fmt.Fprintln(e.out, e.options.Style.paint(bold, Clean(e.options.File))); err != nil {
+				return err
+			}
+		}
+		_, err := fmt.Fprintln(e.out, e.options.Style.paint(dim, fmt.Sprintf("%14s  %9s  %-10s  %s", "time", "duration", "kind", "what")))
+		return err
+	}
+	return nil
+}
+
+// Provenance says where the trace comes from.
+func (e *Events) Provenance(p *event.Provenance) { e.clock.Provenance(p) }
+
+// Define adds definitions.
+func (e *Events) Define(d *event.Definitions) error {
+	e.tables.Apply(d)
+	e.clock.Define(d)
+	return nil
+}
+
+// Live writes nothing: checkpoints repeat what allocations said.
+func (e *Events) Live(*event.LiveSet) error { return nil }
+
+// Batch writes the events of a batch. After the last one that was asked for it returns an error
+// for which [LimitReached] is true.
+func (e *Events) Batch(b *event.Batch) error {
+	e.rows = e.rows[:0]
+	collect := func(kind event.Kind, times []event.Time) {
+		for i, t := range times {
+			e.rows = append(e.rows, eventRow{t, kind, i})
+		}
+	}
+	collect(event.KindKernel, b.Kernels.Start)
+	collect(event.KindCopy, b.Copies.Start)
+	collect(event.KindSet, b.Sets.Start)
+	collect(event.KindSync, b.Syncs.Start)
+	collect(event.KindCall, b.Calls.Enter)
+	collect(event.KindMarker, b.Markers.Time)
+	collect(event.KindGraph, b.Graphs.Start)
+	collect(event.KindOverhead, b.Overheads.Start)
+	collect(event.KindAllocation, b.Allocations.Enter)
+	collect(event.KindContext, b.Contexts.Time)
+	collect(event.KindModule, b.Modules.Time)
+	collect(event.KindPool, b.Pools.Time)
+	collect(event.KindState, b.States.Time)
+	collect(event.KindGPUSample, b.GPUSamples.Time)
+	collect(event.KindUsage, b.Usages.Time)
+	slices.SortStableFunc(e.rows, func(x, y eventRow) int {
+		switch {
+		case x.time < y.time:
+			return -1
+		case x.time > y.time:
+			return 1
+		}
+		return 0
+	})
+	if !e.begun && len(e.rows) > 0 {
+		e.clock.Begin(e.rows[0].time)
+		e.begun = true
+	}
+	from, to := e.clock.Bounds(e.options.Window)
+	pid := e.tables.Process(b.Process).PID
+	for _, r := range e.rows {
+		if r.time < from || r.time >= to {
+			continue
+		}
+		if err := e.write(b, r, pid); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// LimitReached says whether err only tells that as many events as asked for have been written.
+func LimitReached(err error) bool { return err == errLimit } //nolint:errorlint // it is returned as it is
+
+// Close writes what waits in memory.
+func (e *Events) Close() error {
+	if e.csv != nil {
+		e.csv.Flush()
+		if err := e.csv.Error(); err != nil {
+			return err
+		}
+	}
+	return e.out.Flush()
+}
+
+func (e *Events) write(b *event.Batch, r eventRow, pid int32) error {
+	name, duration := e.describe(b, r)
+	if re := e.options.Name; re != nil && !re.MatchString(name) {
+		return nil
+	}
+	if e.options.Limit > 0 && e.written >= e.options.Limit {
+		return errLimit
+	}
+	e.written++
+	offset := int64(r.time - e.clock.Origin())
+	switch e.options.Format {
+	case EventJSONL:
+		return e.writeJSON(r, name, offset, duration, pid)
+	case EventCSV:
+		return e.writeCSV(r, name, offset, duration, pid)
+	}
+	return e.writeText(r, name, offset, duration, pid)
+}
+
+// name returns a string of the trace, demangled.
+func (e *Events) name(id event.StringID) string {
+	if name, ok := e.names[id]; ok {
+		return name
+	}
+	name := analyze.Demangle(e.tables.String(id))
+	if len(e.names) < 1<<16 {
+		e.names[id] = name
+	}
+	return name
+}
+
+func (e *Events) writeJSON(r eventRow, name string, offset, duration int64, pid int32) error {
+	b := append(e.line[:0], '{')
+	add := func(key string, value any) {
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = append(b, '"')
+		b = append(b, key...)
+		b = append(b, '"', ':')
+		b = appendJSON(b, value)
+	}
+	if e.options.File != "" {
+		add("file", e.options.File)
+	}
+	add("kind", kindWord(r.kind))
+	if r.time == 0 {
+		add("time_ns", nil)
+	} else {
+		add("time_ns", offset)
+		if wall := e.clock.Wall(r.time); wall != 0 {
+			add("unix_ns", wall)
+		}
+	}
+	if duration != noDuration {
+		if duration < 0 {
+			add("duration_ns", nil)
+		} else {
+			add("duration_ns", duration)
+		}
+	}
+	if pid != 0 {
+		add("pid", int64(pid))
+	}
+	if name != "" {
+		add("name", name)
+	}
+	for _, f := range e.fields {
+		add(f.key, f.value)
+	}
+	b = append(b, '}', '\n')
+	e.line = b
+	_, err := e.out.Write(b)
+	return err
+}
+
+// eventColumns are those of CSV; what has no column of its own stands in detail as key=value.
+var eventColumns = []string{
+	"time_ns", "duration_ns", "kind", "pid", "name", "device", "context", "stream", "correlation", "bytes", "detail",
+}
+
+func (e *Events) writeCSV(r eventRow, name string, offset, duration int64, pid int32) error {
+	cells := make([]string, len(eventColumns))
+	if r.time != 0 {
+		cells[0] = strconv.FormatInt(offset, 10)
+	}
+	if duration >= 0 {
+		cells[1] = strconv.FormatInt(duration, 10)
+	}
+	cells[2], cells[4] = kindWord(r.kind), name
+	if pid != 0 {
+		cells[3] = strconv.Itoa(int(pid))
+	}
+	var detail []string
+	for _, f := range e.fields {
+		if at := slices.Index(eventColumns[5:10], f.key); at >= 0 {
+			cells[5+at] = fieldText(f.value)
+		} else {
+			detail = append(detail, f.key+"="+fieldText(f.value))
+		}
+	}
+	cells[10] = strings.Join(detail, " ")
+	if e.options.File != "" {
+		cells = append([]string{e.options.File}, cells...)
+	}
+	return e.csv.Write(cells)
+}
+
+func (e *Events) writeText(r eventRow, name string, offset, duration int64, pid int32) error {
+	s := e.options.Style
+	when, long := dash, ""
+	if r.time != 0 {
+		when = Offset(offset)
+	}
+	if duration >= 0 {
+		long = Duration(duration)
+	} else if duration == -1 {
+		long = dash
+	}
+	head := pad(when, 14, true) + "  " + pad(long, 9, true) + "  " + pad(kindWord(r.kind), 10, false) + "  "
+	var details []string
+	if pid != 0 {
+		details = append(details, "pid="+strconv.Itoa(int(pid)))
+	}
+	for _, f := range e.fields {
+		details = append(details, f.key+"="+fieldText(f.value))
+	}
+	detail := Clean(strings.Join(details, " "))
+	name = Clean(name)
+	if !s.Wide {
+		room := s.width() - Width(head)
+		// The name has the right of way: what it leaves is for the rest.
+		if r.kind == event.KindKernel {
+			name = e.short(name, min(room, 48))
+		}
+		name = Cut(name, room)
+		if name != "" {
+			room -= Width(name) + 2
+		}
+		detail = Cut(detail, max(room, 0))
+	}
+	line := head + name
+	if detail != "" {
+		if name != "" {
+			line += "  "
+		}
+		line += s.paint(dim, detail)
+	}
+	_, err := e.out.WriteString(strings.TrimRight(line, " ") + "\n")
+	return err
+}
+
+// short writes a demangled kernel name without its parameters.
+func (e *Events) short(name string, width int) string {
+	if at := strings.LastIndex(name, ">("); at > 0 {
+		name = name[:at+1]
+	} else if at := strings.IndexByte(name, '('); at > 0 && !strings.Contains(name[:at], "(anonymous") {
+		name = name[:at]
+	}
+	return cutName(strings.TrimPrefix(name, "void "), width)
+}

@@ -1,0 +1,317 @@
+package report
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/warpscope/warpscope/agent/analyze"
+)
+
+// SimulatedNote is what every report of a simulated trace says.
+const SimulatedNote = "SIMULATED DEVICE: no GPU was involved; this trace proves plumbing, not performance"
+
+// overviewRows is how many rows a list of the overview shows.
+const overviewRows = 10
+
+// Overview writes what happened in a trace on about one screen.
+func Overview(in *analyze.Inspection) *Document {
+	d := &Document{}
+	d.begin(in)
+	d.provenance(in)
+	d.gpus(in)
+	d.processes(in)
+	d.topKernels(in)
+	d.copies(in, true)
+	d.memoryTotals(in)
+	d.calls(in)
+	d.losses(in)
+	return d
+}
+
+// Details writes the summaries that were asked for, and what every report shows.
+func Details(in *analyze.Inspection) *Document {
+	d := &Document{}
+	d.begin(in)
+	d.kernels(in)
+	d.copies(in, false)
+	d.streams(in)
+	d.ranges(in)
+	d.memory(in)
+	d.losses(in)
+	return d
+}
+
+// begin writes what nobody must overlook.
+func (d *Document) begin(in *analyze.Inspection) {
+	if in.File != "" {
+		d.Title(in.File)
+	}
+	if in.Simulated {
+		d.Alert(SimulatedNote)
+	}
+	if r := in.Range; r.Window {
+		d.Line(fmt.Sprintf("only events that begin from %s to %s of %s", Offset(r.WindowFromNS), Offset(r.WindowToNS), Duration(r.DurationNS)))
+	}
+}
+
+func (d *Document) provenance(in *analyze.Inspection) {
+	o := in.Provenance
+	machine := []string{o.Host}
+	if o.CPUs > 0 {
+		machine = append(machine, plural(int64(o.CPUs), "CPU", "CPUs"))
+	}
+	if o.MemoryBytes > 0 {
+		machine = append(machine, Bytes(o.MemoryBytes))
+	}
+	if o.Kernel != "" {
+		machine = append(machine, o.Kernel)
+	}
+	if o.Driver != "" {
+		machine = append(machine, "NVIDIA driver "+o.Driver)
+	}
+	recorded := ""
+	if in.Range.StartUnixNS != 0 {
+		recorded = Moment(in.Range.StartUnixNS)
+	}
+	if o.Tool != "" {
+		recorded = strings.TrimPrefix(recorded+" by "+o.Tool, " ")
+	}
+	d.Fields(
+		[2]string{"command", strings.Join(o.Command, " ")},
+		[2]string{"recorded", recorded},
+		[2]string{"machine", join(machine)},
+		[2]string{"time", Duration(in.Range.DurationNS)},
+		[2]string{"ended", ending(in)},
+	)
+	for _, note := range o.Notes {
+		d.Note("note: " + note)
+	}
+}
+
+// join joins what is not empty.
+func join(parts []string) string {
+	var out []string
+	for _, p := range parts {
+		if p != "" {
+			out = append(out, p)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+func ending(in *analyze.Inspection) string {
+	o := in.Provenance
+	switch {
+	case !o.Complete:
+		return "not known: the trace was not closed"
+	case o.Signal != 0:
+		return fmt.Sprintf("killed by signal %d", o.Signal)
+	case o.ExitCode != nil:
+		return fmt.Sprintf("with status %d", *o.ExitCode)
+	}
+	return ""
+}
+
+func (d *Document) gpus(in *analyze.Inspection) {
+	d.Heading("GPUs", "busy: a kernel, copy or fill was running, measured by the GPU's clock, overlaps counted once")
+	if len(in.GPUs) == 0 {
+		d.Line("none was used")
+		return
+	}
+	t := &Table{Columns: []Column{
+		{Title: "gpu"}, {Title: "busy", Right: true}, {Title: "of the time", Right: true},
+		{Title: "of its active time", Right: true, Drop: 3}, {Title: "kernels", Right: true}, {Title: "copies", Right: true, Drop: 1},
+		{Title: "graphs", Right: true, Drop: 1}, {Title: "memory", Right: true, Drop: 4}, {Title: "model", Min: 16},
+	}}
+	models := make([]string, len(in.GPUs))
+	for i, g := range in.GPUs {
+		models[i] = g.Name
+		graphs, memory := "", ""
+		if g.Graphs > 0 {
+			graphs = Count(g.Graphs)
+		}
+		if g.MemoryBytes > 0 {
+			memory = Bytes(g.MemoryBytes)
+		}
+		t.Rows = append(t.Rows, []string{
+			g.GPU, Duration(g.BusyNS), Share(g.BusyShare), Share(g.ActiveShare), Count(g.Kernels), Count(g.Copies), graphs, memory, g.Name,
+		})
+	}
+	t.Columns[8].Fit = Fitted(models)
+	d.Table(t)
+	for _, g := range in.GPUs {
+		if s := nvml(g.Samples); s != "" {
+			d.Note(g.GPU + ", sampled by NVML: " + s)
+		}
+		if g.UncertainNS > 0 {
+			d.Note(fmt.Sprintf("%s: up to %s more busy: records came too late to be told apart", g.GPU, Duration(g.UncertainNS)))
+		}
+	}
+}
+
+// nvml says in one line what NVML's samples say of a GPU.
+func nvml(s *analyze.SampleSummary) string {
+	if s == nil || s.Count == 0 {
+		return ""
+	}
+	var parts []string
+	add := func(format string, v ...any) { parts = append(parts, fmt.Sprintf(format, v...)) }
+	if s.UsedPeakBytes != nil {
+		add("%s used at most", Bytes(*s.UsedPeakBytes))
+	}
+	if s.UtilizationPct != nil {
+		add("utilisation %.0f%%", *s.UtilizationPct)
+	}
+	if s.PowerMaxMW != nil {
+		add("at most %.0f W", float64(*s.PowerMaxMW)/1000)
+	}
+	if s.TemperatureMax != nil {
+		add("%d °C", *s.TemperatureMax)
+	}
+	if s.SMClockMinMHz != nil {
+		if *s.SMClockMinMHz == *s.SMClockMaxMHz {
+			add("%d MHz", *s.SMClockMinMHz)
+		} else {
+			add("%d to %d MHz", *s.SMClockMinMHz, *s.SMClockMaxMHz)
+		}
+	}
+	for _, t := range s.Throttled {
+		add("clock lowered by %s in %s of samples", t.Reason, Share(float64(t.Samples)/float64(s.Count)))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (d *Document) processes(in *analyze.Inspection) {
+	d.Heading("Processes", "")
+	if len(in.Processes) == 0 {
+		d.Line("none was traced")
+		return
+	}
+	t := &Table{Columns: []Column{
+		{Title: "pid", Right: true}, {Title: "rank", Right: true}, {Title: "mode"}, {Title: "capture"}, {Title: "CUPTI", Drop: 2},
+		{Title: "kernels", Right: true}, {Title: "copies", Right: true, Drop: 4}, {Title: "allocations", Right: true, Drop: 3}, {Title: "command", Min: 12},
+	}}
+	commands := make([]string, len(in.Processes))
+	for i, p := range in.Processes {
+		command := p.Command
+		if len(command) == 0 {
+			command = []string{p.Executable}
+		} else {
+			command = append([]string{path.Base(command[0])}, command[1:]...)
+		}
+		commands[i] = Clean(strings.Join(command, " "))
+		rank := ""
+		if p.Rank != nil {
+			rank = Count(int64(*p.Rank))
+		}
+		state := p.State
+		if state == "" {
+			state = "not known"
+		}
+		t.Rows = append(t.Rows, []string{
+			fmt.Sprint(p.PID), rank, p.Mode, state, p.CUPTI, Count(p.Kernels), Count(p.Copies), Count(p.Allocations), commands[i],
+		})
+	}
+	t.Columns[8].Fit = Fitted(commands)
+	d.Table(t)
+	for _, p := range in.Processes {
+		for _, reason := range p.Reasons {
+			d.Alert(fmt.Sprintf("process %d: %s", p.PID, reason))
+		}
+		if p.PausedTimes > 0 {
+			d.Note(fmt.Sprintf("process %d: its timeline was paused %s: what ran meanwhile is not in the trace", p.PID, plural(p.PausedTimes, "time", "times")))
+		}
+	}
+}
+
+func (d *Document) calls(in *analyze.Inspection) {
+	c := in.Calls
+	if c == nil {
+		return
+	}
+	if c.Calls > 0 {
+		d.Heading("API calls", fmt.Sprintf("%s, %s on the CPU", plural(c.Calls, "call", "calls"), Duration(c.TotalNS)))
+		rows := c.APIs[:min(len(c.APIs), 5)]
+		t := &Table{Columns: []Column{
+			{Title: "count", Right: true}, {Title: "total", Right: true}, {Title: "mean", Right: true, Drop: 1}, {Title: "median", Right: true},
+			{Title: "p99", Right: true}, {Title: "max", Right: true}, {Title: "failed", Right: true}, {Title: "call", Min: 24},
+		}}
+		var names []string
+		for _, r := range rows {
+			failed := ""
+			if r.Failed > 0 {
+				failed = Count(r.Failed)
+			}
+			names = append(names, r.Name)
+			t.Rows = append(t.Rows, []string{
+				Count(r.Count + r.Unknown), Duration(r.TotalNS), Duration(r.MeanNS), Duration(r.MedianNS), Duration(r.P99NS), Duration(r.MaxNS), failed, r.Name,
+			})
+		}
+		t.Columns[7].Fit = Fitted(names)
+		d.Table(t)
+		d.more(len(c.APIs)-len(rows)+c.Omitted, "--json lists them")
+	}
+	if len(c.Waits) > 0 {
+		d.named("Waits", "measured on the CPU", c.Waits)
+	}
+	if len(c.Overheads) > 0 {
+		d.named("Overhead", "time that CUPTI or the driver took for itself, as CUPTI reports it", c.Overheads)
+	}
+}
+
+func (d *Document) named(title, note string, rows []analyze.NamedTime) {
+	d.Heading(title, note)
+	t := &Table{Columns: []Column{{Title: "count", Right: true}, {Title: "total", Right: true}, {Title: "max", Right: true}, {Title: "for"}}}
+	for _, r := range rows {
+		t.Rows = append(t.Rows, []string{Count(r.Count), Duration(r.TotalNS), Duration(r.MaxNS), r.Name})
+	}
+	d.Table(t)
+}
+
+// more says how many rows were left out, and how to see them.
+func (d *Document) more(n int, how string) {
+	if n > 0 {
+		d.Note(fmt.Sprintf("… %s more: %s", Count(n), how))
+	}
+}
+
+// losses says what was lost: always.
+func (d *Document) losses(in *analyze.Inspection) {
+	l := in.Losses
+	note := ""
+	if l.Known && len(l.Rows) > 0 {
+		note = fmt.Sprintf("%s lost, %s kept but incomplete", plural(l.Lost, "record", "records"), Count(l.Incomplete))
+	}
+	d.Heading("Losses", note)
+	switch {
+	case !l.Known:
+		d.Alert("not known: the trace was not closed, so its counters of losses are missing")
+	case len(l.Rows) == 0 && len(in.Damage) == 0:
+		d.Line("none lost")
+	case len(l.Rows) > 0:
+		t := &Table{Columns: []Column{{Title: "count", Right: true}, {Title: "what"}, {Title: "pid", Right: true}, {Title: "why", Min: 20}}}
+		var causes []string
+		for _, r := range l.Rows {
+			pid := ""
+			if r.PID != 0 {
+				pid = fmt.Sprint(r.PID)
+			}
+			causes = append(causes, r.Cause)
+			t.Rows = append(t.Rows, []string{Count(r.Count), r.Kind, pid, r.Cause})
+		}
+		t.Columns[3].Fit = Fitted(causes)
+		d.Table(t)
+	}
+	for _, text := range in.Damage {
+		d.Alert(text)
+	}
+	if in.Range.Window {
+		return
+	}
+	for _, k := range in.Records {
+		if k.Recorded != nil && *k.Recorded != k.Read {
+			d.Alert(fmt.Sprintf("%s: %s recorded, %s read", k.Kind, Count(*k.Recorded), Count(k.Read)))
+		}
+	}
+}
