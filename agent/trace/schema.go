@@ -27,7 +27,7 @@ func num[T integer](name string, of func(*event.Batch) *[]T, codings ...coding) 
 	return column{name: name, cells: ints[T](of), codings: codings}
 }
 
-func flag(name string, of func(*event.Batch) *[]bool) column {
+func truth(name string, of func(*event.Batch) *[]bool) column {
 	return column{name: name, cells: bools(of)}
 }
 
@@ -68,7 +68,7 @@ func schema() []table {
 			num("bytes", func(b *B) *[]uint64 { return &b.Copies.Bytes }),
 			num("source", func(b *B) *[]event.MemoryKind { return &b.Copies.Source }),
 			num("target", func(b *B) *[]event.MemoryKind { return &b.Copies.Target }),
-			flag("async", func(b *B) *[]bool { return &b.Copies.Async }),
+			truth("async", func(b *B) *[]bool { return &b.Copies.Async }),
 			num("correlation", func(b *B) *[]uint32 { return &b.Copies.Correlation }, step...),
 			num("device", func(b *B) *[]uint32 { return &b.Copies.Device }),
 			num("peer", func(b *B) *[]uint32 { return &b.Copies.Peer }),
@@ -139,14 +139,14 @@ func schema() []table {
 		allocations(),
 		{kind: event.KindContext, time: 0, columns: []column{
 			num("time", func(b *B) *[]event.Time { return &b.Contexts.Time }, step...),
-			flag("created", func(b *B) *[]bool { return &b.Contexts.Created }),
+			truth("created", func(b *B) *[]bool { return &b.Contexts.Created }),
 			num("context", func(b *B) *[]uint32 { return &b.Contexts.Context }),
 			num("device", func(b *B) *[]int32 { return &b.Contexts.Device }),
 			num("null_stream", func(b *B) *[]uint32 { return &b.Contexts.NullStream }),
 		}},
 		{kind: event.KindModule, time: 0, columns: []column{
 			num("time", func(b *B) *[]event.Time { return &b.Modules.Time }, step...),
-			flag("loaded", func(b *B) *[]bool { return &b.Modules.Loaded }),
+			truth("loaded", func(b *B) *[]bool { return &b.Modules.Loaded }),
 			num("module", func(b *B) *[]uint32 { return &b.Modules.Module }, step...),
 			num("context", func(b *B) *[]uint32 { return &b.Modules.Context }),
 			num("bytes", func(b *B) *[]uint64 { return &b.Modules.Bytes }),
@@ -211,7 +211,7 @@ func allocations() table {
 		num("stream", func(b *B) *[]uint32 { return &b.Allocations.Stream }),
 		num("thread", func(b *B) *[]uint32 { return &b.Allocations.Thread }),
 		num("result", func(b *B) *[]int32 { return &b.Allocations.Result }),
-		flag("known", func(b *B) *[]bool { return &b.Allocations.Known }),
+		truth("known", func(b *B) *[]bool { return &b.Allocations.Known }),
 		num("stack", func(b *B) *[]event.StackID { return &b.Allocations.Stack }),
 	}}
 }
