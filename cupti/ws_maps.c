@@ -60,12 +60,16 @@ static uint32_t load_u32(const uint8_t *p) {
   return v;
 }
 
-void ws_maps_set_eh_frame(struct ws_maps_module *module, uint64_t hdr, uint64_t size, const uint8_t *bytes) {
+void ws_maps_set_eh_frame(struct ws_maps_module *module,
+                          uint64_t hdr,
+                          uint64_t size,
+                          const uint8_t *bytes) {
   module->hdr = hdr;
   module->table = 0;
   module->fde_count = 0;
   /* version 1, any 4-byte pointer to .eh_frame, 4-byte count, table of 4-byte offsets from here */
-  bool known = size >= WS_EH_HDR_BYTES && bytes[0] == 1 && (bytes[1] & 0x0f) % 8 == 3 && bytes[2] == 0x03 && bytes[3] == 0x3b;
+  bool known = size >= WS_EH_HDR_BYTES && bytes[0] == 1 && (bytes[1] & 0x0f) % 8 == 3 &&
+               bytes[2] == 0x03 && bytes[3] == 0x3b;
   if (!known) return;
   uint32_t count = load_u32(bytes + 8);
   if (count > (size - WS_EH_HDR_BYTES) / 8) return;
@@ -79,12 +83,15 @@ static uint64_t readable(const struct dl_phdr_info *info, uint64_t at, uint64_t 
     const ElfW(Phdr) *p = &info->dlpi_phdr[i];
     if (p->p_type != PT_LOAD || !(p->p_flags & PF_R)) continue;
     uint64_t start = info->dlpi_addr + p->p_vaddr;
-    if (at >= start && at - start <= p->p_memsz && size <= p->p_memsz - (at - start)) return p->p_memsz - (at - start);
+    if (at >= start && at - start <= p->p_memsz && size <= p->p_memsz - (at - start))
+      return p->p_memsz - (at - start);
   }
   return 0;
 }
 
-static void read_build_id(struct ws_maps_module *module, const struct dl_phdr_info *info, const ElfW(Phdr) * note) {
+static void read_build_id(struct ws_maps_module *module,
+                          const struct dl_phdr_info *info,
+                          const ElfW(Phdr) * note) {
   static const char digits[] = "0123456789abcdef";
   uint64_t at = info->dlpi_addr + note->p_vaddr;
   uint64_t left = note->p_memsz;
@@ -112,7 +119,8 @@ static void read_build_id(struct ws_maps_module *module, const struct dl_phdr_in
 }
 
 /* Copies the path behind the others, made absolute; its length, or 0. */
-static size_t add_path(struct pass *pass, const struct dl_phdr_info *info, bool first, const char **path) {
+static size_t
+add_path(struct pass *pass, const struct dl_phdr_info *info, bool first, const char **path) {
   const char *name = info->dlpi_name ? info->dlpi_name : "";
   const char *prefix = "";
   if (first && name[0] == 0) name = pass->executable;
@@ -141,7 +149,8 @@ static void add_range(struct pass *pass, uint64_t start, uint64_t end) {
       pass->overflow = true;
       return;
     }
-    pass->ranges[pass->range_count] = (struct ws_maps_range){start, end, (uint32_t)pass->module_count, 0};
+    pass->ranges[pass->range_count] =
+        (struct ws_maps_range){start, end, (uint32_t)pass->module_count, 0};
   }
   pass->range_count++;
 }
@@ -217,8 +226,10 @@ static struct block *take(struct pass *pass) {
   struct pass count = *pass;
   dl_iterate_phdr(visit, &count);
   /* Room for modules that are loaded between the two passes. */
-  size_t modules = count.module_count + 8, ranges = count.range_count + 16, text = count.text_count + 4096;
-  size_t at_ranges = (sizeof(struct block) + modules * sizeof(struct ws_maps_module) + 63) & ~(size_t)63;
+  size_t modules = count.module_count + 8, ranges = count.range_count + 16,
+         text = count.text_count + 4096;
+  size_t at_ranges =
+      (sizeof(struct block) + modules * sizeof(struct ws_maps_module) + 63) & ~(size_t)63;
   size_t at_text = at_ranges + ranges * sizeof(struct ws_maps_range);
   size_t bytes = (at_text + text + 4095) & ~(size_t)4095;
   char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -255,7 +266,8 @@ static void reclaim(void) {
   for (unsigned i = 0; i < STRIPES; i++) {
     if (atomic_load(&maps.stripes[i].readers) != 0) return;
   }
-  for (unsigned i = 0; i < maps.retired_count; i++) munmap(maps.retired[i], maps.retired[i]->mapped);
+  for (unsigned i = 0; i < maps.retired_count; i++)
+    munmap(maps.retired[i], maps.retired[i]->mapped);
   maps.retired_count = 0;
 }
 
@@ -306,9 +318,7 @@ const struct ws_maps_snapshot *ws_maps_enter(unsigned *token) {
   return ws_maps_current();
 }
 
-void ws_maps_leave(unsigned token) {
-  atomic_fetch_sub(&maps.stripes[token].readers, 1);
-}
+void ws_maps_leave(unsigned token) { atomic_fetch_sub(&maps.stripes[token].readers, 1); }
 
 uint32_t ws_maps_generation(void) {
   unsigned token;

@@ -33,7 +33,8 @@ struct ws_maps_range {
 
 struct ws_maps_snapshot {
   uint32_t generation; /* from 1; one more with every snapshot */
-  uint32_t epoch;      /* changes when something was unloaded: what was known of an address may be wrong */
+  uint32_t
+      epoch; /* changes when something was unloaded: what was known of an address may be wrong */
   uint32_t count;
   uint32_t range_count;
   const struct ws_maps_module *modules; /* in the loader's order: the program itself first */
@@ -67,6 +68,9 @@ const struct ws_maps_module *ws_maps_find(const struct ws_maps_snapshot *snapsho
 /* Reads an .eh_frame_hdr at `hdr` with at most `size` bytes: fills module->hdr, table and fde_count
  * if its table is of the one kind that linkers write. `bytes` are its first WS_EH_HDR_BYTES. */
 #define WS_EH_HDR_BYTES 12
-void ws_maps_set_eh_frame(struct ws_maps_module *module, uint64_t hdr, uint64_t size, const uint8_t *bytes);
+void ws_maps_set_eh_frame(struct ws_maps_module *module,
+                          uint64_t hdr,
+                          uint64_t size,
+                          const uint8_t *bytes);
 
 #endif

@@ -27,13 +27,9 @@ struct frame {
 static _Atomic(void *) find_object;
 static _Atomic uint64_t unknown;
 
-void ws_unwind_use_find_object(void *function) {
-  atomic_store(&find_object, function);
-}
+void ws_unwind_use_find_object(void *function) { atomic_store(&find_object, function); }
 
-uint64_t ws_unwind_unknown(void) {
-  return atomic_load_explicit(&unknown, memory_order_relaxed);
-}
+uint64_t ws_unwind_unknown(void) { return atomic_load_explicit(&unknown, memory_order_relaxed); }
 
 /* ---- which code -------------------------------------------------------------------------- */
 
@@ -57,8 +53,8 @@ static const struct ws_maps_module *ask(struct ws_walk *walk, uint64_t pc) {
   memset(&object, 0, sizeof object);
   if (find((void *)(uintptr_t)pc, &object) != 0) return NULL;
   struct ws_maps_module *m = &walk->found;
-  m->low = (uint64_t)(uintptr_t)object.start;
-  m->high = (uint64_t)(uintptr_t)object.end;
+  m->low = m->start = (uint64_t)(uintptr_t)object.start;
+  m->high = m->end = (uint64_t)(uintptr_t)object.end;
   m->hdr = m->table = 0;
   uint64_t hdr = (uint64_t)(uintptr_t)object.eh_frame;
   uint8_t bytes[WS_EH_HDR_BYTES];
@@ -87,7 +83,7 @@ static bool behind_call(struct ws_walk *walk, uint64_t pc) {
     size_t here = (pc - 1) % 4096 + 1; /* generated code may begin with its page */
     if (here >= sizeof b || !ws_mem_read(walk, b + sizeof b - here, pc - here, here)) return false;
   }
-  if (b[2] == 0xe8) return true; /* call rel32 */
+  if (b[2] == 0xe8) return true;                     /* call rel32 */
   for (unsigned length = 2; length <= 7; length++) { /* ff /2: call r/m64 */
     const uint8_t *p = b + sizeof b - length;
     if (p[0] != 0xff || (p[1] >> 3 & 7) != 2) continue;
@@ -111,7 +107,8 @@ static bool is_sigreturn(struct ws_walk *walk, uint64_t pc) {
   return ws_mem_read(walk, b, pc, sizeof b) && memcmp(b, code, sizeof b) == 0;
 }
 
-/* Registers of the interrupted function: ucontext at the stack pointer, as the kernel lays it out. */
+/* Registers of the interrupted function: ucontext at the stack pointer, as the kernel lays it out.
+ */
 static bool signal_step(struct ws_walk *walk, struct frame *f) {
   static const uint8_t order[] = {8, 9, 10, 11, 12, 13, 14, 15, 5, 4, 6, 3, 1, 0, 2, 7, 16};
   struct frame next = {.exact = true};
@@ -132,7 +129,8 @@ static bool signal_step(struct ws_walk *walk, struct frame *f) {
 static bool behind_call(struct ws_walk *walk, uint64_t pc) {
   uint32_t code;
   if ((pc & 3) || pc < LOWEST_CODE + 4 || !ws_mem_read(walk, &code, pc - 4, 4)) return false;
-  return code >> 26 == 0x25 || (code & 0xfffff000u) == 0xd63f0000u || (code & 0xfffff000u) == 0xd73f0000u;
+  return code >> 26 == 0x25 || (code & 0xfffff000u) == 0xd63f0000u ||
+         (code & 0xfffff000u) == 0xd73f0000u;
 }
 
 static bool is_sigreturn(struct ws_walk *walk, uint64_t pc) {
@@ -150,18 +148,23 @@ static bool signal_step(struct ws_walk *walk, struct frame *f) {
 
 /* ---- one step ---------------------------------------------------------------------------- */
 
-static const uint8_t saved_register[WS_SAVES] = {WS_REG_RBX, WS_REG_RBP,     WS_REG_R12,    WS_REG_R12 + 1,
-                                                 WS_REG_R12 + 2, WS_REG_R12 + 3, WS_REG_RA};
+static const uint8_t saved_register[WS_SAVES] = {
+    WS_REG_RBX, WS_REG_RBP, WS_REG_R12, WS_REG_R12 + 1, WS_REG_R12 + 2, WS_REG_R12 + 3, WS_REG_RA};
 
 static bool has(const struct frame *f, unsigned reg) {
   return reg < WS_UNWIND_REGS && (f->valid >> reg & 1);
 }
 
-static bool frame_address(struct ws_walk *walk, const struct frame *f, const struct ws_rule *rule, uint64_t *cfa) {
+static bool frame_address(struct ws_walk *walk,
+                          const struct frame *f,
+                          const struct ws_rule *rule,
+                          uint64_t *cfa) {
   if (!has(f, rule->reg)) return false;
   uint64_t at = f->r[rule->reg] + (uint64_t)(int64_t)rule->off;
   switch (rule->cfa) {
-  case WS_CFA_REGISTER: *cfa = at; return true;
+  case WS_CFA_REGISTER:
+    *cfa = at;
+    return true;
   case WS_CFA_MEMORY:
     if (!ws_mem_word(walk, at, cfa)) return false;
     *cfa += (uint64_t)(int64_t)rule->add;
@@ -170,22 +173,36 @@ static bool frame_address(struct ws_walk *walk, const struct frame *f, const str
     at = f->r[WS_REG_RSP] + (uint64_t)(int64_t)rule->off;
     *cfa = at + ((int32_t)(f->r[WS_REG_RA] & 15) >= rule->add ? 8 : 0);
     return true;
-  default: return false;
+  default:
+    return false;
   }
 }
 
 /* One register of the caller; false if it is not known. */
-static bool saved_value(struct ws_walk *walk, const struct frame *f, const struct ws_rule *rule, unsigned i, uint64_t cfa,
+static bool saved_value(struct ws_walk *walk,
+                        const struct frame *f,
+                        const struct ws_rule *rule,
+                        unsigned i,
+                        uint64_t cfa,
                         uint64_t *value) {
   uint64_t off = (uint64_t)(int64_t)rule->save_off[i];
   unsigned from = WS_SAVE_REG(rule->save[i]);
   switch (WS_SAVE_KIND(rule->save[i])) {
-  case WS_SAVE_SAME: *value = f->r[saved_register[i]]; return has(f, saved_register[i]) && i != WS_SAVE_RA;
-  case WS_SAVE_AT_CFA: return ws_mem_word(walk, cfa + off, value);
-  case WS_SAVE_CFA: *value = cfa + off; return true;
-  case WS_SAVE_AT_REGISTER: return has(f, from) && ws_mem_word(walk, f->r[from] + off, value);
-  case WS_SAVE_REGISTER: *value = f->r[from]; return has(f, from);
-  default: return false;
+  case WS_SAVE_SAME:
+    *value = f->r[saved_register[i]];
+    return has(f, saved_register[i]) && i != WS_SAVE_RA;
+  case WS_SAVE_AT_CFA:
+    return ws_mem_word(walk, cfa + off, value);
+  case WS_SAVE_CFA:
+    *value = cfa + off;
+    return true;
+  case WS_SAVE_AT_REGISTER:
+    return has(f, from) && ws_mem_word(walk, f->r[from] + off, value);
+  case WS_SAVE_REGISTER:
+    *value = f->r[from];
+    return has(f, from);
+  default:
+    return false;
   }
 }
 
@@ -242,15 +259,20 @@ static bool look_up(struct ws_walk *walk, const struct frame *f, struct ws_rule 
   }
   memset(rule, 0, sizeof *rule);
   rule->cfa = is_sigreturn(walk, pc) ? WS_CFA_SIGNAL : WS_CFA_NONE;
-  if (m) ws_cache_put(at, walk->epoch, rule); /* code made at run time may be replaced at any moment */
+  if (m)
+    ws_cache_put(at, walk->epoch, rule); /* code made at run time may be replaced at any moment */
   return true;
 }
 
-static bool step(struct ws_walk *walk, struct frame *f, const struct ws_rule *rule, unsigned *signals) {
+static bool
+step(struct ws_walk *walk, struct frame *f, const struct ws_rule *rule, unsigned *signals) {
   switch (rule->cfa) {
-  case WS_CFA_NONE: return pointer_step(walk, f);
-  case WS_CFA_SIGNAL: return (*signals)++ < SIGNALS_MAX && signal_step(walk, f);
-  default: return rule_step(walk, f, rule);
+  case WS_CFA_NONE:
+    return pointer_step(walk, f);
+  case WS_CFA_SIGNAL:
+    return (*signals)++ < SIGNALS_MAX && signal_step(walk, f);
+  default:
+    return rule_step(walk, f, rule);
   }
 }
 
@@ -272,7 +294,8 @@ size_t ws_unwind_from(const struct ws_unwind_regs *regs, uint64_t *pcs, size_t m
   walk.epoch = walk.maps ? walk.maps->epoch : 0;
   ws_mem_stack(&walk.stack, &walk, f.r[WS_REG_RSP]);
   struct ws_rule rule;
-  for (size_t steps = 0; count < max && steps - count <= SKIP_MAX && look_up(&walk, &f, &rule); steps++) {
+  for (size_t steps = 0; count < max && steps - count <= SKIP_MAX && look_up(&walk, &f, &rule);
+       steps++) {
     if (skip > 0) {
       skip--;
     } else {
@@ -286,12 +309,13 @@ size_t ws_unwind_from(const struct ws_unwind_regs *regs, uint64_t *pcs, size_t m
 }
 
 /* Called by ws_unwind below with the registers of its caller. */
-__attribute__((used, visibility("hidden"))) size_t ws_unwind_entry(struct ws_unwind_regs *regs, uint64_t *pcs, size_t max,
-                                                                  size_t skip);
+__attribute__((used, visibility("hidden"))) size_t
+ws_unwind_entry(struct ws_unwind_regs *regs, uint64_t *pcs, size_t max, size_t skip);
 
 size_t ws_unwind_entry(struct ws_unwind_regs *regs, uint64_t *pcs, size_t max, size_t skip) {
 #if defined(__x86_64__)
-  regs->valid = 1u << WS_REG_RBX | 1u << WS_REG_RBP | 1u << WS_REG_RSP | 0xfu << WS_REG_R12 | 1u << WS_REG_RA;
+  regs->valid =
+      1u << WS_REG_RBX | 1u << WS_REG_RBP | 1u << WS_REG_RSP | 0xfu << WS_REG_R12 | 1u << WS_REG_RA;
 #else
   regs->valid = 1u << WS_REG_RBP | 1u << WS_REG_RSP | 1u << WS_REG_RA;
 #endif

@@ -2,9 +2,9 @@
  *
  * Owns: unwinding by the DWARF call frame information of the loaded modules, with frame pointers
  * where there is none (code compiled at run time, and every frame on aarch64). May run in any
- * callback and in a signal handler: no lock, no malloc, no call into the dynamic loader, about 2 KiB
- * of stack, and no address is read that was not found readable first. What is wrong in a stack ends
- * it early; nothing else happens. Needs snapshots of the modules (ws_maps.h) to see far.
+ * callback and in a signal handler: no lock, no malloc, no call into the dynamic loader, about 2
+ * KiB of stack, and no address is read that was not found readable first. What is wrong in a stack
+ * ends it early; nothing else happens. Needs snapshots of the modules (ws_maps.h) to see far.
  */
 #ifndef WS_UNWIND_H
 #define WS_UNWIND_H
@@ -13,8 +13,8 @@
 #include <stdint.h>
 
 /* Writes at most `max` return addresses of the current thread's stack to pcs, innermost first, and
- * returns how many. The first is the address in its caller to which ws_unwind returns; `skip` leaves
- * out that many. A return address lies behind its call: look up address - 1. Where a signal
+ * returns how many. The first is the address in its caller to which ws_unwind returns; `skip`
+ * leaves out that many. A return address lies behind its call: look up address - 1. Where a signal
  * interrupted a function, that address + 1 is written, so that the same rule holds. */
 size_t ws_unwind(uint64_t *pcs, size_t max, size_t skip);
 

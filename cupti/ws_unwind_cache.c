@@ -8,8 +8,9 @@
 #define ENTRIES 4096u
 #define WORDS 8u
 
-/* word 0: version (low half, odd while it is written) and epoch; word 1: the address; then the rule.
- * A thread that dies while it writes leaves its entry odd: that entry is then no longer used. */
+/* word 0: version (low half, odd while it is written) and epoch; word 1: the address; then the
+ * rule. A thread that dies while it writes leaves its entry odd: that entry is then no longer used.
+ */
 struct entry {
   _Alignas(64) _Atomic uint64_t word[WORDS];
 };
@@ -28,7 +29,8 @@ static bool get(struct entry *e, uint64_t pc, uint32_t epoch, struct ws_rule *ru
   uint64_t copy[WORDS - 2];
   /* Acquire, not relaxed with a fence: the thread sanitizer knows no fences, and on x86-64 both are
    * plain loads. */
-  for (unsigned i = 0; i < WORDS - 2; i++) copy[i] = atomic_load_explicit(&e->word[i + 2], memory_order_acquire);
+  for (unsigned i = 0; i < WORDS - 2; i++)
+    copy[i] = atomic_load_explicit(&e->word[i + 2], memory_order_acquire);
   if (atomic_load_explicit(&e->word[0], memory_order_relaxed) != head) return false;
   memcpy(rule, copy, sizeof copy);
   return true;
@@ -53,11 +55,14 @@ void ws_cache_put(uint64_t pc, uint32_t epoch, const struct ws_rule *rule) {
   }
   if (head & 1) return;
   uint64_t busy = (head & ~0xffffffffull) | (uint32_t)((uint32_t)head + 1);
-  if (!atomic_compare_exchange_strong_explicit(&e->word[0], &head, busy, memory_order_acq_rel, memory_order_relaxed)) return;
+  if (!atomic_compare_exchange_strong_explicit(
+          &e->word[0], &head, busy, memory_order_acq_rel, memory_order_relaxed))
+    return;
   uint64_t copy[WORDS - 2];
   memcpy(copy, rule, sizeof copy);
   atomic_store_explicit(&e->word[1], pc, memory_order_release);
-  for (unsigned i = 0; i < WORDS - 2; i++) atomic_store_explicit(&e->word[i + 2], copy[i], memory_order_release);
+  for (unsigned i = 0; i < WORDS - 2; i++)
+    atomic_store_explicit(&e->word[i + 2], copy[i], memory_order_release);
   uint64_t done = (uint64_t)epoch << 32 | (uint32_t)((uint32_t)busy + 1);
   atomic_store_explicit(&e->word[0], done, memory_order_release);
 }

@@ -50,7 +50,8 @@ struct ws_rule {
   uint8_t save[WS_SAVES];
   uint8_t reserved[3];
 };
-_Static_assert(sizeof(struct ws_rule) == 48, "a rule, its address and its version fill a cache line");
+_Static_assert(sizeof(struct ws_rule) == 48,
+               "a rule, its address and its version fill a cache line");
 
 /* The thread's stack as far as it is known to be readable. */
 struct ws_stack_bounds {
@@ -79,6 +80,9 @@ bool ws_cache_get(uint64_t pc, uint32_t epoch, struct ws_rule *rule);
 void ws_cache_put(uint64_t pc, uint32_t epoch, const struct ws_rule *rule);
 
 /* ws_unwind_cfi.c: false if there is no rule for pc in the module or none that we understand. */
-bool ws_cfi_rule(struct ws_walk *walk, const struct ws_maps_module *module, uint64_t pc, struct ws_rule *rule);
+bool ws_cfi_rule(struct ws_walk *walk,
+                 const struct ws_maps_module *module,
+                 uint64_t pc,
+                 struct ws_rule *rule);
 
 #endif

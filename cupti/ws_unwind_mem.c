@@ -28,9 +28,9 @@
 #define WS_RAW __attribute__((noinline, no_sanitize("address"), no_sanitize("thread")))
 #endif
 
-/* Whose stack is where. Claimed once by the thread with this thread pointer and written by it alone;
- * a later thread at the same address takes it over. No thread-local storage: in a library that was
- * loaded by dlopen its first use may call malloc. */
+/* Whose stack is where. Claimed once by the thread with this thread pointer and written by it
+ * alone; a later thread at the same address takes it over. No thread-local storage: in a library
+ * that was loaded by dlopen its first use may call malloc. */
 struct thread_stack {
   _Atomic uint64_t thread;
   _Atomic uint64_t low, high;
@@ -62,7 +62,8 @@ static bool probe_word(uint64_t at) {
 }
 
 static int32_t own_pid(struct ws_walk *walk) {
-  if (walk->pid == 0) walk->pid = (int32_t)syscall(SYS_getpid); /* asked each time: fork changes it */
+  if (walk->pid == 0)
+    walk->pid = (int32_t)syscall(SYS_getpid); /* asked each time: fork changes it */
   return walk->pid;
 }
 
@@ -81,11 +82,13 @@ static uint64_t probe_pages(struct ws_walk *walk, uint64_t low, uint64_t high) {
     if (n > 1 && !atomic_load_explicit(&no_vm_read, memory_order_relaxed)) {
       struct iovec local = {bytes, n};
       got = syscall(SYS_process_vm_readv, (long)own_pid(walk), &local, 1L, remote, (long)n, 0L);
-      if (got < 0 && errno != EFAULT) atomic_store_explicit(&no_vm_read, true, memory_order_relaxed);
+      if (got < 0 && errno != EFAULT)
+        atomic_store_explicit(&no_vm_read, true, memory_order_relaxed);
       if (got < 0 && errno == EFAULT) got = 0;
     }
     if (got < 0) {
-      for (got = 0; (size_t)got < n && probe_word((uint64_t)(uintptr_t)remote[got].iov_base); got++) {
+      for (got = 0; (size_t)got < n && probe_word((uint64_t)(uintptr_t)remote[got].iov_base);
+           got++) {
       }
     }
     at += (uint64_t)got * PAGE;
@@ -100,9 +103,7 @@ static WS_RAW void raw_copy(void *to, uint64_t at, size_t size) {
   for (size_t i = 0; i < size; i++) p[i] = from[i];
 }
 
-static WS_RAW uint64_t raw_word(uint64_t at) {
-  return *(const volatile uint64_t *)(uintptr_t)at;
-}
+static WS_RAW uint64_t raw_word(uint64_t at) { return *(const volatile uint64_t *)(uintptr_t)at; }
 
 /* Copies memory that may vanish at any time, or not be there at all. */
 bool ws_mem_read(struct ws_walk *walk, void *to, uint64_t at, size_t size) {

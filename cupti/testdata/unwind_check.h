@@ -22,8 +22,8 @@ static void unwind_print(const char *title, const uint64_t *pcs, size_t n) {
 }
 
 /* Compares the two stacks of the caller; says on stderr how they differ. Frames of this function,
- * and of a sanitizer's backtrace, differ by nature: the rest must not. After a signal our address is
- * one higher, by contract. */
+ * and of a sanitizer's backtrace, differ by nature: the rest must not. After a signal our address
+ * is one higher, by contract. */
 __attribute__((noinline)) static bool unwind_same(const char *what, size_t at_least) {
   static __thread void *theirs[UNWIND_DEEP];
   static __thread uint64_t ours[UNWIND_DEEP], copy[UNWIND_DEEP];
