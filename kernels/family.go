@@ -1,0 +1,125 @@
+package kernels
+
+import (
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/warpscope/warpscope/cuda"
+)
+
+//go:embed images
+var images embed.FS
+
+// ErrNoImage is what errors.Is finds when no image of a family runs on a GPU.
+var ErrNoImage = errors.New("no kernel image for this GPU")
+
+// Family is the kernels of one .cu file.
+type Family struct{ name string }
+
+// Manifest says how the images of a family were made.
+type Manifest struct {
+	Source       string   `json:"source"`
+	SourceSHA256 string   `json:"source_sha256"`
+	Compiler     string   `json:"compiler"`
+	Flags        []string `json:"flags"`
+	Images       []Image  `json:"images"`
+}
+
+// Image is one compiled form of a family.
+type Image struct {
+	File   string `json:"file"`
+	Target string `json:"target"` // "sm_90" for machine code, "compute_80" for PTX
+	Kind   string `json:"kind"`   // "cubin" or "ptx"
+	SHA256 string `json:"sha256"`
+}
+
+// Manifest returns how the images were made.
+func (f Family) Manifest() (Manifest, error) {
+	var m Manifest
+	text, err := images.ReadFile("images/" + f.name + ".json")
+	if err == nil {
+		err = json.Unmarshal(text, &m)
+	}
+	if err != nil {
+		return Manifest{}, fmt.Errorf("read manifest of the %s kernels: %w", f.name, err)
+	}
+	return m, nil
+}
+
+// Select returns the image for a GPU of this compute capability: machine code of the same major
+// version and no newer minor one, else PTX, which the driver compiles.
+func (f Family) Select(major, minor int) (Image, []byte, error) {
+	m, err := f.Manifest()
+	if err != nil {
+		return Image{}, nil, err
+	}
+	capability := 10*major + minor
+	best, bestRank := Image{}, 0
+	for _, i := range m.Images {
+		target, err := i.capability()
+		if err != nil {
+			return Image{}, nil, err
+		}
+		rank := 0
+		switch {
+		case target > capability:
+		case i.Kind == "cubin" && target/10 == major:
+			rank = 1000 + target // machine code before PTX, the nearest first
+		case i.Kind == "ptx":
+			rank = target
+		}
+		if rank > bestRank {
+			best, bestRank = i, rank
+		}
+	}
+	if bestRank == 0 {
+		return Image{}, nil, fmt.Errorf("%w: the %s kernels are compiled for compute capability 8.0 and newer, this GPU has %d.%d",
+			ErrNoImage, f.name, major, minor)
+	}
+	image, err := images.ReadFile("images/" + best.File)
+	return best, image, err
+}
+
+func (i Image) capability() (int, error) {
+	var n int
+	_, digits, _ := strings.Cut(i.Target, "_")
+	if _, err := fmt.Sscanf(digits, "%d", &n); err != nil {
+		return 0, fmt.Errorf("read target %q of a kernel image: %w", i.Target, err)
+	}
+	return n, nil
+}
+
+// Load loads the family into the current context, which must be of this device.
+func (f Family) Load(d *cuda.Driver, device cuda.Device) (*cuda.Module, error) {
+	major, minor, err := device.ComputeCapability()
+	if err != nil {
+		return nil, err
+	}
+	i, image, err := f.Select(major, minor)
+	if err != nil {
+		return nil, err
+	}
+	m, err := d.LoadModule(image)
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", i.File, err)
+	}
+	return m, nil
+}
+
+// Launch is a kernel with everything that a launch needs.
+type Launch struct {
+	Kernel string // its name in the image
+	Config cuda.LaunchConfig
+	Args   []cuda.Arg
+}
+
+// Run starts the launch in the stream; f is the kernel that its name says.
+func (l Launch) Run(s *cuda.Stream, f *cuda.Function) error {
+	if err := s.Launch(f, l.Config, l.Args...); err != nil {
+		return fmt.Errorf("launch %s: %w", l.Kernel, err)
+	}
+	return nil
+}

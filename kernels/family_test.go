@@ -1,0 +1,88 @@
+package kernels
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"os"
+	"testing"
+)
+
+// The committed images must be those of the committed source: build.sh writes both hashes.
+func TestManifestIsThatOfTheSourceAndTheImages(t *testing.T) {
+	m, err := Demo().Manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile(m.Source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash := func(b []byte) string { sum := sha256.Sum256(b); return hex.EncodeToString(sum[:]) }
+	if hash(source) != m.SourceSHA256 {
+		t.Errorf("%s has changed since its images were compiled: run make kernels", m.Source)
+	}
+	if len(m.Images) == 0 || m.Compiler == "" || len(m.Flags) == 0 {
+		t.Errorf("the manifest says too little: %+v", m)
+	}
+	for _, i := range m.Images {
+		image, err := images.ReadFile("images/" + i.File)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if hash(image) != i.SHA256 {
+			t.Errorf("%s is not the image that the manifest names", i.File)
+		}
+		for _, name := range DemoKernels() {
+			if !bytes.Contains(image, []byte(name)) {
+				t.Errorf("%s has no kernel %s", i.File, name)
+			}
+		}
+	}
+}
+
+func TestSelectPrefersMachineCodeAndFallsBackToPTX(t *testing.T) {
+	for _, c := range []struct {
+		major, minor int
+		want         string
+	}{
+		{8, 0, "demo.sm_80.cubin"},
+		{8, 9, "demo.sm_80.cubin"},
+		{9, 0, "demo.sm_90.cubin"},
+		{10, 0, "demo.compute_80.ptx"},
+		{12, 1, "demo.compute_80.ptx"},
+	} {
+		i, image, err := Demo().Select(c.major, c.minor)
+		if err != nil || i.File != c.want || len(image) == 0 {
+			t.Errorf("for %d.%d: %s, %d bytes, %v; want %s", c.major, c.minor, i.File, len(image), err, c.want)
+		}
+	}
+	if _, _, err := Demo().Select(7, 5); !errors.Is(err, ErrNoImage) {
+		t.Errorf("for 7.5: %v", err)
+	}
+}
+
+func TestLaunchesCoverEveryElement(t *testing.T) {
+	for _, c := range []struct {
+		launch  Launch
+		threads uint64 // at least, and less than one block more in each direction
+		args    int
+	}{
+		{Saxpy(1000, 1, 0, 0), 1000, 4},
+		{Loss(257, 0, 0, 0, 0), 257, 5},
+		{AdamW(1, 0, 1, 0, 0, 0, 0), 1, 7},
+		{Matmul(17, 33, 5, true, 0, 0, 0), 17 * 33, 7},
+		{MatmulGrad(16, 16, 5, 0, 0, 0), 256, 6},
+		{LayerNorm(9, 100, 0, 0), 9 * 100, 3},
+	} {
+		got := c.launch.Config.Grid.Count() * c.launch.Config.Block.Count()
+		if got < c.threads || len(c.launch.Args) != c.args {
+			t.Errorf("%s: %d threads for %d elements, %d arguments, want %d", c.launch.Kernel, got, c.threads, len(c.launch.Args), c.args)
+		}
+	}
+	if g := Matmul(17, 33, 5, false, 0, 0, 0).Config.Grid; g[0] != 3 || g[1] != 2 {
+		t.Errorf("a 17 by 33 matrix takes %v blocks", g)
+	}
+}
