@@ -114,7 +114,7 @@ func (r *Result) recorded() string {
 	var parts []string
 	for kind := event.KindKernel; kind <= event.KindUsage; kind++ {
 		if n := r.Summary.Recorded[kind]; n > 0 {
-			parts = append(parts, group(n)+" "+analyze.KindName(kind))
+			parts = append(parts, group(n)+" "+kindWord(kind, n))
 		}
 	}
 	if len(parts) == 0 {
@@ -124,6 +124,21 @@ func (r *Result) recorded() string {
 		return strings.Join(parts, ", ") + " of " + plural(uint64(n), "process", "processes")
 	}
 	return strings.Join(parts, ", ")
+}
+
+// kindWord names n records of a kind.
+func kindWord(kind event.Kind, n uint64) string {
+	name := analyze.KindName(kind)
+	switch {
+	case n != 1:
+		return name
+	case strings.HasSuffix(name, "ies"):
+		return strings.TrimSuffix(name, "ies") + "y"
+	case strings.HasSuffix(name, "ches"):
+		return strings.TrimSuffix(name, "es")
+	default:
+		return strings.TrimSuffix(name, "s")
+	}
 }
 
 // lost lists what was lost or is incomplete.
@@ -146,7 +161,7 @@ func (r *Result) lost() string {
 	}
 	var parts []string
 	for _, k := range keys {
-		parts = append(parts, fmt.Sprintf("%s %s (%s)", group(counts[k]), analyze.KindName(k.kind), analyze.CauseName(k.cause)))
+		parts = append(parts, fmt.Sprintf("%s %s (%s)", group(counts[k]), kindWord(k.kind, counts[k]), analyze.CauseName(k.cause)))
 	}
 	return "lost or incomplete: " + strings.Join(parts, ", ")
 }

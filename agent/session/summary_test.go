@@ -86,6 +86,19 @@ func TestFindings(t *testing.T) {
 	}
 }
 
+func TestKindWord(t *testing.T) {
+	for kind, want := range map[event.Kind]string{
+		event.KindCopy: "copy", event.KindGraph: "graph launch", event.KindSync: "sync", event.KindKernel: "kernel",
+	} {
+		if got := kindWord(kind, 1); got != want {
+			t.Errorf("1 %s, want 1 %s", got, want)
+		}
+	}
+	if got := kindWord(event.KindCopy, 2); got != "copies" {
+		t.Errorf("2 %s", got)
+	}
+}
+
 func TestStatus(t *testing.T) {
 	for _, c := range []struct {
 		result Result

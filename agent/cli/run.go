@@ -1,0 +1,219 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/warpscope/warpscope/agent/collect"
+	"github.com/warpscope/warpscope/agent/session"
+	"github.com/warpscope/warpscope/agent/version"
+)
+
+// runFlags are the flags of run, as they were given.
+type runFlags struct {
+	output            string
+	mode, api, graphs string
+	startAfter        string
+	duration          string
+	maxSize           string
+	force, quiet      bool
+}
+
+// smallestTrace is the least --max-size: less holds no useful trace.
+const smallestTrace = 64 << 10
+
+func newRun(env *Env) *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run [flags] -- PROGRAM [ARGUMENT…]",
+		Short: "Run a program and record what it does with CUDA",
+		Long: "Run a program, with all processes that it starts, and record what they do with CUDA into one trace.\n\n" +
+			"The program keeps its terminal, its signals and its exit status: a signal that ends it ends warpscope likewise\n" +
+			"(shells show 128 plus its number). Where nothing could be run the status is 127 (no such program), 126 (it\n" +
+			"cannot be executed), 1 (the trace cannot be written) or 2 (a mistake in the command line).",
+		Example: "  warpscope run -- python train.py\n" +
+			"  warpscope run -o rank%r.wscope -- python train.py          %r rank, %h host, %p PID\n" +
+			"  warpscope run --start-after 2m --duration 10s -- python serve.py\n" +
+			"  warpscope run --mode ledger -- python train.py             memory only, at no cost worth the name",
+		Args: atLeast(1, "the program to run"),
+		RunE: func(c *cobra.Command, args []string) error {
+			config, err := f.validate(c.Flags().Changed)
+			if err != nil {
+				return err
+			}
+			config.Command = args
+			return run(env, config, f.quiet)
+		},
+	}
+	flags := c.Flags()
+	flags.SortFlags = false
+	flags.SetInterspersed(false) // what follows the program is the program's
+	flags.StringVarP(&f.output, "output", "o", session.DefaultOutput, "trace file: %r is the rank, %h the host, %p the program's PID")
+	flags.StringVar(&f.mode, "mode", "timeline", "ledger (allocations) or timeline (kernels, copies, waits, calls as well)")
+	flags.StringVar(&f.api, "api", "launch", "CPU-side calls: none, launch (launches, copies, waits) or all")
+	flags.StringVar(&f.graphs, "graphs", "graph", "CUDA graphs: graph (each launch as a whole) or node (each kernel)")
+	flags.StringVar(&f.startAfter, "start-after", "", "record the timeline only after the program has run for this long, like 90s or 2m")
+	flags.StringVar(&f.duration, "duration", "", "record the timeline for this long; allocations are recorded to the end")
+	flags.StringVar(&f.maxSize, "max-size", "", "stop recording when the trace has this size, like 500M or 2G")
+	flags.BoolVar(&f.force, "force", false, "overwrite the trace file if there is one")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "no notes, no summary")
+	return c
+}
+
+// validate turns the flags into a configuration.
+func (f *runFlags) validate(given func(flag string) bool) (session.Config, error) {
+	c := session.Config{Output: f.output, Force: f.force}
+	var err error
+	if c.Mode, err = collect.ParseMode(f.mode); err != nil {
+		return c, usagef("--mode %q: give ledger or timeline", f.mode)
+	}
+	if c.API, err = collect.ParseAPILevel(f.api); err != nil {
+		return c, usagef("--api %q: give none, launch or all", f.api)
+	}
+	if c.Graphs, err = collect.ParseGraphLevel(f.graphs); err != nil {
+		return c, usagef("--graphs %q: give graph or node", f.graphs)
+	}
+	if c.Mode == collect.Ledger {
+		for _, flag := range []string{"api", "graphs", "start-after", "duration"} {
+			if given(flag) {
+				return c, usagef("--%s concerns the timeline, which --mode ledger does not record: leave one of them out", flag)
+			}
+		}
+	}
+	for _, d := range []struct {
+		flag, text string
+		to         *time.Duration
+	}{{"start-after", f.startAfter, &c.StartAfter}, {"duration", f.duration, &c.Duration}} {
+		if given(d.flag) {
+			if *d.to, err = parseLength("--"+d.flag, d.text); err != nil {
+				return c, err
+			}
+		}
+	}
+	if given("max-size") {
+		if c.MaxSize, err = parseSize("--max-size", f.maxSize); err != nil {
+			return c, err
+		}
+		if c.MaxSize < smallestTrace {
+			return c, usagef("--max-size %s: a trace takes at least 64K", f.maxSize)
+		}
+	}
+	switch f.output {
+	case "":
+		return c, usagef("--output is empty: name the trace file")
+	case "-":
+		return c, usagef("--output -: standard output belongs to the program, name a file")
+	}
+	if _, err := (session.Names{PID: 1}).Expand(f.output); err != nil {
+		return c, usageError{err}
+	}
+	return c, nil
+}
+
+// run runs the program and reports.
+func run(env *Env, c session.Config, quiet bool) error {
+	var streams streams
+	c.Environ = env.Environ
+	c.Stdin, c.Stdout, c.Stderr = streams.in(env.Stdin), streams.out(env.Stdout), streams.out(env.Stderr)
+	c.Tool = "warpscope " + version.String()
+	notes := io.Writer(c.Stderr) // as the program's, so that the order is kept
+	if quiet {
+		notes = io.Discard
+		c.Environ = append(slices.Clone(c.Environ), "WARPSCOPE_QUIET=1") // for the library's own notes
+	}
+	c.Note = func(note string) { fmt.Fprintf(notes, "warpscope: %s\n", oneLine(note)) }
+	r, err := session.Run(c)
+	if err == nil {
+		for _, line := range r.Report() {
+			c.Note(line)
+		}
+	}
+	streams.close()
+	var failed *session.StartError
+	switch {
+	case errors.As(err, &failed):
+		say(env, err)
+		return exitStatus(failed.Status)
+	case errors.Is(err, session.ErrExists):
+		return usageError{fmt.Errorf("%w; the program was not started", err)}
+	case err != nil:
+		return fmt.Errorf("%w; the program was not started", err)
+	}
+	if quiet && r.Err != nil {
+		say(env, fmt.Errorf("the trace is not complete: %w", r.Err))
+	}
+	if r.Signal != 0 {
+		session.Raise(r.Signal)
+	}
+	if status := r.Status(); status != statusDone {
+		return exitStatus(status)
+	}
+	return nil
+}
+
+// oneLine keeps a note on its line: names of files and programs can hold anything.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// streams are a program's standard streams. Files are handed to it as they are; what is none,
+// as in tests, is fed through pipes.
+type streams struct {
+	pipes []*os.File
+	work  sync.WaitGroup
+}
+
+func (s *streams) in(r io.Reader) *os.File {
+	if f, ok := r.(*os.File); ok {
+		return f
+	}
+	from, to, err := os.Pipe()
+	if err != nil {
+		return nil
+	}
+	s.pipes = append(s.pipes, from)
+	go func() { // a program need not read its input: nobody waits for this
+		if r != nil {
+			_, _ = io.Copy(to, r)
+		}
+		to.Close()
+	}()
+	return from
+}
+
+func (s *streams) out(w io.Writer) *os.File {
+	if f, ok := w.(*os.File); ok {
+		return f
+	}
+	from, to, err := os.Pipe()
+	if err != nil {
+		return nil
+	}
+	s.pipes = append(s.pipes, to)
+	s.work.Go(func() {
+		defer from.Close()
+		_, _ = io.Copy(w, from)
+	})
+	return to
+}
+
+// close waits until all that the program wrote has come through.
+func (s *streams) close() {
+	for _, p := range s.pipes {
+		p.Close()
+	}
+	s.work.Wait()
+}
