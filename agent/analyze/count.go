@@ -86,6 +86,12 @@ func extent(b *event.Batch) (first, last event.Time) {
 	return first, last
 }
 
+// FirstTime returns the first begin of a batch's events; 0 if it has no times.
+func FirstTime(b *event.Batch) event.Time {
+	first, _ := extent(b)
+	return first
+}
+
 // check says whether the columns of each kind have one length, which all loops rely on.
 func check(b *event.Batch) error {
 	k, c, s, y, l := &b.Kernels, &b.Copies, &b.Sets, &b.Syncs, &b.Calls

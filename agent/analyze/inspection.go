@@ -22,7 +22,10 @@ type Inspection struct {
 	GPUs       []GPURow     `json:"gpus"`
 	Processes  []ProcessRow `json:"processes"`
 	Records    []KindCount  `json:"records"`
-	Losses     LossSummary  `json:"losses"`
+	// Partial says that only some kinds of records, or a part of the time, were read: then
+	// Records says less than the trace holds. The reader of the file fills it in.
+	Partial bool        `json:"partial"`
+	Losses  LossSummary `json:"losses"`
 	// Damage says what of the file could not be read; the reader of the file fills it in.
 	Damage []string `json:"damage"`
 

@@ -42,29 +42,37 @@ func asker(tables *event.Tables, id event.StackID) event.StringID {
 // maxStackText bounds the frames that are written out.
 const maxStackText = 64
 
-// StackText writes a stack, one frame a text, innermost first: "cudaMalloc+0x1b (libcudart.so.12)".
-func StackText(tables *event.Tables, id event.StackID) []string {
-	var lines []string
+// Frame is a place in a program's code, resolved.
+type Frame struct {
+	Symbol string `json:"symbol,omitempty"` // demangled; "" unknown
+	Module string `json:"module,omitempty"` // the file's name without its path; "" unknown
+	Offset uint64 `json:"offset"`           // from the symbol, else from the module, else the address
+}
+
+// String writes a frame like "cudaMalloc+0x1b (libcudart.so.12)".
+func (f Frame) String() string {
+	switch {
+	case f.Symbol != "" && f.Module != "":
+		return fmt.Sprintf("%s+%#x (%s)", f.Symbol, f.Offset, f.Module)
+	case f.Symbol != "" || f.Module != "":
+		return fmt.Sprintf("%s%s+%#x", f.Symbol, f.Module, f.Offset)
+	}
+	return fmt.Sprintf("%#x", f.Offset)
+}
+
+// ResolveStack returns a stack's frames, innermost first.
+func ResolveStack(tables *event.Tables, id event.StackID) []Frame {
+	frames := []Frame{}
 	for _, frame := range tables.Stack(id) {
-		if len(lines) == maxStackText {
+		if len(frames) == maxStackText {
 			break
 		}
 		f := tables.Frame(frame)
-		module := tables.String(f.Module)
-		if module != "" {
-			module = path.Base(module)
+		out := Frame{Symbol: Demangle(tables.String(f.Symbol)), Module: tables.String(f.Module), Offset: f.Offset}
+		if out.Module != "" {
+			out.Module = path.Base(out.Module)
 		}
-		symbol := tables.String(f.Symbol)
-		switch {
-		case symbol != "" && module != "":
-			lines = append(lines, fmt.Sprintf("%s+%#x (%s)", Demangle(symbol), f.Offset, module))
-		case symbol != "":
-			lines = append(lines, fmt.Sprintf("%s+%#x", Demangle(symbol), f.Offset))
-		case module != "":
-			lines = append(lines, fmt.Sprintf("%s+%#x", module, f.Offset))
-		default:
-			lines = append(lines, fmt.Sprintf("%#x", f.Offset))
-		}
+		frames = append(frames, out)
 	}
-	return lines
+	return frames
 }

@@ -80,22 +80,23 @@ type LiveStack struct {
 	Library string     `json:"library"`
 	Bytes   uint64     `json:"bytes"`
 	Count   uint64     `json:"count"`
-	Stack   []string   `json:"stack"`
+	Stack   []Frame    `json:"stack"`
 }
 
 // FailedCall is a call that failed, as often as it did.
 type FailedCall struct {
-	API     string   `json:"api"`
-	Result  int32    `json:"result"` // CUresult
-	Error   string   `json:"error"`
-	Space   string   `json:"space"`
-	Bytes   uint64   `json:"bytes"` // asked for
-	GPU     string   `json:"gpu,omitempty"`
-	Count   uint64   `json:"count"`
-	FirstNS int64    `json:"first_ns"` // since the start of the trace
-	LastNS  int64    `json:"last_ns"`
-	Library string   `json:"library"`
-	Stack   []string `json:"stack"`
+	API     string  `json:"api"`
+	Op      string  `json:"op"`
+	Result  int32   `json:"result"` // CUresult
+	Error   string  `json:"error"`
+	Space   string  `json:"space"`
+	Bytes   uint64  `json:"bytes"` // asked for
+	GPU     string  `json:"gpu,omitempty"`
+	Count   uint64  `json:"count"`
+	FirstNS int64   `json:"first_ns"` // since the start of the trace
+	LastNS  int64   `json:"last_ns"`
+	Library string  `json:"library"`
+	Stack   []Frame `json:"stack"`
 }
 
 // PoolRow is a stream-ordered pool's own account.
@@ -211,8 +212,8 @@ func (a *Analysis) fillMemory(m *ProcessMemory, p *process) {
 	m.FailedCalls = account.failedN
 	for _, f := range account.failing {
 		row := FailedCall{
-			API: a.tables.String(f.API), Result: f.Result, Error: ResultName(f.Result), Space: SpaceName(f.Space), Bytes: f.Size, Count: f.count,
-			FirstNS: a.offset(f.first), LastNS: a.offset(f.last), Stack: StackText(&a.tables, f.Stack),
+			API: a.tables.String(f.API), Op: OpName(f.Op), Result: f.Result, Error: ResultName(f.Result), Space: SpaceName(f.Space), Bytes: f.Size, Count: f.count,
+			FirstNS: a.offset(f.first), LastNS: a.offset(f.last), Stack: ResolveStack(&a.tables, f.Stack),
 		}
 		row.GPU, _ = a.ordinalName(p, f.Device)
 		row.Library, _ = a.library(asker(&a.tables, f.Stack))
@@ -276,7 +277,7 @@ func (a *Analysis) largest(p *process) []LiveStack {
 		row := *rows[k]
 		row.GPU, _ = a.ordinalName(p, k.device)
 		row.Library, _ = a.library(asker(&a.tables, k.stack))
-		row.Stack = StackText(&a.tables, k.stack)
+		row.Stack = ResolveStack(&a.tables, k.stack)
 		list = append(list, row)
 	}
 	return list

@@ -58,6 +58,9 @@ func (c *Clock) Wall(t event.Time) int64 {
 	return c.wall + int64(t-c.mono)
 }
 
+// HasWall says whether the trace ties its times to wall time.
+func (c *Clock) HasWall() bool { return c.wall != 0 }
+
 // Bounds returns the window in the trace's own time.
 func (c *Clock) Bounds(w Window) (from, to event.Time) {
 	return c.bound(w.From, math.MinInt64), c.bound(w.To, math.MaxInt64)

@@ -23,7 +23,7 @@ func (d *Document) copies(in *analyze.Inspection, overview bool) {
 		return
 	}
 	d.Heading(title, fmt.Sprintf("%s of %s, %s; share is of GPU busy time", plural(n, "copy", "copies"), Bytes(c.All.Bytes), Duration(c.All.TotalNS)))
-	t := &Table{Columns: []Column{
+	t := &Table{Quiet: overview, Columns: []Column{
 		{Title: "share", Right: true}, {Title: "count", Right: true}, {Title: "bytes", Right: true}, {Title: "total", Right: true},
 		{Title: "rate", Right: true}, {Title: "mean size", Right: true, Drop: 2}, {Title: "median", Right: true, Drop: 3}, {Title: "p99", Right: true, Drop: 5},
 		{Title: "max", Right: true, Drop: 4}, {Title: "async", Right: true, Drop: 6}, {Title: "what", Min: 26},
@@ -90,7 +90,7 @@ func (d *Document) streams(in *analyze.Inspection) {
 	if s == nil {
 		return
 	}
-	d.Heading("Streams", "busy: something was running on the stream, measured by the GPU's clock; share is of GPU busy time")
+	d.Heading("Streams", "busy: something ran on it, by the GPU's clock; share is of GPU busy time")
 	if len(s.Streams) == 0 {
 		d.Line("none")
 		return
@@ -130,7 +130,7 @@ func (d *Document) ranges(in *analyze.Inspection) {
 	if s == nil {
 		return
 	}
-	d.Heading("NVTX ranges", "GPU time: what was launched from inside, nested ranges included; share is of GPU busy time")
+	d.Heading("NVTX ranges", "GPU time: of what was launched inside; share is of GPU busy time")
 	if len(s.Ranges) == 0 {
 		d.Line("none")
 		return
@@ -171,6 +171,9 @@ func (d *Document) ranges(in *analyze.Inspection) {
 	}
 	if estimated > 0 {
 		d.Note("estimated by time, because the launching thread had no range of its own: " + Duration(estimated) + " of the GPU time above")
+	}
+	if len(s.Ranges) > 1 {
+		d.Note("nested ranges are counted in each of those around them")
 	}
 	if open > 0 {
 		d.Note(plural(open, "range", "ranges") + " had not ended: in no sum of time")

@@ -64,6 +64,7 @@ type paragraph struct {
 	text   string
 	tone   tone
 	indent int
+	hang   int // further indent of the lines after the first
 }
 
 func (p paragraph) lines(s Style) []string {
@@ -72,7 +73,10 @@ func (p paragraph) lines(s Style) []string {
 		return []string{margin + s.paint(p.tone, p.text)}
 	}
 	var out []string
-	for _, l := range wrap(p.text, s.width()-p.indent) {
+	for i, l := range wrap(p.text, s.width()-p.indent-p.hang) {
+		if i == 1 {
+			margin += strings.Repeat(" ", p.hang)
+		}
 		out = append(out, margin+s.paint(p.tone, l))
 	}
 	return out
@@ -108,19 +112,34 @@ func (d *Document) Heading(text, note string) {
 }
 
 // Line adds a line of text.
-func (d *Document) Line(text string) { d.blocks = append(d.blocks, paragraph{Clean(text), plain, 2}) }
+func (d *Document) Line(text string) {
+	d.blocks = append(d.blocks, paragraph{text: Clean(text), indent: 2})
+}
+
+// Hanging adds a line of a list; what does not fit on it goes on further in.
+func (d *Document) Hanging(text string) {
+	d.blocks = append(d.blocks, paragraph{text: Clean(text), indent: 2, hang: 2})
+}
 
 // Note adds a line that explains.
-func (d *Document) Note(text string) { d.blocks = append(d.blocks, paragraph{Clean(text), dim, 2}) }
+func (d *Document) Note(text string) {
+	d.blocks = append(d.blocks, paragraph{text: Clean(text), tone: dim, indent: 2})
+}
 
 // Alert adds a line that must not be overlooked.
-func (d *Document) Alert(text string) { d.blocks = append(d.blocks, paragraph{Clean(text), alert, 2}) }
+func (d *Document) Alert(text string) {
+	d.blocks = append(d.blocks, paragraph{text: Clean(text), tone: alert, indent: 2})
+}
 
 // Indented adds a line further in, under the one before.
-func (d *Document) Indented(text string) { d.blocks = append(d.blocks, paragraph{Clean(text), dim, 6}) }
+func (d *Document) Indented(text string) {
+	d.blocks = append(d.blocks, paragraph{text: Clean(text), tone: dim, indent: 6})
+}
 
 // Title adds the first line.
-func (d *Document) Title(text string) { d.blocks = append(d.blocks, paragraph{Clean(text), bold, 0}) }
+func (d *Document) Title(text string) {
+	d.blocks = append(d.blocks, paragraph{text: Clean(text), tone: bold})
+}
 
 // Fields adds names and their values, aligned; pairs without a value are left out.
 func (d *Document) Fields(pairs ...[2]string) {

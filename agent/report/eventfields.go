@@ -139,7 +139,11 @@ func (e *Events) describeAllocation(a *event.Allocations, i int) (string, int64)
 		e.add("result", int64(a.Result[i]))
 		e.add("error", analyze.ResultName(a.Result[i]))
 	}
-	if stack := analyze.StackText(&e.tables, a.Stack[i]); len(stack) > 0 && e.options.Format != EventText {
+	if e.options.Format != EventText && a.Stack[i] != 0 {
+		var stack []string
+		for _, f := range analyze.ResolveStack(&e.tables, a.Stack[i]) {
+			stack = append(stack, f.String())
+		}
 		e.add("stack", stack)
 	}
 	return e.name(a.API[i]), a.Duration[i]

@@ -32,9 +32,11 @@ type EventOptions struct {
 	Window analyze.Window
 	Name   *regexp.Regexp // nil: all; otherwise those whose name it matches
 	Limit  int            // records; 0: all
+	// Continued says that another file's events precede: a header is not repeated.
+	Continued bool
 }
 
-// ErrLimit ends the writing of events when Limit is reached.
+// errLimit ends the writing of events when Limit is reached.
 var errLimit = fmt.Errorf("limit of events reached")
 
 // Events writes every event of a trace as it is given its parts. Events of one batch are in
@@ -46,11 +48,15 @@ type Events struct {
 	tables  event.Tables
 	clock   analyze.Clock
 	names   map[event.StringID]string
+	shorts  map[event.StringID]string
 	rows    []eventRow
 	fields  []field
 	line    []byte
 	written int
 	begun   bool
+	headed  bool
+
+	simulated bool
 }
 
 var _ event.Sink = (*Events)(nil)
@@ -70,17 +76,20 @@ type field struct {
 
 // NewEvents returns a writer of events to w.
 func NewEvents(w io.Writer, o EventOptions) *Events {
-	e := &Events{options: o, out: bufio.NewWriterSize(w, 1<<16), names: make(map[event.StringID]string)}
+	e := &Events{options: o, out: bufio.NewWriterSize(w, 1<<16), names: make(map[event.StringID]string), shorts: make(map[event.StringID]string)}
 	if o.Format == EventCSV {
 		e.csv = csv.NewWriter(e.out)
 	}
 	return e
 }
 
-// Header writes what precedes the events: the names of the columns, where the format has them.
-func (e *Events) Header() error {
+// header writes what precedes the first event: the names of the columns, where the format has them.
+func (e *Events) header() error {
 	switch e.options.Format {
 	case EventCSV:
+		if e.options.Continued {
+			return nil
+		}
 		columns := append([]string{}, eventColumns...)
 		if e.options.File != "" {
 			columns = append([]string{"file"}, columns...)
@@ -92,6 +101,11 @@ func (e *Events) Header() error {
 				return err
 			}
 		}
+		if e.simulated {
+			if _, err := fmt.Fprintln(e.out, e.options.Style.paint(alert, SimulatedNote)); err != nil {
+				return err
+			}
+		}
 		_, err := fmt.Fprintln(e.out, e.options.Style.paint(dim, fmt.Sprintf("%14s  %9s  %-10s  %s", "time", "duration", "kind", "what")))
 		return err
 	}
@@ -99,12 +113,22 @@ func (e *Events) Header() error {
 }
 
 // Provenance says where the trace comes from.
-func (e *Events) Provenance(p *event.Provenance) { e.clock.Provenance(p) }
+func (e *Events) Provenance(p *event.Provenance) {
+	e.clock.Provenance(p)
+	e.simulated = e.simulated || p.Simulated
+}
+
+// Simulated says whether the trace was made on the simulated device. Single events cannot say so:
+// whoever prints them does.
+func (e *Events) Simulated() bool { return e.simulated }
 
 // Define adds definitions.
 func (e *Events) Define(d *event.Definitions) error {
 	e.tables.Apply(d)
 	e.clock.Define(d)
+	for i := range d.Processes {
+		e.simulated = e.simulated || d.Processes[i].Simulated
+	}
 	return nil
 }
 
@@ -164,8 +188,20 @@ func (e *Events) Batch(b *event.Batch) error {
 // LimitReached says whether err only tells that as many events as asked for have been written.
 func LimitReached(err error) bool { return err == errLimit } //nolint:errorlint // it is returned as it is
 
+// head writes the header if it has not been written.
+func (e *Events) head() error {
+	if e.headed {
+		return nil
+	}
+	e.headed = true
+	return e.header()
+}
+
 // Close writes what waits in memory.
 func (e *Events) Close() error {
+	if err := e.head(); err != nil {
+		return err
+	}
 	if e.csv != nil {
 		e.csv.Flush()
 		if err := e.csv.Error(); err != nil {
@@ -183,6 +219,9 @@ func (e *Events) write(b *event.Batch, r eventRow, pid int32) error {
 	if e.options.Limit > 0 && e.written >= e.options.Limit {
 		return errLimit
 	}
+	if err := e.head(); err != nil {
+		return err
+	}
 	e.written++
 	offset := int64(r.time - e.clock.Origin())
 	switch e.options.Format {
@@ -191,7 +230,7 @@ func (e *Events) write(b *event.Batch, r eventRow, pid int32) error {
 	case EventCSV:
 		return e.writeCSV(r, name, offset, duration, pid)
 	}
-	return e.writeText(r, name, offset, duration, pid)
+	return e.writeText(b, r, name, offset, duration, pid)
 }
 
 // name returns a string of the trace, demangled.
@@ -219,6 +258,9 @@ func (e *Events) writeJSON(r eventRow, name string, offset, duration int64, pid 
 	}
 	if e.options.File != "" {
 		add("file", e.options.File)
+	}
+	if e.simulated {
+		add("simulated", true)
 	}
 	add("kind", kindWord(r.kind))
 	if r.time == 0 {
@@ -283,7 +325,7 @@ func (e *Events) writeCSV(r eventRow, name string, offset, duration int64, pid i
 	return e.csv.Write(cells)
 }
 
-func (e *Events) writeText(r eventRow, name string, offset, duration int64, pid int32) error {
+func (e *Events) writeText(b *event.Batch, r eventRow, name string, offset, duration int64, pid int32) error {
 	s := e.options.Style
 	when, long := dash, ""
 	if r.time != 0 {
@@ -296,11 +338,15 @@ func (e *Events) writeText(r eventRow, name string, offset, duration int64, pid 
 	}
 	head := pad(when, 14, true) + "  " + pad(long, 9, true) + "  " + pad(kindWord(r.kind), 10, false) + "  "
 	var details []string
+	for _, f := range e.fields {
+		if n, ok := f.value.(uint64); ok && f.key == "bytes" {
+			details = append([]string{Bytes(n)}, details...)
+			continue
+		}
+		details = append(details, f.key+"="+fieldText(f.value))
+	}
 	if pid != 0 {
 		details = append(details, "pid="+strconv.Itoa(int(pid)))
-	}
-	for _, f := range e.fields {
-		details = append(details, f.key+"="+fieldText(f.value))
 	}
 	detail := Clean(strings.Join(details, " "))
 	name = Clean(name)
@@ -308,7 +354,7 @@ func (e *Events) writeText(r eventRow, name string, offset, duration int64, pid 
 		room := s.width() - Width(head)
 		// The name has the right of way: what it leaves is for the rest.
 		if r.kind == event.KindKernel {
-			name = e.short(name, min(room, 48))
+			name = cutName(e.short(b, r), min(room, 48))
 		}
 		name = Cut(name, room)
 		if name != "" {
@@ -327,12 +373,16 @@ func (e *Events) writeText(r eventRow, name string, offset, duration int64, pid 
 	return err
 }
 
-// short writes a demangled kernel name without its parameters.
-func (e *Events) short(name string, width int) string {
-	if at := strings.LastIndex(name, ">("); at > 0 {
-		name = name[:at+1]
-	} else if at := strings.IndexByte(name, '('); at > 0 && !strings.Contains(name[:at], "(anonymous") {
-		name = name[:at]
+// short returns a kernel's name without what says nothing to a reader.
+func (e *Events) short(b *event.Batch, r eventRow) string {
+	id := e.tables.Launch(b.Kernels.Launch[r.index]).Name
+	if text, ok := e.shorts[id]; ok {
+		return text
 	}
-	return cutName(strings.TrimPrefix(name, "void "), width)
+	f := formOf(e.tables.String(id), e.name(id))
+	text := Clean(f.telling())
+	if len(e.shorts) < 1<<16 {
+		e.shorts[id] = text
+	}
+	return text
 }

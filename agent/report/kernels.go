@@ -16,12 +16,17 @@ func percentiles(s *analyze.Spread) string {
 }
 
 func kernelNote(k *analyze.KernelSummary) string {
-	note := fmt.Sprintf("%s of %s, %s", plural(k.All.Count+k.All.Unknown, "launch", "launches"), plural(k.Names, "kernel", "kernels"), Duration(k.All.TotalNS))
-	worst := k.All
-	for _, g := range k.Groups {
-		worst.PercentileError = max(worst.PercentileError, g.PercentileError)
+	return fmt.Sprintf("%s of %s, %s; share is of GPU busy time", plural(k.All.Count+k.All.Unknown, "launch", "launches"),
+		plural(k.Names, "kernel", "kernels"), Duration(k.All.TotalNS))
+}
+
+// exactness says how exact the percentiles of rows are.
+func exactness(rows []analyze.KernelGroup) string {
+	var worst analyze.Spread
+	for i := range rows {
+		worst.PercentileError = max(worst.PercentileError, rows[i].PercentileError)
 	}
-	return note + "; share is of GPU busy time; " + percentiles(&worst)
+	return percentiles(&worst)
 }
 
 // topKernels writes the overview's list of kernels.
@@ -62,6 +67,7 @@ func (d *Document) kernels(in *analyze.Inspection) {
 	}
 	d.Heading(title, kernelNote(k))
 	d.kernelTable(k.Groups, true)
+	d.Note("times measured by the GPU's clock; " + exactness(k.Groups))
 	d.more(k.Omitted, "--top 0 lists all")
 	d.unknown(k.All.Unknown)
 	d.graphs(in.Graphs)
@@ -87,7 +93,7 @@ func (d *Document) graphs(g *analyze.GraphSummary) {
 
 func (d *Document) kernelTable(groups []analyze.KernelGroup, launches bool) {
 	named := len(groups) > 0 && groups[0].Configurations > 0
-	t := &Table{Columns: []Column{
+	t := &Table{Quiet: !launches, Columns: []Column{
 		{Title: "share", Right: true}, {Title: "count", Right: true}, {Title: "total", Right: true}, {Title: "mean", Right: true, Drop: 3},
 		{Title: "median", Right: true}, {Title: "p99", Right: true, Drop: 1}, {Title: "max", Right: true, Drop: 2}, {Title: "launch", Drop: 4},
 		{Title: "kernel", Min: 30},

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/warpscope/warpscope/agent/analyze"
 )
@@ -46,7 +47,7 @@ func (d *Document) memoryTotals(in *analyze.Inspection) {
 		for j := range p.Totals {
 			who := ""
 			if len(m.Processes) > 1 {
-				who = whose(p)
+				who = p.Name
 			}
 			t.Rows = append(t.Rows, totalRow(&p.Totals[j], where(&p.Totals[j]), who))
 		}
@@ -54,6 +55,7 @@ func (d *Document) memoryTotals(in *analyze.Inspection) {
 	if len(t.Rows) == 0 {
 		d.Line("no allocation recorded")
 	} else {
+		t.Quiet = true
 		d.Table(t)
 	}
 	if failed == 0 {
@@ -61,12 +63,17 @@ func (d *Document) memoryTotals(in *analyze.Inspection) {
 	}
 	d.Alert(plural(failed, "call", "calls") + " failed:")
 	shown := 0
-	for _, p := range m.Processes {
-		for i := range p.Failures {
+	for i := range m.Processes {
+		p := &m.Processes[i]
+		for j := range p.Failures {
 			if shown++; shown > 3 {
 				break
 			}
-			d.Line("  " + failureText(&p.Failures[i]))
+			who := ""
+			if len(m.Processes) > 1 {
+				who = p.Name + ": "
+			}
+			d.Hanging(who + failureText(&p.Failures[j]))
 		}
 	}
 	if shown > 3 {
@@ -76,15 +83,15 @@ func (d *Document) memoryTotals(in *analyze.Inspection) {
 
 func totalsTable() *Table {
 	return &Table{Columns: []Column{
-		{Title: "where"}, {Title: "peak", Right: true}, {Title: "at", Right: true, Drop: 3}, {Title: "live at end", Right: true},
-		{Title: "allocations", Right: true}, {Title: "releases", Right: true, Drop: 1}, {Title: "allocated in all", Right: true, Drop: 2}, {Title: "process", Drop: 4},
+		{Title: "process"}, {Title: "where"}, {Title: "peak", Right: true}, {Title: "at", Right: true, Drop: 3}, {Title: "live at end", Right: true},
+		{Title: "allocations", Right: true}, {Title: "releases", Right: true, Drop: 1}, {Title: "allocated in all", Right: true, Drop: 2},
 	}}
 }
 
 func totalRow(t *analyze.MemoryTotal, name, who string) []string {
 	b := &t.Bytes
 	return []string{
-		name, Bytes(b.PeakBytes), Offset(b.PeakNS), liveText(b), Count(b.Allocated), Count(b.Freed), Bytes(b.AllocatedBytes), who,
+		who, name, Bytes(b.PeakBytes), Offset(b.PeakNS), liveText(b), Count(b.Allocated), Count(b.Freed), Bytes(b.AllocatedBytes),
 	}
 }
 
@@ -97,7 +104,7 @@ func liveText(b *analyze.Bytes) string {
 
 func failureText(f *analyze.FailedCall) string {
 	text := f.API + ": " + f.Error
-	if f.Bytes > 0 {
+	if f.Bytes > 0 && (f.Op == "alloc" || f.Op == "failed" || f.Op == "import") {
 		text += ", " + Bytes(f.Bytes) + " asked"
 	}
 	if f.GPU != "" {
@@ -213,14 +220,36 @@ func (d *Document) byLibrary(p *analyze.ProcessMemory) {
 // stackRows is how many frames of a stack are shown.
 const stackRows = 6
 
-func (d *Document) stack(frames []string) {
-	for i, f := range frames {
-		if i == stackRows {
-			d.Indented(fmt.Sprintf("… %d more frames: --json lists them", len(frames)-i))
-			return
-		}
-		d.Indented(f)
+// stack writes the callers, one a line, with as much of their names as says who they are.
+func (d *Document) stack(frames []analyze.Frame) {
+	rows := frames[:min(len(frames), stackRows)]
+	d.blocks = append(d.blocks, stackLines(rows))
+	if n := len(frames) - len(rows); n > 0 {
+		d.Indented(fmt.Sprintf("… %s: --json lists them", plural(n, "more frame", "more frames")))
 	}
+}
+
+type stackLines []analyze.Frame
+
+func (l stackLines) lines(s Style) []string {
+	var out []string
+	for _, f := range l {
+		name := f.Symbol
+		switch {
+		case s.Wide || name == "":
+			out = append(out, "      "+s.paint(dim, Clean(f.String())))
+			continue
+		case !strings.HasPrefix(name, "("):
+			name, _, _ = strings.Cut(name, "(")
+		}
+		module := ""
+		if f.Module != "" {
+			module = " (" + Clean(f.Module) + ")"
+		}
+		room := max(s.width()-6-Width(module), 16)
+		out = append(out, "      "+s.paint(dim, CutMiddle(Clean(name), room)+module))
+	}
+	return out
 }
 
 func (d *Document) failures(p *analyze.ProcessMemory) {
@@ -229,7 +258,7 @@ func (d *Document) failures(p *analyze.ProcessMemory) {
 	}
 	d.Heading("Failed calls", plural(p.FailedCalls, "call", "calls"))
 	for i := range p.Failures {
-		d.Line(failureText(&p.Failures[i]))
+		d.Hanging(failureText(&p.Failures[i]))
 		d.stack(p.Failures[i].Stack)
 	}
 	d.more(p.OmittedFailures, "--top 0 lists all")
@@ -249,7 +278,7 @@ func (d *Document) largest(p *analyze.ProcessMemory) {
 		if l.Kind == analyze.HostMemory {
 			place = "pinned host memory"
 		}
-		d.Line(join([]string{Bytes(l.Bytes) + " in " + plural(l.Count, "allocation", "allocations"), place, spaceText(l.Space), "by " + l.Library}))
+		d.Hanging(join([]string{Bytes(l.Bytes) + " in " + plural(l.Count, "allocation", "allocations"), place, spaceText(l.Space), "by " + l.Library}))
 		d.stack(l.Stack)
 	}
 	d.more(len(p.Largest)-len(rows)+p.OmittedLargest, "--json lists them")

@@ -81,7 +81,7 @@ func (d *Document) provenance(in *analyze.Inspection) {
 		[2]string{"command", strings.Join(o.Command, " ")},
 		[2]string{"recorded", recorded},
 		[2]string{"machine", join(machine)},
-		[2]string{"time", Duration(in.Range.DurationNS)},
+		[2]string{"duration", Duration(in.Range.DurationNS)},
 		[2]string{"ended", ending(in)},
 	)
 	for _, note := range o.Notes {
@@ -114,15 +114,15 @@ func ending(in *analyze.Inspection) string {
 }
 
 func (d *Document) gpus(in *analyze.Inspection) {
-	d.Heading("GPUs", "busy: a kernel, copy or fill was running, measured by the GPU's clock, overlaps counted once")
+	d.Heading("GPUs", "busy: a kernel, copy or fill was running, by the GPU's clock")
 	if len(in.GPUs) == 0 {
 		d.Line("none was used")
 		return
 	}
-	t := &Table{Columns: []Column{
-		{Title: "gpu"}, {Title: "busy", Right: true}, {Title: "of the time", Right: true},
-		{Title: "of its active time", Right: true, Drop: 3}, {Title: "kernels", Right: true}, {Title: "copies", Right: true, Drop: 1},
-		{Title: "graphs", Right: true, Drop: 1}, {Title: "memory", Right: true, Drop: 4}, {Title: "model", Min: 16},
+	t := &Table{Quiet: true, Columns: []Column{
+		{Title: "gpu"}, {Title: "busy", Right: true}, {Title: "of trace", Right: true},
+		{Title: "of active span", Right: true, Drop: 3}, {Title: "kernels", Right: true}, {Title: "copies", Right: true, Drop: 1},
+		{Title: "graphs", Right: true, Drop: 1}, {Title: "memory", Right: true, Drop: 4}, {Title: "model", Min: 22},
 	}}
 	models := make([]string, len(in.GPUs))
 	for i, g := range in.GPUs {
@@ -141,45 +141,54 @@ func (d *Document) gpus(in *analyze.Inspection) {
 	t.Columns[8].Fit = Fitted(models)
 	d.Table(t)
 	for _, g := range in.GPUs {
-		if s := nvml(g.Samples); s != "" {
-			d.Note(g.GPU + ", sampled by NVML: " + s)
-		}
 		if g.UncertainNS > 0 {
 			d.Note(fmt.Sprintf("%s: up to %s more busy: records came too late to be told apart", g.GPU, Duration(g.UncertainNS)))
 		}
 	}
+	d.samples(in)
 }
 
-// nvml says in one line what NVML's samples say of a GPU.
-func nvml(s *analyze.SampleSummary) string {
-	if s == nil || s.Count == 0 {
-		return ""
-	}
-	var parts []string
-	add := func(format string, v ...any) { parts = append(parts, fmt.Sprintf(format, v...)) }
-	if s.UsedPeakBytes != nil {
-		add("%s used at most", Bytes(*s.UsedPeakBytes))
-	}
-	if s.UtilizationPct != nil {
-		add("utilisation %.0f%%", *s.UtilizationPct)
-	}
-	if s.PowerMaxMW != nil {
-		add("at most %.0f W", float64(*s.PowerMaxMW)/1000)
-	}
-	if s.TemperatureMax != nil {
-		add("%d °C", *s.TemperatureMax)
-	}
-	if s.SMClockMinMHz != nil {
-		if *s.SMClockMinMHz == *s.SMClockMaxMHz {
-			add("%d MHz", *s.SMClockMinMHz)
-		} else {
-			add("%d to %d MHz", *s.SMClockMinMHz, *s.SMClockMaxMHz)
+// samples writes what NVML said of each GPU.
+func (d *Document) samples(in *analyze.Inspection) {
+	t := &Table{Quiet: true, Columns: []Column{
+		{Title: "gpu"}, {Title: "memory used", Right: true}, {Title: "utilisation", Right: true}, {Title: "power", Right: true, Drop: 1},
+		{Title: "temperature", Right: true, Drop: 3}, {Title: "clock", Right: true, Drop: 2}, {Title: "clock lowered by"},
+	}}
+	for _, g := range in.GPUs {
+		s := g.Samples
+		if s == nil || s.Count == 0 {
+			continue
 		}
+		row := []string{g.GPU, dash, dash, dash, dash, dash, ""}
+		if s.UsedPeakBytes != nil {
+			row[1] = Bytes(*s.UsedPeakBytes)
+		}
+		if s.UtilizationPct != nil {
+			row[2] = fmt.Sprintf("%.0f%%", *s.UtilizationPct)
+		}
+		if s.PowerMaxMW != nil {
+			row[3] = fmt.Sprintf("%.0f W", float64(*s.PowerMaxMW)/1000)
+		}
+		if s.TemperatureMax != nil {
+			row[4] = fmt.Sprintf("%d °C", *s.TemperatureMax)
+		}
+		if s.SMClockMinMHz != nil {
+			row[5] = fmt.Sprintf("%d MHz", *s.SMClockMaxMHz)
+			if *s.SMClockMinMHz != *s.SMClockMaxMHz {
+				row[5] = fmt.Sprintf("%d to %d MHz", *s.SMClockMinMHz, *s.SMClockMaxMHz)
+			}
+		}
+		var reasons []string
+		for _, r := range s.Throttled {
+			reasons = append(reasons, fmt.Sprintf("%s (%s)", r.Reason, Share(float64(r.Samples)/float64(s.Count))))
+		}
+		row[6] = strings.Join(reasons, ", ")
+		t.Rows = append(t.Rows, row)
 	}
-	for _, t := range s.Throttled {
-		add("clock lowered by %s in %s of samples", t.Reason, Share(float64(t.Samples)/float64(s.Count)))
+	if len(t.Rows) > 0 {
+		d.Heading("GPU samples", "by NVML, everybody's work included; highest values, utilisation's mean")
+		d.Table(t)
 	}
-	return strings.Join(parts, ", ")
 }
 
 func (d *Document) processes(in *analyze.Inspection) {
@@ -188,7 +197,7 @@ func (d *Document) processes(in *analyze.Inspection) {
 		d.Line("none was traced")
 		return
 	}
-	t := &Table{Columns: []Column{
+	t := &Table{Quiet: true, Columns: []Column{
 		{Title: "pid", Right: true}, {Title: "rank", Right: true}, {Title: "mode"}, {Title: "capture"}, {Title: "CUPTI", Drop: 2},
 		{Title: "kernels", Right: true}, {Title: "copies", Right: true, Drop: 4}, {Title: "allocations", Right: true, Drop: 3}, {Title: "command", Min: 12},
 	}}
@@ -233,7 +242,7 @@ func (d *Document) calls(in *analyze.Inspection) {
 	if c.Calls > 0 {
 		d.Heading("API calls", fmt.Sprintf("%s, %s on the CPU", plural(c.Calls, "call", "calls"), Duration(c.TotalNS)))
 		rows := c.APIs[:min(len(c.APIs), 5)]
-		t := &Table{Columns: []Column{
+		t := &Table{Quiet: true, Columns: []Column{
 			{Title: "count", Right: true}, {Title: "total", Right: true}, {Title: "mean", Right: true, Drop: 1}, {Title: "median", Right: true},
 			{Title: "p99", Right: true}, {Title: "max", Right: true}, {Title: "failed", Right: true}, {Title: "call", Min: 24},
 		}}
@@ -256,7 +265,7 @@ func (d *Document) calls(in *analyze.Inspection) {
 		d.named("Waits", "measured on the CPU", c.Waits)
 	}
 	if len(c.Overheads) > 0 {
-		d.named("Overhead", "time that CUPTI or the driver took for itself, as CUPTI reports it", c.Overheads)
+		d.named("Overhead", "time that the tracing and the driver took, as CUPTI reports it", c.Overheads)
 	}
 }
 
@@ -306,7 +315,7 @@ func (d *Document) losses(in *analyze.Inspection) {
 	for _, text := range in.Damage {
 		d.Alert(text)
 	}
-	if in.Range.Window {
+	if in.Partial {
 		return
 	}
 	for _, k := range in.Records {

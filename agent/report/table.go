@@ -26,6 +26,8 @@ type Table struct {
 	Rows    [][]string // a cell of a column with Fit is its whole text
 	// Total is a last row set apart; nil: none.
 	Total []string
+	// Quiet leaves out the note on columns that are hidden.
+	Quiet bool
 }
 
 // gap is the cells between two columns, margin those before the first.
@@ -142,10 +144,10 @@ func (t *Table) lines(s Style) []string {
 	if t.Total != nil {
 		out = append(out, s.paint(dim, line(func(i int) string { return t.cell(t.Total, i) })))
 	}
-	if len(hidden) > 0 {
+	if len(hidden) > 0 && !t.Quiet {
 		slices.Reverse(hidden)
 		note := fmt.Sprintf("hidden at %d columns: %s (--wide shows all)", s.width(), strings.Join(hidden, ", "))
-		out = append(out, paragraph{note, dim, margin}.lines(s)...)
+		out = append(out, paragraph{text: note, tone: dim, indent: margin}.lines(s)...)
 	}
 	return out
 }

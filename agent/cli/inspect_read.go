@@ -1,0 +1,200 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+
+	"github.com/warpscope/warpscope/agent/analyze"
+	"github.com/warpscope/warpscope/agent/event"
+	"github.com/warpscope/warpscope/agent/report"
+	"github.com/warpscope/warpscope/agent/trace"
+)
+
+// stdinName is how reports name a trace that came through standard input.
+const stdinName = "standard input"
+
+// readAhead is how many frames are decoded at once: as many as there are processors, but each
+// takes some MiB.
+func readAhead() int { return min(runtime.GOMAXPROCS(0), 8) }
+
+// open opens a trace; "-" is the command's standard input.
+func (i *inspection) open(file string, options ...trace.ReadOption) (*trace.Reader, error) {
+	options = append(options, trace.WithReadAhead(readAhead()))
+	if file != "-" {
+		return trace.Open(file, options...)
+	}
+	r, err := trace.NewReader(i.env.Stdin, options...)
+	if err != nil {
+		return nil, fmt.Errorf("read trace from %s: %w", stdinName, err)
+	}
+	return r, nil
+}
+
+// kinds returns the kinds of events that are needed; none: all.
+func (i *inspection) kinds() []event.Kind {
+	if i.overview || i.events {
+		return nil
+	}
+	kinds := []event.Kind{event.KindKernel, event.KindCopy, event.KindSet, event.KindGraph, event.KindContext}
+	if i.config.Parts&analyze.PartMemory != 0 {
+		kinds = append(kinds, event.KindAllocation, event.KindPool, event.KindGPUSample, event.KindUsage)
+	}
+	if i.config.Parts&analyze.PartRanges != 0 || i.config.GroupBy == analyze.ByRange {
+		kinds = append(kinds, event.KindCall, event.KindMarker)
+	}
+	return kinds
+}
+
+// selection returns what the reader can leave out, so that a part of a large file is read through
+// its index.
+func (i *inspection) selection(file string) ([]trace.ReadOption, error) {
+	w := i.config.Window
+	var options []trace.ReadOption
+	if kinds := i.kinds(); kinds != nil {
+		options = append(options, trace.WithKinds(kinds...))
+	}
+	if !w.From.Set && !w.To.Set {
+		return options, nil
+	}
+	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
+		return options, nil // it can be read only once
+	}
+	clock, err := i.clock(file)
+	if err != nil {
+		return nil, err
+	}
+	from, to := clock.Bounds(w)
+	if to < from {
+		return nil, usagef("--to is before --from")
+	}
+	if !i.events {
+		options = append(options, trace.WithCheckpoint())
+	}
+	return append(options, trace.WithRange(from, to)), nil
+}
+
+// clock reads as much of a trace as tells when it starts.
+func (i *inspection) clock(file string) (*analyze.Clock, error) {
+	r, err := trace.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.Close() }() // it was read only
+	var clock analyze.Clock
+	var events *event.Batch
+	for events == nil {
+		item, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read trace %s: %w", file, err)
+		}
+		switch {
+		case item.Provenance != nil:
+			clock.Provenance(item.Provenance)
+		case item.Definitions != nil:
+			clock.Define(item.Definitions)
+		case item.Batch != nil:
+			events = item.Batch
+			clock.Begin(analyze.FirstTime(events))
+		}
+	}
+	return &clock, i.checkWall(&clock)
+}
+
+func (i *inspection) checkWall(clock *analyze.Clock) error {
+	w := i.config.Window
+	if (w.From.Wall || w.To.Wall) && !clock.HasWall() {
+		return errNoWall
+	}
+	return nil
+}
+
+// sink takes the parts of a trace.
+type sink interface {
+	event.Sink
+	Provenance(*event.Provenance)
+}
+
+// feed hands a trace to s.
+func (i *inspection) feed(file string, s sink, summary func(*event.Summary)) (trace.Report, error) {
+	options, err := i.selection(file)
+	if err != nil {
+		return trace.Report{}, err
+	}
+	r, err := i.open(file, options...)
+	if err != nil {
+		return trace.Report{}, err
+	}
+	defer func() { _ = r.Close() }() // it was read only
+	for {
+		item, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return r.Report(), nil
+		}
+		if err != nil {
+			return r.Report(), fmt.Errorf("read trace %s: %w", file, err)
+		}
+		switch {
+		case item.Provenance != nil:
+			s.Provenance(item.Provenance)
+		case item.Definitions != nil:
+			err = s.Define(item.Definitions)
+		case item.Batch != nil:
+			err = s.Batch(item.Batch)
+		case item.Live != nil:
+			err = s.Live(item.Live)
+		case item.Summary != nil:
+			summary(item.Summary)
+		}
+		if err != nil {
+			return r.Report(), err
+		}
+	}
+}
+
+// analyze computes what was asked of one file.
+func (i *inspection) analyze(file string) (*analyze.Inspection, error) {
+	a := analyze.New(i.config)
+	rep, err := i.feed(file, a, a.Summary)
+	if err != nil {
+		return nil, err
+	}
+	in := a.Inspect()
+	in.File = file
+	if file == "-" {
+		in.File = stdinName
+	}
+	in.Partial = i.kinds() != nil || in.Range.Window
+	in.Damage = append(in.Damage, rep.Notes()...)
+	return in, nil
+}
+
+// writeEvents prints one file's events.
+func (i *inspection) writeEvents(file string, n int, several bool) error {
+	o := report.EventOptions{Format: i.format, Style: i.style, Window: i.config.Window, Name: i.config.Name, Limit: i.top, Continued: n > 0}
+	if several {
+		o.File = file
+	}
+	e := report.NewEvents(i.env.Stdout, o)
+	rep, err := i.feed(file, e, func(*event.Summary) {})
+	if err != nil && !report.LimitReached(err) {
+		return errors.Join(err, e.Close())
+	}
+	if err := e.Close(); err != nil {
+		return fmt.Errorf("write events: %w", err)
+	}
+	if err == nil {
+		for _, note := range rep.Notes() {
+			fmt.Fprintf(i.env.Stderr, "warpscope: %s: %s\n", file, note)
+		}
+	}
+	if e.Simulated() && i.format == report.EventCSV { // the others say so themselves
+		fmt.Fprintf(i.env.Stderr, "warpscope: %s: %s\n", file, report.SimulatedNote)
+	}
+	return nil
+}
