@@ -1,14 +1,17 @@
 #define _GNU_SOURCE
 #include "ws_capture.h"
 
+#include <dlfcn.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "ws_buffers.h"
+#include "ws_compat.h"
 #include "ws_decode.h"
 #include "ws_ledger.h"
 #include "ws_live.h"
 #include "ws_process.h"
+#include "ws_unwind.h"
 #include "ws_worker.h"
 
 #ifndef MADV_WIPEONFORK
@@ -126,6 +129,7 @@ bool ws_capture_start(struct ws_shm *shm, const struct ws_config *config) {
   ws_worker_open(&capture.worker, shm, &capture.arena, &capture.cupti, &capture.ledger, config);
   /* The clock and the module map come before the first record that needs them. */
   ws_worker_clock(&capture.worker);
+  ws_unwind_use_find_object(dlsym(RTLD_DEFAULT, "_dl_find_object"));
   ws_worker_maps(&capture.worker);
 
   bool ledger = start_ledger(shm);

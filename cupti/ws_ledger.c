@@ -39,13 +39,19 @@ static int32_t context_device(const struct ws_ledger *l, uint32_t context) {
   return context < WS_CONTEXTS ? atomic_load_explicit(&l->device[context], memory_order_relaxed) - 1 : -1;
 }
 
-static inline __attribute__((always_inline)) uint32_t take_stack(struct ws_ledger *l) {
+static bool is_inside(const struct ws_ledger *l, uint64_t pc) {
+  for (unsigned i = 0; i < 2; i++) {
+    uint64_t start = atomic_load_explicit(&l->inside[i].start, memory_order_relaxed);
+    uint64_t end = atomic_load_explicit(&l->inside[i].end, memory_order_relaxed);
+    if (pc - start < end - start) return true;
+  }
+  return false;
+}
+
+static uint32_t take_stack(struct ws_ledger *l) {
   uint64_t pcs[WS_STACK_DEPTH];
-  size_t n = ws_unwind(pcs, WS_STACK_DEPTH, 2); /* without call_returned and ws_ledger_callback */
-  uint64_t start = atomic_load_explicit(&l->inside_start, memory_order_relaxed);
-  uint64_t end = atomic_load_explicit(&l->inside_end, memory_order_relaxed);
-  size_t first = 0;
-  while (first < n && pcs[first] - start < end - start) first++;
+  size_t n = ws_unwind(pcs, WS_STACK_DEPTH, 0), first = 0;
+  while (first < n && is_inside(l, pcs[first])) first++;
   return ws_arena_stack(l->arena, atomic_load_explicit(&l->maps, memory_order_relaxed), pcs + first, n - first);
 }
 
@@ -105,10 +111,8 @@ static bool is_release(uint8_t op) {
   return op == WS_OP_FREE || op == WS_OP_UNMAP || op == WS_OP_UNRESERVE || op == WS_OP_POOL_DESTROY;
 }
 
-/* The call behind a callback returned. Not inlined, so that take_stack knows how many frames are
- * ours. */
-static __attribute__((noinline)) void call_returned(struct ws_ledger *l, const struct ws_call *c, uint32_t id,
-                                                    const struct cupti_callback *cb) {
+/* The call behind a callback returned. */
+static void call_returned(struct ws_ledger *l, const struct ws_call *c, uint32_t id, const struct cupti_callback *cb) {
   int32_t result = cb->functionReturnValue ? *(const int32_t *)cb->functionReturnValue : 0;
   if (c->op == WS_OP_FAILED && result != CUDA_OOM) return;
   struct ws_args a;

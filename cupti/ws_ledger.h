@@ -10,7 +10,7 @@
 #include "ws_arena.h"
 #include "ws_load.h"
 
-#define WS_STACK_DEPTH 48u
+#define WS_STACK_DEPTH 56u /* some 8 of them CUPTI's and ours, which are left out */
 #define WS_CALLBACK_IDS 2048u
 #define WS_CONTEXTS 256u
 
@@ -22,7 +22,9 @@ struct ws_ledger {
   uint8_t call[WS_CALLBACK_IDS];      /* by callback id: 0 not watched, else index of the table + 1 */
   uint32_t name[WS_CALLBACK_IDS];     /* arena id of the call's name */
   _Atomic uint32_t maps;              /* arena id of the module map in force */
-  _Atomic uint64_t inside_start, inside_end; /* CUPTI's code: its frames say nothing */
+  struct {
+    _Atomic uint64_t start, end;
+  } inside[2]; /* code of CUPTI and of our own: such frames say nothing */
   _Atomic int32_t device[WS_CONTEXTS]; /* by context id: ordinal + 1 */
   _Atomic uint64_t pools;             /* stream-ordered allocations seen */
   _Atomic uint32_t contexts;          /* contexts created so far */

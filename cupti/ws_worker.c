@@ -3,6 +3,7 @@
 
 #include <linux/futex.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -58,14 +59,25 @@ void ws_worker_clock(struct ws_worker *w) {
   ws_ring_push(w->shm, &w->shm->alloc, &best.rec, 1);
 }
 
+/* Where frames say nothing: CUPTI's code and our own. */
+static void learn_inside(struct ws_worker *w, const struct ws_maps_module *m) {
+  struct ws_ledger *l = w->ledger;
+  uint64_t here = (uint64_t)(uintptr_t)&ws_worker_maps;
+  unsigned which = strcmp(m->path, w->cupti->path) == 0 ? 0 : here - m->start < m->end - m->start ? 1 : 2;
+  if (which == 2) return;
+  atomic_store(&l->inside[which].start, m->start);
+  atomic_store(&l->inside[which].end, m->end);
+}
+
 void ws_worker_maps(struct ws_worker *w) {
+  w->unknown_seen = ws_unwind_unknown();
   if (ws_maps_refresh() != 1) return;
   const struct ws_maps_snapshot *s = ws_maps_current();
-  if (!s) return;
-  struct ws_map maps[256];
-  uint32_t count = s->count < COUNT(maps) ? s->count : (uint32_t)COUNT(maps);
-  for (uint32_t i = 0; i < count; i++) {
+  struct ws_map *maps = s ? calloc(s->count, sizeof *maps) : NULL;
+  if (!maps) return;
+  for (uint32_t i = 0; i < s->count; i++) {
     const struct ws_maps_module *m = &s->modules[i];
+    learn_inside(w, m);
     maps[i] = (struct ws_map){
         .base = m->base,
         .start = m->start,
@@ -74,14 +86,13 @@ void ws_worker_maps(struct ws_worker *w) {
         .build_id = m->build_id[0] ? ws_arena_string(w->arena, m->build_id, WS_REC_ALLOC) : 0,
     };
   }
-  for (uint32_t i = 0; i < s->count; i++) {
-    if (strcmp(s->modules[i].path, w->cupti->path) != 0) continue;
-    atomic_store(&w->ledger->inside_start, s->modules[i].start);
-    atomic_store(&w->ledger->inside_end, s->modules[i].end);
+  struct ws_maps head = {s->count, s->generation};
+  uint32_t id = ws_arena_append(w->arena, WS_OBJ_MAPS, &head, sizeof head, maps, s->count * sizeof *maps);
+  free(maps);
+  if (!id) {
+    ws_lost(w->shm, WS_REC_ALLOC, WS_LOSS_ARENA_FULL, 1);
+    return;
   }
-  struct ws_maps head = {count, s->generation};
-  uint32_t id = ws_arena_append(w->arena, WS_OBJ_MAPS, &head, sizeof head, maps, count * sizeof *maps);
-  if (!id) return;
   atomic_store(&w->ledger->maps, id);
   __atomic_store_n(&w->shm->header->maps, id, __ATOMIC_RELEASE);
 }
@@ -201,6 +212,7 @@ static void *run(void *user) {
   while (!atomic_load(&w->stop)) {
     futex_wait(&w->stop, 0, TURN);
     uint64_t now = ws_mono();
+    if (ws_unwind_unknown() != w->unknown_seen) ws_worker_maps(w); /* a stack met code that is new */
     if (now >= next_housekeeping) {
       housekeeping(w, now);
       next_housekeeping = now + HOUSEKEEPING_EVERY;

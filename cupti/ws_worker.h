@@ -26,6 +26,7 @@ struct ws_worker {
   bool timeline_on;
   uint32_t contexts_seen;
   uint64_t pools_seen;
+  uint64_t unknown_seen; /* of ws_unwind_unknown */
   _Atomic uint32_t stop; /* futex: 0 running, 1 asked to end */
   _Atomic uint32_t done; /* futex: 1 ended */
 };
