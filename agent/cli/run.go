@@ -56,13 +56,13 @@ func newRun(env *Env) *cobra.Command {
 	flags := c.Flags()
 	flags.SortFlags = false
 	flags.SetInterspersed(false) // what follows the program is the program's
-	flags.StringVarP(&f.output, "output", "o", session.DefaultOutput, "trace file: %r is the rank, %h the host, %p the program's PID")
-	flags.StringVar(&f.mode, "mode", "timeline", "ledger (allocations) or timeline (kernels, copies, waits, calls as well)")
-	flags.StringVar(&f.api, "api", "launch", "CPU-side calls: none, launch (launches, copies, waits) or all")
-	flags.StringVar(&f.graphs, "graphs", "graph", "CUDA graphs: graph (each launch as a whole) or node (each kernel)")
-	flags.StringVar(&f.startAfter, "start-after", "", "record the timeline only after the program has run for this long, like 90s or 2m")
-	flags.StringVar(&f.duration, "duration", "", "record the timeline for this long; allocations are recorded to the end")
-	flags.StringVar(&f.maxSize, "max-size", "", "stop recording when the trace has this size, like 500M or 2G")
+	flags.StringVarP(&f.output, "output", "o", session.DefaultOutput, "trace `FILE`: %r is the rank, %h the host, %p the program's PID")
+	flags.StringVar(&f.mode, "mode", "timeline", "`MODE`: ledger (allocations) or timeline (kernels, copies, waits, calls as well)")
+	flags.StringVar(&f.api, "api", "launch", "`LEVEL` of CPU-side calls: none, launch (launches, copies, waits) or all")
+	flags.StringVar(&f.graphs, "graphs", "graph", "`LEVEL` of CUDA graphs: graph (each launch as a whole) or node (each kernel)")
+	flags.StringVar(&f.startAfter, "start-after", "", "record the timeline only after the program has run for `TIME`, like 90s or 2m")
+	flags.StringVar(&f.duration, "duration", "", "record the timeline for `TIME`; allocations are recorded to the end")
+	flags.StringVar(&f.maxSize, "max-size", "", "stop recording when the trace has this `SIZE`, like 500M or 2G")
 	flags.BoolVar(&f.force, "force", false, "overwrite the trace file if there is one")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "no notes, no summary")
 	return c

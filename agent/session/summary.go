@@ -49,7 +49,7 @@ func (r *Result) findings() []string {
 		return nil // said at the start
 	}
 	if len(r.Processes) == 0 {
-		return []string{"no process of the program used CUDA (none loaded the CUDA driver), so that there are no kernels and no allocations"}
+		return []string{"no process of the program used CUDA (none initialised the driver): there are no kernels and no allocations in the trace"}
 	}
 	var notes []string
 	for reason := event.ReasonNoCUPTI; reason <= event.ReasonForeignInjection; reason++ {
@@ -94,7 +94,7 @@ func explain(reason event.Reason) string {
 func (r *Result) Report() []string {
 	var lines []string
 	lines = append(lines, "recorded "+r.recorded())
-	lines = append(lines, r.lost(), "cost not measured")
+	lines = append(lines, r.lost()+"; cost not measured")
 	file := "trace " + r.Path
 	if r.Size >= 0 {
 		file += ", " + inBytes(r.Size)

@@ -26,7 +26,7 @@ func TestReport(t *testing.T) {
 	for _, want := range []string{
 		"recorded 1,234,567 kernels, 5 copies of 2 processes\n",
 		"lost or incomplete: 1,500 kernels (ring full",
-		"cost not measured\n",
+		"; cost not measured\n",
 		"trace my run.wscope, 3.0 MiB, 2.5 bytes a kernel\n",
 		"next: warpscope inspect 'my run.wscope'",
 	} {
