@@ -38,9 +38,9 @@ func TestLargeBatches(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
 	want := &collected{provenance: &event.Provenance{}}
 	var b event.Batch
-	newGPT(1, 32).fill(&b, 3*writeRows+17)
+	newGPT(1, 32).fill(&b, 2*writeRows+17)
 	l := &event.LiveSet{Process: 1, Time: 99}
-	randomTable(rng, reflect.ValueOf(&l.Live).Elem(), 2*writeTotal+5)
+	randomTable(rng, reflect.ValueOf(&l.Live).Elem(), writeTotal+5)
 	d := &event.Definitions{Strings: make([]string, 2*writeDefined+3), Stacks: make([]event.Stack, writeDefined+1)}
 	for i := range d.Strings {
 		d.Strings[i] = fmt.Sprint("string ", i)
@@ -56,7 +56,7 @@ func TestLargeBatches(t *testing.T) {
 	if err := w.Close(event.Summary{}); err != nil {
 		t.Fatal(err)
 	}
-	want.summary = &event.Summary{Recorded: map[event.Kind]uint64{event.KindKernel: 3*writeRows + 17, event.KindCall: 3*writeRows + 17}}
+	want.summary = &event.Summary{Recorded: map[event.Kind]uint64{event.KindKernel: 2*writeRows + 17, event.KindCall: 2*writeRows + 17}}
 	got, report := collectBytes(t, file.Bytes())
 	compare(t, want, got)
 	if report.Err() != nil {
