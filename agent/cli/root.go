@@ -26,6 +26,7 @@ func commands() []constructor {
 	return []constructor{
 		newRun,
 		newInspect,
+		newDemo,
 		newLib,
 		newVersion,
 	}
