@@ -20,7 +20,7 @@ for package in cuda cupti; do
   fi
 done
 
-cp -r scripts/workloads scripts/gpu-test.sh scripts/gpu-cases.sh scripts/record-fixtures.sh "$bundle/scripts/"
+cp -r scripts/workloads scripts/gpu-test.sh scripts/gpu scripts/record-fixtures.sh "$bundle/scripts/"
 rm -rf "$bundle/scripts/workloads/__pycache__"
 git describe --tags --always --dirty >"$bundle/VERSION" 2>/dev/null || echo unknown >"$bundle/VERSION"
 du -sh "$bundle"

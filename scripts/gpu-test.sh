@@ -36,8 +36,10 @@ while [ $# -gt 0 ]; do
 done
 
 cases=() # "PART NAME SECONDS: what it shows"
-# shellcheck source=scripts/gpu-cases.sh
-. "$bundle/scripts/gpu-cases.sh"
+for file in "$bundle"/scripts/gpu/helpers.sh "$bundle"/scripts/gpu/[1-9]*.sh; do
+  # shellcheck source=scripts/gpu/helpers.sh
+  . "$file"
+done
 
 summary() {
   local passed failed skipped

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -90,7 +91,13 @@ func (t *tally) addPackage(e entry, out, results io.Writer) error {
 	if _, err := fmt.Fprintf(out, "%-8s %s %.1fs\n", verdict, e.Package, e.Elapsed); err != nil {
 		return err
 	}
-	if e.Action != "fail" || t.failed[e.Package] {
+	if e.Action != "fail" {
+		return nil
+	}
+	if err := t.unfinished(e.Package, out, results); err != nil {
+		return err
+	}
+	if t.failed[e.Package] {
 		return nil
 	}
 	text := t.text(e.FailedBuild+" ") + t.text(e.Package+" ")
@@ -99,6 +106,28 @@ func (t *tally) addPackage(e entry, out, results io.Writer) error {
 	}
 	_, err := fmt.Fprintf(results, "fail %s (package)\n", e.Package)
 	return err
+}
+
+// unfinished reports tests that began and never ended: one of them crashed or hung.
+func (t *tally) unfinished(name string, out, results io.Writer) error {
+	var tests []string
+	for key := range t.output {
+		if test, ok := strings.CutPrefix(key, name+" "); ok && test != "" {
+			tests = append(tests, test)
+		}
+	}
+	slices.Sort(tests)
+	for _, test := range tests {
+		t.failed[name] = true
+		if _, err := fmt.Fprint(out, t.text(name+" "+test)); err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(results, "fail %s %s (did not end)\n", name, test); err != nil {
+			return err
+		}
+		delete(t.output, name+" "+test)
+	}
+	return nil
 }
 
 func (t *tally) keep(key, text string) {

@@ -20,16 +20,19 @@ go: some plain text
 {"ImportPath":"q","Action":"build-fail"}
 {"Action":"fail","Package":"q","FailedBuild":"q"}
 {"Action":"skip","Package":"r"}
+{"Action":"output","Package":"s","Test":"TestHang","Output":"panic: test timed out\n"}
+{"Action":"output","Package":"s","Output":"exit status 2\n"}
+{"Action":"fail","Package":"s"}
 `
 	var out, results strings.Builder
 	if err := count(strings.NewReader(stream), &out, &results); err != nil {
 		t.Fatal(err)
 	}
-	want := "pass p TestA\nfail p TestB\nskip p TestC: no GPU: none found\nfail q (package)\n"
+	want := "pass p TestA\nfail p TestB\nskip p TestC: no GPU: none found\nfail q (package)\nfail s TestHang (did not end)\n"
 	if results.String() != want {
 		t.Errorf("results:\n%s\nwant:\n%s", results.String(), want)
 	}
-	for _, part := range []string{"wrong: 3", "go: some plain text", "q.go:1: syntax error", "FAIL     p 1.5s", "no tests r"} {
+	for _, part := range []string{"wrong: 3", "go: some plain text", "q.go:1: syntax error", "FAIL     p 1.5s", "no tests r", "panic: test timed out"} {
 		if !strings.Contains(out.String(), part) {
 			t.Errorf("output lacks %q:\n%s", part, out.String())
 		}

@@ -1,0 +1,99 @@
+# Part 1: the machine, Go's own tests, a CUDA C++ program.
+# shellcheck shell=bash disable=SC2154 # its variables come from gpu-test.sh and helpers.sh
+
+cases+=("1 machine 60: what this machine is, and that the agent runs")
+case_machine() {
+  nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader | sed 's/^/figure GPU /'
+  "$warpscope" version
+  "$python" -c 'import torch; print("figure torch", torch.__version__, "CUDA", torch.version.cuda)'
+  echo "figure bundle $(cat "$bundle/VERSION")"
+}
+
+cases+=("1 cuda_package 200: package cuda's tests on the real driver")
+case_cuda_package() {
+  cd "$bundle/cuda" || return 1
+  WARPSCOPE_REQUIRE=gpu ./cuda.test -test.v -test.timeout 180s
+}
+
+cases+=("1 cupti_package 200: package cupti's tests, in-process capture among them, on the real CUPTI")
+case_cupti_package() {
+  cd "$bundle/cupti" || return 1
+  WARPSCOPE_REQUIRE=gpu ./cupti.test -test.v -test.timeout 180s
+}
+
+cases+=("1 launches 120: CUDA C++, kernels, copies, sets, ranges and allocations against its own count")
+case_launches() {
+  local launch
+  launch=$(launch_program)
+  "$warpscope" run -o t.wscope -- "$launch" plain 20000 count.json
+  same t.wscope count.json
+}
+
+cases+=("1 launches_api_all 120: the same with --api=all: every launch has its call")
+case_launches_api_all() {
+  local launch
+  launch=$(launch_program)
+  "$warpscope" run -o t.wscope --api=all -- "$launch" plain 20000 count.json
+  same t.wscope count.json
+}
+
+cases+=("1 ledger 120: --mode ledger records allocations and no kernels")
+case_ledger() {
+  local launch
+  launch=$(launch_program)
+  "$warpscope" run -o t.wscope --mode ledger -- "$launch" plain 1000 count.json
+  inspect t.wscope
+  check t.wscope.json 'sum(t["allocations"] for p in d["memory"]["processes"] for t in p["totals"] if t["kind"] == "device") == '"$(field count.json 'd["allocations"]')"
+  check t.wscope.json '(d.get("kernels") or {"all": {"count": 0}})["all"]["count"] == 0'
+}
+
+cases+=("1 graph_level 120: CUDA graphs, launches counted")
+case_graph_level() {
+  local launch
+  launch=$(launch_program)
+  "$warpscope" run -o t.wscope -- "$launch" graph 500 count.json
+  same t.wscope count.json
+}
+
+cases+=("1 graph_nodes 120: CUDA graphs, nodes counted with --graphs=node")
+case_graph_nodes() {
+  local launch
+  launch=$(launch_program)
+  "$warpscope" run -o t.wscope --graphs=node -- "$launch" graph 500 count.json
+  same t.wscope count.json -nodes
+}
+
+cases+=("1 pool 120: cudaMallocAsync and cudaFreeAsync")
+case_pool() {
+  local launch
+  launch=$(launch_program)
+  "$warpscope" run -o t.wscope -- "$launch" async 500 count.json
+  same t.wscope count.json
+}
+
+cases+=("1 vmm 120: cuMemCreate, map, release, unmap: nothing is left alive")
+case_vmm() {
+  local launch
+  launch=$(launch_program)
+  "$warpscope" run -o t.wscope -- "$launch" vmm 64 count.json
+  same t.wscope count.json
+  check t.wscope.json 'sum(t["live_bytes"] for p in d["memory"]["processes"] for t in p["totals"] if t["kind"] == "device") == 0'
+}
+
+cases+=("1 leak 120: what is alive at the end")
+case_leak() {
+  local launch
+  launch=$(launch_program)
+  "$warpscope" run -o t.wscope -- "$launch" leak 64 count.json
+  same t.wscope count.json
+  check t.wscope.json 'sum(t["live_bytes"] for p in d["memory"]["processes"] for t in p["totals"] if t["kind"] == "device") == 32 << 20'
+}
+
+cases+=("1 out_of_memory 120: a failing allocation is recorded with its size")
+case_out_of_memory() {
+  local launch
+  launch=$(launch_program)
+  "$warpscope" run -o t.wscope -- "$launch" oom 1 count.json
+  same t.wscope count.json
+  check t.wscope.json 'any(f["result"] == 2 and f["stack"] for p in d["memory"]["processes"] for f in p["failures"])'
+}
