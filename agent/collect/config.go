@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/warpscope/warpscope/agent/collect/symbols"
 	"github.com/warpscope/warpscope/agent/event"
 	"github.com/warpscope/warpscope/cupti/abi"
 )
@@ -85,10 +86,9 @@ func ParseGraphLevel(s string) (GraphLevel, error) {
 	return 0, fmt.Errorf("parse graph level: %q is neither graph nor node", s)
 }
 
-// Resolve names the function that holds the absolute address pc in a library that is loaded at
-// base: its symbol as the linker named it, and the offset of pc from it. ok is false where nothing
-// is known. It is called by one goroutine at a time.
-type Resolve func(path, buildID string, base, pc uint64) (symbol string, offset uint64, ok bool)
+// Resolve names the function that returns to pc: its symbol as the linker named it, and the offset
+// of pc from it. ok is false where nothing is known. It is called by one goroutine at a time.
+type Resolve func(m symbols.Module, pc uint64) (symbol string, offset uint64, ok bool)
 
 // Sizes are the sizes of the parts of the shared memory of one process, in bytes. The memory is
 // sparse: it costs what is touched.
@@ -110,7 +110,7 @@ type Config struct {
 
 	Dir     string  // where the private directory of the socket is made, if that works; else in the temporary directory
 	Sizes   Sizes   // zero fields: defaults
-	Resolve Resolve // nil: stacks keep library and offset only
+	Resolve Resolve // nil: a symbols.Resolver of its own
 
 	Now          func() event.Time // CLOCK_MONOTONIC; nil: the machine's
 	MinInterval  time.Duration     // between turns of a busy reader; 0: 5 ms
@@ -139,6 +139,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Now == nil {
 		c.Now = monotonic
+	}
+	if c.Resolve == nil {
+		c.Resolve = symbols.New().Resolve
 	}
 	for _, d := range []struct {
 		value    *time.Duration

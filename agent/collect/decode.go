@@ -60,9 +60,9 @@ func (d *decoder) text(id uint32) event.StringID {
 	return known
 }
 
-// words copies a NUL-separated list, such as a command line.
-func (d *decoder) words(id uint64) []string {
-	s := strings.TrimSuffix(d.memory.arena.text(id, &d.budget), "\x00")
+// words parts a NUL-separated list, such as a command line.
+func words(s string) []string {
+	s = strings.TrimSuffix(s, "\x00")
 	if s == "" {
 		return nil
 	}

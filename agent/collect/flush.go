@@ -108,7 +108,7 @@ func (r *Reader) define() {
 		PID: r.owner.pid, InnerPID: h.Pid, ParentPID: r.owner.parent, Rank: r.owner.rank,
 		StartTime:     event.Time(h.Mono_start),
 		Executable:    strings.ToValidUTF8(r.memory.arena.text(h.Executable, &d.budget), "\uFFFD"),
-		Command:       d.words(h.Command),
+		Command:       words(r.memory.arena.text(h.Command, &d.budget)),
 		Mode:          Mode(loadUint32(&h.Mode)).String(),
 		API:           APILevel(loadUint32(&h.Api)).String(),
 		Graphs:        GraphLevel(loadUint32(&h.Graphs)).String(),

@@ -82,6 +82,7 @@ func (s *Server) welcome(conn *net.UnixConn) error {
 	if who.pid > 0 {
 		_, _, who.parent, _ = readStat(who.pid)
 		who.rank = readRank(who.pid)
+		who.root = foreignRoot(who.pid)
 	}
 	p, err := newProcess(s, who, hello.Pid)
 	if err != nil {
@@ -105,17 +106,20 @@ func (s *Server) welcome(conn *net.UnixConn) error {
 		p.release()
 		return fmt.Errorf("welcome process %d: %w", peer.Pid, err)
 	}
-	return s.add(p)
+	if !s.add(p) {
+		p.life.close()
+		p.release()
+		return fmt.Errorf("refused process %d: %d processes are in this trace already", peer.Pid, maxProcesses)
+	}
+	return nil
 }
 
-// add begins to read a process.
-func (s *Server) add(p *process) error {
+// add begins to read a process; false: there are too many.
+func (s *Server) add(p *process) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.processes) >= maxProcesses {
-		p.life.close()
-		p.release()
-		return fmt.Errorf("refused process %d: %d processes are in this trace already", p.owner.pid, maxProcesses)
+		return false
 	}
 	// The same process again: it executed another program, and the memory of the first is final.
 	for _, old := range s.processes {
@@ -125,7 +129,7 @@ func (s *Server) add(p *process) error {
 	}
 	s.processes = append(s.processes, p)
 	go p.run()
-	return nil
+	return true
 }
 
 // credentials returns who the kernel says the peer is.

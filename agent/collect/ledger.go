@@ -2,7 +2,6 @@ package collect
 
 import (
 	"sync"
-	"sync/atomic"
 
 	"github.com/warpscope/warpscope/agent/event"
 )
@@ -53,12 +52,10 @@ type ledger struct {
 	running bool
 	closed  bool
 	done    chan struct{}
-	hurry   atomic.Bool
 }
 
 func newLedger(o *output, resolve Resolve) *ledger {
 	l := &ledger{output: o, resolver: newResolver(o.ids, resolve), done: make(chan struct{})}
-	l.resolver.quick = l.hurry.Load
 	l.changed = sync.NewCond(&l.mu)
 	return l
 }

@@ -16,7 +16,7 @@ func (r *Reader) publish() {
 	s.ID = r.id
 	if s.Executable == "" && h.Executable != 0 {
 		s.Executable = r.memory.arena.text(h.Executable, &d.budget)
-		s.Command = d.words(h.Command)
+		s.Command = words(r.memory.arena.text(h.Command, &d.budget))
 	}
 	s.State, s.Reason = event.State(loadUint32(&h.State)), loadUint32(&h.Reason)
 	if d.state == event.StateKilled {

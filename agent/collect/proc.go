@@ -75,6 +75,17 @@ func readStat(pid int32) (state byte, start uint64, parent int32, err error) {
 	return fields[0][0], start, int32(up), err
 }
 
+// foreignRoot returns where a process in another mount namespace (a container) has its files, "" if
+// it sees the same files as the agent.
+func foreignRoot(pid int32) string {
+	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+	ours, err2 := os.Readlink("/proc/self/ns/mnt")
+	if err != nil || err2 != nil || theirs == ours {
+		return ""
+	}
+	return fmt.Sprintf("/proc/%d/root", pid)
+}
+
 // rankVariables are where launchers say which rank a process is, the most general first.
 var rankVariables = []string{"RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK"}
 
@@ -108,7 +119,7 @@ func rank(environ []string) int32 {
 // createMemory makes the memory of one process: sealed against shrinking, so that whoever holds it cannot
 // pull it away from under the agent.
 func createMemory(s Sizes) (fd int, size int64, err error) {
-	size = int64(abi.Page + s.AllocRing + abi.Page + s.TimelineRing + abi.Page + s.LiveTable + s.Arena)
+	size = int64(4*abi.Page + s.AllocRing + s.TimelineRing + s.LiveTable + s.Arena)
 	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
 	fd, err = unix.MemfdCreate("warpscope", flags|unix.MFD_NOEXEC_SEAL)
 	if errors.Is(err, unix.EINVAL) { // before Linux 6.3

@@ -51,8 +51,9 @@ type Reader struct {
 
 // owner is what the agent knows of a process by itself.
 type owner struct {
-	pid, parent int32 // 0: what the process says
-	rank        int32 // -1: none known
+	pid, parent int32  // 0: what the process says
+	rank        int32  // -1: none known
+	root        string // where its paths are looked up; "": here
 }
 
 // stall remembers since when the slot at a ring's tail has been uncommitted.
@@ -80,6 +81,7 @@ func NewReader(memory []byte, config Config) (*Reader, error) {
 func newReader(m *memory, config Config, o *output, l *ledger, who owner) *Reader {
 	r := &Reader{config: config, output: o, ledger: l, memory: m, decode: newDecoder(m, o.ids), owner: who}
 	r.live.taken = config.Now()
+	r.decode.stacks.root = who.root
 	h := m.header
 	r.status = Status{
 		PID: who.pid, InnerPID: h.Pid, Rank: who.rank, Running: true,
@@ -239,6 +241,7 @@ func (r *Reader) finish(dead bool) {
 		r.publish()
 	}))
 	r.closed = true
+	r.decode = nil // its tables are large, and a trace may have thousands of processes
 	r.mu.Lock()
 	r.status.Running = r.status.Running && !dead
 	r.mu.Unlock()

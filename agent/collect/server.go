@@ -179,7 +179,7 @@ func (s *Server) close() error {
 	deadline := time.NewTimer(s.config.CloseTimeout)
 	defer deadline.Stop()
 	// Half of the time is for symbols; then frames keep library and offset.
-	hurry := time.AfterFunc(s.config.CloseTimeout/2, func() { s.ledger.hurry.Store(true) })
+	hurry := time.AfterFunc(s.config.CloseTimeout/2, func() { s.ledger.resolver.hurry.Store(true) })
 	defer hurry.Stop()
 
 	close(s.closing)

@@ -2,8 +2,10 @@ package collect
 
 import (
 	"sort"
+	"sync/atomic"
 	"unsafe"
 
+	"github.com/warpscope/warpscope/agent/collect/symbols"
 	"github.com/warpscope/warpscope/agent/event"
 	"github.com/warpscope/warpscope/cupti/abi"
 )
@@ -22,7 +24,8 @@ type stackReader struct {
 	ids    *ids
 	budget int // bytes that may still be copied out of the arena
 
-	known  dense // arena id → event.StackID
+	root   string // where the process's paths are looked up; "": here
+	known  dense  // arena id → event.StackID
 	maps   map[uint32][]library
 	frames []event.FrameID // scratch
 }
@@ -35,8 +38,8 @@ type library struct {
 
 // place is an address in a library, the same in every process that loads it.
 type place struct {
-	path, buildID string
-	offset        uint64
+	root, path, buildID string
+	offset              uint64
 }
 
 // stack returns the identifier of the stack with an arena id, 0 if there is none.
@@ -62,7 +65,7 @@ func (s *stackReader) stack(id uint32, r *resolver) event.StackID {
 	libraries := s.libraries(head.Maps)
 	s.frames = s.frames[:0]
 	for i := range count {
-		s.frames = append(s.frames, r.frame(libraries, readAs[uint64](b[8*i:])))
+		s.frames = append(s.frames, r.frame(s.root, libraries, readAs[uint64](b[8*i:])))
 	}
 	known := s.ids.stack(s.frames)
 	s.known.set(id, uint32(known))
@@ -106,10 +109,9 @@ func (s *stackReader) libraries(id uint32) []library {
 // resolver names places in code, each once for the whole trace. One goroutine uses it at a time.
 type resolver struct {
 	ids     *ids
-	resolve Resolve // nil: no symbols
+	resolve Resolve
 	known   map[place]event.FrameID
-	// quick ends the look-up of symbols: frames keep library and offset.
-	quick func() bool
+	hurry   atomic.Bool // no more look-ups: frames keep library and offset
 }
 
 func newResolver(ids *ids, resolve Resolve) *resolver {
@@ -117,7 +119,7 @@ func newResolver(ids *ids, resolve Resolve) *resolver {
 }
 
 // frame returns the identifier of the frame that will be returned to at pc.
-func (r *resolver) frame(libraries []library, pc uint64) event.FrameID {
+func (r *resolver) frame(root string, libraries []library, pc uint64) event.FrameID {
 	// A return address may lie behind the end of its function, when that function's last
 	// instruction is the call. The byte before it is always part of the call.
 	call := pc - 1
@@ -126,14 +128,15 @@ func (r *resolver) frame(libraries []library, pc uint64) event.FrameID {
 		return r.ids.frame(event.Frame{Offset: pc})
 	}
 	l := &libraries[i]
-	at := place{l.path, l.buildID, pc - l.base}
+	at := place{root, l.path, l.buildID, pc - l.base}
 	if id, ok := r.known[at]; ok {
 		return id
 	}
 	f := event.Frame{Module: r.ids.text(l.path), BuildID: r.ids.text(l.buildID), Offset: at.offset}
-	if r.resolve != nil && (r.quick == nil || !r.quick()) {
-		if symbol, offset, ok := r.resolve(l.path, l.buildID, l.base, call); ok && symbol != "" {
-			f.Symbol, f.Offset = r.ids.text(symbol), offset+1
+	if !r.hurry.Load() {
+		m := symbols.Module{Path: l.path, Root: root, BuildID: l.buildID, Base: l.base}
+		if symbol, offset, ok := r.resolve(m, pc); ok && symbol != "" {
+			f.Symbol, f.Offset = r.ids.text(symbol), offset
 		}
 	}
 	id := r.ids.frame(f)
