@@ -261,7 +261,7 @@ func (s *session) finish(ended exit, left []collect.Status) *Result {
 		}
 	}
 	s.notes = append(s.notes, r.Summary.Notes...)
-	for _, note := range r.findings() {
+	for _, note := range r.findings(s.config.StartAfter > 0 || s.config.Duration > 0) {
 		s.say(note)
 	}
 	r.Summary.ExitCode = int32(ended.code)

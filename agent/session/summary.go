@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -43,8 +44,9 @@ func (s *session) opening() string {
 	return note
 }
 
-// findings are what the user must know about the capture itself.
-func (r *Result) findings() []string {
+// findings are what the user must know about the capture itself. window tells that the timeline
+// was recorded for a part of the run only.
+func (r *Result) findings(window bool) []string {
 	if r.Foreign != "" {
 		return nil // said at the start
 	}
@@ -62,6 +64,9 @@ func (r *Result) findings() []string {
 		if len(who) > 0 {
 			notes = append(notes, some(who)+": "+explain(reason))
 		}
+	}
+	if window && len(notes) == 0 && r.Summary.Recorded[event.KindKernel] == 0 {
+		notes = append(notes, "no kernel ran while the timeline was recorded: --start-after and --duration count from the start of the program")
 	}
 	simulated := func(p collect.Status) bool { return p.Simulated }
 	if slices.ContainsFunc(r.Processes, simulated) {
@@ -141,29 +146,31 @@ func kindWord(kind event.Kind, n uint64) string {
 	}
 }
 
-// lost lists what was lost or is incomplete.
+// lost lists what was lost or is incomplete, by cause.
 func (r *Result) lost() string {
-	type key struct {
-		kind  event.Kind
-		cause event.LossCause
-	}
-	counts := map[key]uint64{}
-	var keys []key
+	counts := map[event.LossCause]map[event.Kind]uint64{}
 	for _, l := range r.Summary.Losses {
-		k := key{l.Kind, l.Cause}
-		if counts[k] == 0 && l.Count > 0 {
-			keys = append(keys, k)
+		if l.Count == 0 {
+			continue
 		}
-		counts[k] += l.Count
+		if counts[l.Cause] == nil {
+			counts[l.Cause] = map[event.Kind]uint64{}
+		}
+		counts[l.Cause][l.Kind] += l.Count
 	}
-	if len(keys) == 0 {
+	if len(counts) == 0 {
 		return "nothing lost"
 	}
-	var parts []string
-	for _, k := range keys {
-		parts = append(parts, fmt.Sprintf("%s %s (%s)", group(counts[k]), kindWord(k.kind, counts[k]), analyze.CauseName(k.cause)))
+	var causes []string
+	for _, cause := range slices.Sorted(maps.Keys(counts)) {
+		var kinds []string
+		for _, kind := range slices.Sorted(maps.Keys(counts[cause])) {
+			n := counts[cause][kind]
+			kinds = append(kinds, group(n)+" "+kindWord(kind, n))
+		}
+		causes = append(causes, fmt.Sprintf("%s (%s)", list(kinds), analyze.CauseName(cause)))
 	}
-	return "lost or incomplete: " + strings.Join(parts, ", ")
+	return "lost or incomplete: " + strings.Join(causes, ", ")
 }
 
 // describe names a process.

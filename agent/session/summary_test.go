@@ -18,6 +18,7 @@ func TestReport(t *testing.T) {
 			Losses: []event.Loss{
 				{Process: 1, Kind: event.KindKernel, Cause: event.LossRingFull, Count: 1000},
 				{Process: 2, Kind: event.KindKernel, Cause: event.LossRingFull, Count: 500},
+				{Process: 2, Kind: event.KindSet, Cause: event.LossRingFull, Count: 1},
 				{Process: 2, Kind: event.KindCopy, Cause: event.LossCUPTI, Count: 0},
 			},
 		},
@@ -25,7 +26,7 @@ func TestReport(t *testing.T) {
 	got := strings.Join(r.Report(), "\n")
 	for _, want := range []string{
 		"recorded 1,234,567 kernels, 5 copies of 2 processes\n",
-		"lost or incomplete: 1,500 kernels (ring full",
+		"lost or incomplete: 1,500 kernels and 1 set (ring full",
 		"; cost not measured\n",
 		"trace my run.wscope, 3.0 MiB, 2.5 bytes a kernel\n",
 		"next: warpscope inspect 'my run.wscope'",
@@ -50,7 +51,7 @@ func TestEveryReasonIsExplained(t *testing.T) {
 			{PID: 7, Command: []string{"python", "train.py"}},
 			{PID: 8, Executable: "/usr/bin/worker", Reason: 1 << reason},
 		}}
-		notes := r.findings()
+		notes := r.findings(true)
 		if len(notes) != 1 || !strings.HasPrefix(notes[0], "process 8 (/usr/bin/worker): ") || seen[notes[0]] ||
 			strings.Contains(notes[0], "capture is reduced") {
 			t.Errorf("reason %d: %q", reason, notes)
@@ -67,13 +68,16 @@ func TestFindings(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		result Result
+		window bool
 		want   []string // what each note contains
 	}{
-		{"no CUDA", Result{}, []string{"no process of the program used CUDA"}},
-		{"another tool", Result{Foreign: "/opt/tool.so"}, nil},
-		{"many", Result{Processes: many}, []string{"and 6 more: nothing was captured", "simulated device"}},
+		{"no CUDA", Result{}, true, []string{"no process of the program used CUDA"}},
+		{"another tool", Result{Foreign: "/opt/tool.so"}, true, nil},
+		{"in order", Result{Processes: make([]collect.Status, 1)}, false, nil},
+		{"beside the window", Result{Processes: make([]collect.Status, 1)}, true, []string{"no kernel ran while the timeline was recorded"}},
+		{"many", Result{Processes: many}, true, []string{"and 6 more: nothing was captured", "simulated device"}},
 	} {
-		notes := c.result.findings()
+		notes := c.result.findings(c.window)
 		if len(notes) != len(c.want) {
 			t.Errorf("%s: %q", c.name, notes)
 			continue
