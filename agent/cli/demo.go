@@ -45,7 +45,21 @@ func newDemo(env *Env) *cobra.Command {
 			if err := f.validate(c.Flags().Changed); err != nil {
 				return err
 			}
-			return f.run(c.Context(), env)
+			if f.probe {
+				return probe(env)
+			}
+			err := f.run(c.Context(), env)
+			if env.Exit == nil || errors.As(err, new(usageError)) {
+				return err
+			}
+			// Under `warpscope run` this is the traced program: what was injected into it must get its turn.
+			status := statusDone
+			if err != nil {
+				say(env, err)
+				status = statusFailed
+			}
+			env.Exit(status)
+			return err
 		},
 	}
 	flags := c.Flags()
@@ -84,9 +98,6 @@ func (f *demoFlags) validate(given func(flag string) bool) error {
 }
 
 func (f *demoFlags) run(ctx context.Context, env *Env) error {
-	if f.probe {
-		return probe(env)
-	}
 	counts, err := openCounts(f.counts, env.Stdout)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/warpscope/warpscope/agent/report"
+	"github.com/warpscope/warpscope/cuda"
 )
 
 // Env is what a command knows of the world.
@@ -23,12 +24,16 @@ type Env struct {
 	// Terminal returns the columns of the terminal that w writes to, and false if it writes to
 	// something else.
 	Terminal func(w io.Writer) (columns int, ok bool)
+	// Exit ends the process as C programs end, for a command whose own process may be traced;
+	// nil: it ends by returning from Main.
+	Exit func(status int)
 }
 
 // System returns the real world.
 func System() *Env {
 	return &Env{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Environ: os.Environ(), Now: time.Now, Terminal: terminal,
+		Exit: cuda.Exit,
 	}
 }
 
