@@ -16,7 +16,8 @@ VARIANT ?= $(if $(SAN),$(subst $(comma),-,$(SAN)),plain)
 B       := build/$(VARIANT)
 PLAIN   := $(filter plain,$(VARIANT))
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# A release sets VERSION; anything else is named after its commit.
+VERSION ?= dev-$(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 
 # One set of flags for the library, the simulated device and the C tests. -Werror comes from
 # `make check` (WERROR=-Werror): a newer compiler's new warning must not stop somebody's build.
@@ -170,4 +171,5 @@ $(B)/ctest/%: %.c $(CORE_OBJ) Makefile
 
 .PHONY: bin/warpscope
 bin/warpscope: $(EMBEDDED)
-	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o $@ ./agent/cmd/warpscope
+	$(call say,GO,$@)
+	$(Q)$(GO) build -trimpath -ldflags '-X github.com/warpscope/warpscope/agent/version.version=$(VERSION)' -o $@ ./agent/cmd/warpscope

@@ -100,7 +100,7 @@ func TestKilledProgramKeepsWhatWasPublished(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = c.Wait() // its status is the program's
-	if got := c.ProcessState.ExitCode(); got != 128+int(syscall.SIGKILL) {
+	if got := status(c.ProcessState); got != 128+int(syscall.SIGKILL) {
 		t.Errorf("exit status %d", got)
 	}
 	_, content := w.inspect("t.wscope")

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -81,7 +82,15 @@ func (w *tool) command(env []string, name string, args ...string) result {
 	if err != nil && !errors.As(err, &exit) {
 		w.t.Fatalf("%s: %v", name, err)
 	}
-	return result{c.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+	return result{status(c.ProcessState), stdout.String(), stderr.String()}
+}
+
+// status is the exit status as a shell shows it: 128 and the number of the signal, where one ended it.
+func status(state *os.ProcessState) int {
+	if wait, ok := state.Sys().(syscall.WaitStatus); ok && wait.Signaled() {
+		return 128 + int(wait.Signal())
+	}
+	return state.ExitCode()
 }
 
 // warpscope runs the agent.
