@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -58,21 +59,30 @@ func agent(t *testing.T, dir string, command ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], command...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), helperVariable+"=agent", "AGENT_OUTPUT=t.wscope", "AGENT_LIBRARY="+standIn(t),
-		"CUDA_INJECTION64_PATH=", "NVTX_INJECTION64_PATH=", "LD_PRELOAD=")
+		"CUDA_INJECTION64_PATH=", "NVTX_INJECTION64_PATH=", "LD_PRELOAD=", "TMPDIR="+dir)
 	return cmd
 }
 
-// standIn builds a library that does nothing, in place of the real one.
+// standIn returns a library that does nothing, in place of the real one.
 func standIn(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), libraryName)
-	cc := exec.Command("gcc", "-shared", "-fPIC", "-x", "c", "-o", path, "-")
-	cc.Stdin = strings.NewReader("int ws_stand_in = 1;\n")
-	if out, err := cc.CombinedOutput(); err != nil {
-		t.Fatalf("build a stand-in for the capture library: %v: %s", err, out)
+	path, err := buildStandIn()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
+
+// buildStandIn builds it once.
+var buildStandIn = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(os.Getenv(scratchVariable), libraryName)
+	cc := exec.Command("gcc", "-shared", "-fPIC", "-x", "c", "-o", path, "-")
+	cc.Stdin = strings.NewReader("int ws_stand_in = 1;\n")
+	if out, err := cc.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build a stand-in for the capture library: %w: %s", err, out)
+	}
+	return path, nil
+})
 
 // ended returns how an agent ended.
 func ended(t *testing.T, cmd *exec.Cmd) syscall.WaitStatus {
