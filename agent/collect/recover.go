@@ -100,7 +100,8 @@ func Recover(config Config, paths ...string) (*Recovered, error) {
 
 // withCapture maps a capture file for the time of f.
 func withCapture(path string, f func(*memory) error) error {
-	file, err := os.Open(path)
+	// Not blocking: a FIFO without a writer would hang.
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return fmt.Errorf("open capture: %w", err)
 	}
