@@ -1,24 +1,22 @@
 #!/bin/sh
-# Regenerates the Go code of the schema with pinned tools. "generate.sh --check" changes nothing
-# and fails if the committed code is not what the schema generates.
+# Regenerates the Go code of the schema with pinned tools.
 #
-# protoc comes from the Python package grpcio-tools, installed into a private environment
-# (WARPSCOPE_PROTOC_VENV to keep and reuse one); protoc-gen-go is the version that go.mod names.
+#   generate.sh          writes warpscope/trace/v1/trace.pb.go
+#   generate.sh --check  changes nothing, fails if that file is not what the schema generates
+#
+# protoc comes from a Python package, pinned in requirements.txt and installed into a private
+# environment: a temporary one, or that at WARPSCOPE_PROTOC_VENV, which is kept.
+# protoc-gen-go is the version that go.mod names.
 set -eu
-
-GRPCIO_TOOLS=1.85.1 # brings protoc
-PROTOBUF=7.36.2     # what it imports
 
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 venv=${WARPSCOPE_PROTOC_VENV:-$work/venv}
-stamp="$venv/grpcio-tools-$GRPCIO_TOOLS-protobuf-$PROTOBUF"
-if [ ! -e "$stamp" ]; then
+if ! cmp -s proto/requirements.txt "$venv/installed"; then
 	"${PYTHON:-python3}" -m venv "$venv"
-	"$venv/bin/pip" install --quiet --disable-pip-version-check \
-		"grpcio-tools==$GRPCIO_TOOLS" "protobuf==$PROTOBUF"
-	: >"$stamp"
+	"$venv/bin/pip" install --quiet --disable-pip-version-check --requirement proto/requirements.txt
+	cp proto/requirements.txt "$venv/installed"
 fi
 
 # protoc wants an executable; `go tool` finds the pinned one, wherever it is cached.
@@ -29,11 +27,9 @@ mkdir "$work/out"
 	--go_out="$work/out" --go_opt=paths=source_relative warpscope/trace/v1/trace.proto
 
 generated=warpscope/trace/v1/trace.pb.go
-if [ "${1:-}" = --check ]; then
-	if ! cmp -s "$work/out/$generated" "proto/$generated"; then
-		echo "proto/$generated is not what proto/warpscope/trace/v1/trace.proto generates: run proto/generate.sh" >&2
-		exit 1
-	fi
-else
+if [ "${1:-}" != --check ]; then
 	cp "$work/out/$generated" "proto/$generated"
+elif ! cmp -s "$work/out/$generated" "proto/$generated"; then
+	echo "proto/$generated is not what trace.proto generates: run proto/generate.sh" >&2
+	exit 1
 fi

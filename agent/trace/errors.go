@@ -43,7 +43,7 @@ type CorruptError struct {
 func (e *CorruptError) Error() string {
 	s := fmt.Sprintf("trace is damaged at byte %d (%s)", e.Offset, e.What)
 	if e.Bytes > 0 {
-		s += fmt.Sprintf("; %d bytes were passed over, the rest was read: copy the file again from where it was recorded if that one is whole", e.Bytes)
+		return s + fmt.Sprintf("; %d bytes were passed over, the rest was read: copy the file again if the original is whole", e.Bytes)
 	}
-	return s
+	return s + " and cannot be read further: copy the file again, or record it again"
 }

@@ -22,6 +22,9 @@ func forge(h frameHeader, stored []byte) []byte {
 	b = append(b, make([]byte, frameHeaderSize)...)
 	b = append(b, stored...)
 	h.stored, h.sum = uint32(len(stored)), checksum(stored)
+	if h.raw == 0 {
+		h.raw = h.stored
+	}
 	h.put(b[at:])
 	return b
 }
@@ -150,6 +153,11 @@ func FuzzReader(f *testing.F) {
 	f.Add(file[:len(file)/2])
 	f.Add(file[:fileHeaderSize])
 	f.Add([]byte{})
+	// Without compression a fuzzer reaches the payloads' inside.
+	f.Add(forge(frameHeader{typ: frameDefinitions}, []byte("\x0a\x01a\x12\x00\x1a\x02\x08\x01\x58\x01")))
+	f.Add(forge(frameHeader{typ: frameBatch, rows: 1}, []byte("\x0a\x08\x08\x01\x12\x04\x10\x02\x18\x01")))
+	f.Add(forge(frameHeader{typ: frameLive, rows: 2}, []byte("\x0a\x02\x08\x02\x10\x05\x18\x01")))
+	f.Add(forge(frameHeader{typ: frameSummary}, []byte("\x0a\x04\x08\x01\x10\x07")))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		data = mend(data)
 		var all, ahead int

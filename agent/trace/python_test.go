@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/warpscope/warpscope/agent/event"
@@ -16,6 +17,9 @@ import (
 func TestPythonReader(t *testing.T) {
 	python := os.Getenv("WARPSCOPE_PYTHON")
 	if python == "" {
+		if strings.Contains(os.Getenv("WARPSCOPE_REQUIRE"), "python") {
+			t.Fatal("WARPSCOPE_PYTHON is not set")
+		}
 		t.Skip("WARPSCOPE_PYTHON names no Python that has the package zstandard (make check sets it)")
 	}
 	dir := t.TempDir()

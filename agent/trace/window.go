@@ -35,7 +35,7 @@ func (w *window) fill(n int) bool {
 		m, err := w.r.Read(w.buf[w.to:])
 		w.to += m
 		switch {
-		case err == io.EOF && w.growing: //nolint:errorlint // io.Reader's contract
+		case err == io.EOF && w.growing: // io.Reader returns it bare
 			return w.to-w.from >= n
 		case err != nil:
 			w.err = err
