@@ -26,6 +26,9 @@ type lap struct {
 	launch []uint32
 	name   uint32
 	now    uint64
+
+	correlation uint32
+	random      *rand.Rand
 }
 
 func newLap(b *testing.B) *lap {
