@@ -189,7 +189,7 @@ func (s *streams) in(r io.Reader) *os.File {
 		if r != nil {
 			_, _ = io.Copy(to, r)
 		}
-		to.Close()
+		_ = to.Close()
 	}()
 	return from
 }
@@ -213,7 +213,7 @@ func (s *streams) out(w io.Writer) *os.File {
 // close waits until all that the program wrote has come through.
 func (s *streams) close() {
 	for _, p := range s.pipes {
-		p.Close()
+		_ = p.Close()
 	}
 	s.work.Wait()
 }

@@ -107,16 +107,16 @@ func ownDirectory(at int, path string) (*os.File, error) {
 	dir := os.NewFile(uintptr(fd), path)
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		dir.Close()
+		_ = dir.Close() // the first error is the one to tell
 		return nil, err
 	}
 	if int(st.Uid) != os.Geteuid() {
-		dir.Close()
+		_ = dir.Close() // the first error is the one to tell
 		return nil, fmt.Errorf("belongs to user %d", st.Uid)
 	}
 	if st.Mode&0o077 != 0 {
 		if err := unix.Fchmod(fd, 0o700); err != nil {
-			dir.Close()
+			_ = dir.Close() // the first error is the one to tell
 			return nil, err
 		}
 	}

@@ -126,7 +126,7 @@ func (o *output) discard() {
 	if o.file == nil {
 		return
 	}
-	o.file.Close()
+	_ = o.file.Close() // it is about to be removed
 	if o.keep {
 		return
 	}
