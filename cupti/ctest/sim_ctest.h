@@ -32,7 +32,9 @@
 
 static void *driver, *tool;
 
-/* CU(int, cuInit, (unsigned), (0)): calls a driver function found by name. */
+/* Types and values are argument lists with their parentheses, which more of them would break.
+ * CU(cuInit, (unsigned), (0)): calls a driver function found by name. */
+// NOLINTNEXTLINE(bugprone-macro-parentheses)
 #define CALL(library, name, types, values) (((int(*) types)(uintptr_t)find(library, #name))values)
 #define CU(name, types, values) CALL(driver, name, types, values)
 #define CUPTI(name, types, values) CALL(tool, name, types, values)

@@ -40,8 +40,8 @@ static void test_memory_is_bounded_and_comes_back(void) {
   p[1] = q;
   for (int i = 0; i < 4; i++) CHECK(CU(cuMemFree_v2, (uint64_t), (p[i])) == 0);
   CHECK(free_bytes() == before);
-  CHECK(CU(cuMemAllocAsync, (uint64_t *, size_t, void *), (&q, 1 << 20, stream)) == 0);
-  CHECK(free_bytes() == before - (32 << 20)); /* a pool takes a piece */
+  CHECK(CU(cuMemAllocAsync, (uint64_t *, size_t, void *), (&q, 1u << 20, stream)) == 0);
+  CHECK(free_bytes() == before - (32u << 20)); /* a pool takes a piece */
   CHECK(CU(cuMemFreeAsync, (uint64_t, void *), (q, stream)) == 0 &&
         CU(cuStreamSynchronize, (void *), (stream)) == 0);
   CHECK(free_bytes() == before);
@@ -54,7 +54,7 @@ struct prop {
 };
 
 static void test_physical_memory_lives_while_held_or_mapped(void) {
-  enum { MIB2 = 2 << 20 };
+  const size_t MIB2 = 2u << 20;
   const struct prop prop = {.type = 1, .location_type = 1};
   const uint32_t access[3] = {1, 0, 3};
   uint64_t base, handle;

@@ -42,14 +42,12 @@ static inline void sim_faults_read(struct sim_faults *faults, const char *text) 
         p++;
         f->nth = *p == '*' ? 0 : strtoull(p, NULL, 10);
         p += strcspn(p, ":,");
-        if (*p == ':')
-          f->code = (int)strtol(p + 1, NULL, 10);
+        if (*p == ':') f->code = (int)strtol(p + 1, NULL, 10);
       }
       faults->count++;
     }
     text += strcspn(text, ",");
-    if (*text == ',')
-      text++;
+    if (*text == ',') text++;
   }
 }
 
@@ -57,11 +55,9 @@ static inline void sim_faults_read(struct sim_faults *faults, const char *text) 
 static inline int sim_faults_check(struct sim_faults *faults, const char *name) {
   for (int i = 0; i < faults->count; i++) {
     struct sim_fault *f = &faults->list[i];
-    if (strcmp(f->name, name) != 0)
-      continue;
+    if (strcmp(f->name, name) != 0) continue;
     uint64_t n = atomic_fetch_add_explicit(&f->seen, 1, memory_order_relaxed) + 1;
-    if (f->nth == 0 || f->nth == n)
-      return f->code;
+    if (f->nth == 0 || f->nth == n) return f->code;
   }
   return 0;
 }

@@ -34,8 +34,7 @@ bool sim_enter(struct sim_frame *frame, const char *name, uint32_t cbid, const v
   running = frame;
   call->enter = sim_now();
   const struct sim_tracer *t = atomic_load_explicit(&tracer, memory_order_acquire);
-  if (t != NULL)
-    t->call(call, 0);
+  if (t != NULL) t->call(call, 0);
   call->result = sim_faults_check(&faults, name);
   if (call->result == CU_OK && !sim.initialised && !before_init(cbid))
     call->result = CU_NOT_INITIALIZED;
@@ -48,8 +47,7 @@ int sim_exit(struct sim_frame *frame, int result) {
   call->exit = sim_now();
   const struct sim_tracer *t = atomic_load_explicit(&tracer, memory_order_acquire);
   if (t != NULL) {
-    if (frame->count > 0)
-      t->work(frame->work, frame->count);
+    if (frame->count > 0) t->work(frame->work, frame->count);
     t->call(call, 1);
   }
   free(frame->work);
@@ -62,8 +60,7 @@ void sim_emit(const struct sim_work *work) {
   if (frame->count == frame->room) {
     size_t room = frame->room == 0 ? 4 : 2 * frame->room;
     struct sim_work *grown = realloc(frame->work, room * sizeof *grown);
-    if (grown == NULL)
-      return; /* a simulator on a machine without memory: the record is lost */
+    if (grown == NULL) return; /* a simulator on a machine without memory: the record is lost */
     frame->work = grown;
     frame->room = room;
   }
@@ -81,6 +78,5 @@ void sim_resource(enum sim_resource what,
                   const void *image,
                   size_t size) {
   const struct sim_tracer *t = atomic_load_explicit(&tracer, memory_order_acquire);
-  if (t != NULL)
-    t->resource(what, context, stream, id, image, size);
+  if (t != NULL) t->resource(what, context, stream, id, image, size);
 }

@@ -12,8 +12,7 @@ enum { PAGEABLE_RATE = 10000, PINNED_RATE = 50000, DEVICE_RATE = 1500000, SET_RA
 
 static uint8_t kind_of(uint64_t address) {
   struct sim_range *r = sim_find(address);
-  if (r == NULL)
-    return PAGEABLE;
+  if (r == NULL) return PAGEABLE;
   switch (r->space) {
   case SIM_HOST:
   case SIM_REGISTERED:
@@ -36,10 +35,8 @@ struct copy {
 
 static int copy(const struct copy *c, void *stream) {
   struct sim_stream *s = sim_stream(stream);
-  if (s == NULL)
-    return sim_current() == NULL ? CU_INVALID_CONTEXT : CU_INVALID_HANDLE;
-  if (c->bytes == 0)
-    return CU_OK;
+  if (s == NULL) return sim_current() == NULL ? CU_INVALID_CONTEXT : CU_INVALID_HANDLE;
+  if (c->bytes == 0) return CU_OK;
   SIM_LOCK();
   struct sim_work work = {.kind = SIM_COPY,
                           .bytes = c->bytes,
@@ -66,8 +63,7 @@ static int copy(const struct copy *c, void *stream) {
     memmove((void *)(uintptr_t)c->to, (const void *)(uintptr_t)c->from, c->bytes);
   int result = sim_schedule(s, &work, 1000 + c->bytes * 1000 / rate);
   SIM_UNLOCK();
-  if (result == CU_OK && !c->async)
-    sim_wait_until(work.end);
+  if (result == CU_OK && !c->async) sim_wait_until(work.end);
   return result;
 }
 
@@ -121,8 +117,7 @@ static int copy_peer(uint64_t to,
                      void *stream) {
   struct sim_context *dst = sim_check(to_context, SIM_T_CONTEXT),
                      *src = sim_check(from_context, SIM_T_CONTEXT);
-  if (dst == NULL || src == NULL)
-    return CU_INVALID_CONTEXT;
+  if (dst == NULL || src == NULL) return CU_INVALID_CONTEXT;
   uint8_t kind = dst->device == src->device ? DTOD : PTOP;
   return copy(&(struct copy){.to = to,
                              .from = from,
@@ -168,12 +163,9 @@ SIM_API6(cuMemcpyPeerAsync,
 
 static int set(uint64_t to, uint32_t value, size_t width, size_t count, bool async, void *stream) {
   struct sim_stream *s = sim_stream(stream);
-  if (s == NULL)
-    return sim_current() == NULL ? CU_INVALID_CONTEXT : CU_INVALID_HANDLE;
-  if (to % width != 0)
-    return CU_INVALID_VALUE;
-  if (count == 0)
-    return CU_OK;
+  if (s == NULL) return sim_current() == NULL ? CU_INVALID_CONTEXT : CU_INVALID_HANDLE;
+  if (to % width != 0) return CU_INVALID_VALUE;
+  if (count == 0) return CU_OK;
   uint64_t bytes = count * width;
   SIM_LOCK();
   if (!sim_accessible(to, bytes)) {

@@ -252,8 +252,7 @@ int sim_capture(struct sim_stream *stream, const struct sim_work *work, uint64_t
  * parameter block has the arguments in order, which is the layout of CUPTI's name_params. */
 #define SIM_WRAP(name, id, block, ...)                                                             \
   struct sim_frame frame;                                                                          \
-  if (!sim_enter(&frame, #name, id, block))                                                        \
-    return sim_exit(&frame, frame.call.result);                                                    \
+  if (!sim_enter(&frame, #name, id, block)) return sim_exit(&frame, frame.call.result);            \
   return sim_exit(&frame, do_##name(__VA_ARGS__));
 
 #define SIM_API0(name, id)                                                                         \

@@ -9,8 +9,7 @@ int sim_capture(struct sim_stream *s, const struct sim_work *work, uint64_t dura
   if (g->count == g->room) {
     size_t room = g->room == 0 ? 16 : 2 * g->room;
     struct sim_node *grown = realloc(g->nodes, room * sizeof *grown);
-    if (grown == NULL)
-      return CU_OUT_OF_MEMORY;
+    if (grown == NULL) return CU_OUT_OF_MEMORY;
     g->nodes = grown;
     g->room = room;
   }
@@ -25,10 +24,8 @@ int sim_capture(struct sim_stream *s, const struct sim_work *work, uint64_t dura
 SIM_API2(cuStreamBeginCapture_v2, 539, void *, handle, int, mode) {
   (void)mode;
   struct sim_stream *s = sim_stream(handle);
-  if (s == NULL)
-    return CU_INVALID_HANDLE;
-  if (handle == NULL || handle == SIM_LEGACY_STREAM)
-    return CU_CAPTURE_UNSUPPORTED;
+  if (s == NULL) return CU_INVALID_HANDLE;
+  if (handle == NULL || handle == SIM_LEGACY_STREAM) return CU_CAPTURE_UNSUPPORTED;
   SIM_LOCK();
   bool busy = s->capture != NULL;
   if (!busy) {
@@ -41,16 +38,13 @@ SIM_API2(cuStreamBeginCapture_v2, 539, void *, handle, int, mode) {
 
 SIM_API2(cuStreamEndCapture, 497, void *, handle, void **, graph) {
   struct sim_stream *s = sim_stream(handle);
-  if (s == NULL)
-    return CU_INVALID_HANDLE;
-  if (graph == NULL)
-    return CU_INVALID_VALUE;
+  if (s == NULL) return CU_INVALID_HANDLE;
+  if (graph == NULL) return CU_INVALID_VALUE;
   SIM_LOCK();
   struct sim_graph *g = s->origin ? s->capture : NULL;
   for (struct sim_object *o = sim.objects[SIM_T_STREAM]; o != NULL && g != NULL; o = o->next) {
     struct sim_stream *joined = (struct sim_stream *)o;
-    if (joined->capture == g)
-      joined->capture = NULL;
+    if (joined->capture == g) joined->capture = NULL;
   }
   s->origin = false;
   SIM_UNLOCK();
@@ -60,17 +54,14 @@ SIM_API2(cuStreamEndCapture, 497, void *, handle, void **, graph) {
 
 SIM_API2(cuStreamIsCapturing, 499, void *, handle, int *, status) {
   struct sim_stream *s = sim_stream(handle);
-  if (s == NULL)
-    return CU_INVALID_HANDLE;
-  if (status == NULL)
-    return CU_INVALID_VALUE;
+  if (s == NULL) return CU_INVALID_HANDLE;
+  if (status == NULL) return CU_INVALID_VALUE;
   *status = s->capture != NULL;
   return CU_OK;
 }
 
 SIM_API2(cuGraphCreate, 501, void **, out, unsigned, flags) {
-  if (out == NULL || flags != 0)
-    return CU_INVALID_VALUE;
+  if (out == NULL || flags != 0) return CU_INVALID_VALUE;
   SIM_LOCK();
   *out = sim_new(SIM_T_GRAPH, sizeof(struct sim_graph));
   SIM_UNLOCK();
@@ -79,8 +70,7 @@ SIM_API2(cuGraphCreate, 501, void **, out, unsigned, flags) {
 
 static int destroy(void *handle, enum sim_type type) {
   struct sim_graph *g = sim_check(handle, type);
-  if (g == NULL)
-    return CU_INVALID_VALUE;
+  if (g == NULL) return CU_INVALID_VALUE;
   SIM_LOCK();
   free(g->nodes);
   g->nodes = NULL;
@@ -97,10 +87,8 @@ SIM_API1(cuGraphExecDestroy, 516, void *, exec) { return destroy(exec, SIM_T_EXE
 /* Node handles are not modelled: only the number is told. */
 SIM_API3(cuGraphGetNodes, 534, void *, handle, void **, nodes, size_t *, count) {
   struct sim_graph *g = sim_check(handle, SIM_T_GRAPH);
-  if (g == NULL || count == NULL)
-    return CU_INVALID_VALUE;
-  if (nodes != NULL)
-    return CU_NOT_SUPPORTED;
+  if (g == NULL || count == NULL) return CU_INVALID_VALUE;
+  if (nodes != NULL) return CU_NOT_SUPPORTED;
   *count = g->count;
   return CU_OK;
 }
@@ -108,12 +96,10 @@ SIM_API3(cuGraphGetNodes, 534, void *, handle, void **, nodes, size_t *, count) 
 SIM_API3(cuGraphInstantiateWithFlags, 643, void **, out, void *, handle, uint64_t, flags) {
   (void)flags;
   struct sim_graph *g = sim_check(handle, SIM_T_GRAPH);
-  if (g == NULL || out == NULL)
-    return CU_INVALID_VALUE;
+  if (g == NULL || out == NULL) return CU_INVALID_VALUE;
   SIM_LOCK();
   struct sim_graph *e = sim_new(SIM_T_EXEC, sizeof *e);
-  if (g->count > 0)
-    e->nodes = calloc(g->count, sizeof *e->nodes);
+  if (g->count > 0) e->nodes = calloc(g->count, sizeof *e->nodes);
   for (; e->count < g->count; e->count++) {
     e->nodes[e->count] = g->nodes[e->count];
     e->nodes[e->count].id = ++sim.node_ids;
@@ -132,8 +118,7 @@ SIM_API2(cuGraphUpload, 580, void *, exec, void *, stream) {
 SIM_API2(cuGraphLaunch, 514, void *, exec, void *, stream) {
   struct sim_graph *e = sim_check(exec, SIM_T_EXEC);
   struct sim_stream *s = sim_stream(stream);
-  if (e == NULL || s == NULL)
-    return CU_INVALID_VALUE;
+  if (e == NULL || s == NULL) return CU_INVALID_VALUE;
   SIM_LOCK();
   if (s->capture != NULL) {
     SIM_UNLOCK();
@@ -145,8 +130,7 @@ SIM_API2(cuGraphLaunch, 514, void *, exec, void *, stream) {
     work.graph = e->object.id;
     work.graph_node = e->nodes[i].id;
     sim_schedule(s, &work, e->nodes[i].work.end);
-    if (i == 0)
-      whole.start = work.start;
+    if (i == 0) whole.start = work.start;
     whole.end = work.end;
   }
   if (e->count >

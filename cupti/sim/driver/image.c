@@ -10,14 +10,11 @@
 
 static void add(struct sim_module *m, const char *name, size_t length, uint32_t registers) {
   char **names = realloc(m->names, (m->count + 1) * sizeof *names);
-  if (names != NULL)
-    m->names = names;
+  if (names != NULL) m->names = names;
   uint32_t *regs = realloc(m->registers, (m->count + 1) * sizeof *regs);
-  if (regs != NULL)
-    m->registers = regs;
+  if (regs != NULL) m->registers = regs;
   uint32_t *shared = realloc(m->shared, (m->count + 1) * sizeof *shared);
-  if (shared != NULL)
-    m->shared = shared;
+  if (shared != NULL) m->shared = shared;
   char *copy = strndup(name, length);
   if (names == NULL || regs == NULL || shared == NULL || copy == NULL) {
     free(copy);
@@ -34,8 +31,7 @@ static int read_ptx(struct sim_module *m, const char *text) {
     p += strlen(".entry");
     p += strspn(p, " \t\r\n");
     size_t length = strcspn(p, " \t\r\n(");
-    if (length > 0)
-      add(m, p, length, 32);
+    if (length > 0) add(m, p, length, 32);
   }
   m->size = strlen(text) + 1;
   return CU_OK;
@@ -69,20 +65,16 @@ static uint32_t registers_of(const struct cubin *c, uint32_t symbol) {
   for (size_t i = 0; i < c->count; i++) {
     Elf64_Shdr s = section(c, i);
     const char *rest = behind(c, &s, ".nv.info");
-    if (rest == NULL || *rest != '\0')
-      continue;
+    if (rest == NULL || *rest != '\0') continue;
     const unsigned char *p = c->image + s.sh_offset, *end = p + s.sh_size;
     while (end - p >= 4) {
       uint16_t size = 0;
-      if (p[0] == FORM_SIZED)
-        memcpy(&size, p + 2, sizeof size);
-      if (end - p - 4 < size)
-        return 0;
+      if (p[0] == FORM_SIZED) memcpy(&size, p + 2, sizeof size);
+      if (end - p - 4 < size) return 0;
       uint32_t pair[2];
       if (p[0] == FORM_SIZED && p[1] == ATTRIBUTE_REGISTERS && size == sizeof pair) {
         memcpy(pair, p + 4, sizeof pair);
-        if (pair[0] == symbol)
-          return pair[1];
+        if (pair[0] == symbol) return pair[1];
       }
       p += 4 + size;
     }
@@ -104,15 +96,13 @@ static int read_cubin(struct sim_module *m, const unsigned char *image) {
   for (size_t i = 0; i < c.count; i++) {
     Elf64_Shdr s = section(&c, i);
     const char *name = behind(&c, &s, ".text.");
-    if (name != NULL)
-      add(m, name, strlen(name), registers_of(&c, s.sh_info & 0xffffff));
+    if (name != NULL) add(m, name, strlen(name), registers_of(&c, s.sh_info & 0xffffff));
   }
   for (size_t i = 0; i < c.count; i++) {
     Elf64_Shdr s = section(&c, i);
     const char *name = behind(&c, &s, ".nv.shared.");
     for (size_t k = 0; name != NULL && k < m->count; k++) {
-      if (strcmp(m->names[k], name) == 0)
-        m->shared[k] = (uint32_t)s.sh_size;
+      if (strcmp(m->names[k], name) == 0) m->shared[k] = (uint32_t)s.sh_size;
     }
   }
   return CU_OK;
@@ -121,15 +111,13 @@ static int read_cubin(struct sim_module *m, const unsigned char *image) {
 int sim_read_image(struct sim_module *m, const void *image) {
   const unsigned char *bytes = image;
   m->image = image;
-  if (memcmp(bytes, ELFMAG, SELFMAG) == 0)
-    return read_cubin(m, bytes);
+  if (memcmp(bytes, ELFMAG, SELFMAG) == 0) return read_cubin(m, bytes);
   uint32_t magic;
   memcpy(&magic, bytes, sizeof magic);
   if (magic == 0xba55ed50u || magic == 0x466243b1u) { /* fat binary, and its wrapper */
     m->any_name = true;
     return CU_OK;
   }
-  if (strstr((const char *)bytes, ".version") != NULL)
-    return read_ptx(m, (const char *)bytes);
+  if (strstr((const char *)bytes, ".version") != NULL) return read_ptx(m, (const char *)bytes);
   return CU_INVALID_IMAGE;
 }

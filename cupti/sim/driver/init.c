@@ -23,8 +23,7 @@ SIM_EXPORT extern const int warpscope_simulated_device;
 const int warpscope_simulated_device = 1;
 
 static uint64_t parse_bytes(const char *text, uint64_t otherwise) {
-  if (text == NULL || *text == '\0')
-    return otherwise;
+  if (text == NULL || *text == '\0') return otherwise;
   char *end;
   uint64_t n = strtoull(text, &end, 10);
   switch (*end) {
@@ -42,8 +41,7 @@ static uint64_t parse_bytes(const char *text, uint64_t otherwise) {
 static void make_devices(void) {
   const char *devices = getenv("WARPSCOPE_SIM_DEVICES");
   sim.count = devices != NULL ? atoi(devices) : 1;
-  if (sim.count < 0 || sim.count > SIM_MAX_DEVICES)
-    sim.count = SIM_MAX_DEVICES;
+  if (sim.count < 0 || sim.count > SIM_MAX_DEVICES) sim.count = SIM_MAX_DEVICES;
   uint64_t memory = parse_bytes(getenv("WARPSCOPE_SIM_MEMORY"), 16ull << 30);
   for (int i = 0; i < sim.count; i++) {
     struct sim_device *d = &sim.devices[i];
@@ -63,8 +61,7 @@ static void make_devices(void) {
 
 static int describe_context(void *context, uint32_t *id, uint32_t *device) {
   struct sim_context *c = sim_check(context, SIM_T_CONTEXT);
-  if (c == NULL)
-    return 0;
+  if (c == NULL) return 0;
   *id = c->object.id;
   *device = c->device;
   return 1;
@@ -72,23 +69,20 @@ static int describe_context(void *context, uint32_t *id, uint32_t *device) {
 
 static int describe_stream(void *context, void *stream, uint32_t *id) {
   struct sim_context *c = sim_check(context, SIM_T_CONTEXT);
-  if (c == NULL)
-    c = sim_current();
+  if (c == NULL) c = sim_current();
   struct sim_stream *s = NULL;
   if (stream != NULL && stream != SIM_LEGACY_STREAM && stream != SIM_PER_THREAD_STREAM) {
     s = sim_check(stream, SIM_T_STREAM);
   } else if (c != NULL) {
     s = c->null_stream;
   }
-  if (s == NULL)
-    return 0;
+  if (s == NULL) return 0;
   *id = s->object.id;
   return 1;
 }
 
 static int describe_device(uint32_t ordinal, struct sim_device_info *info) {
-  if (ordinal >= (uint32_t)sim.count)
-    return 0;
+  if (ordinal >= (uint32_t)sim.count) return 0;
   *info = sim.devices[ordinal].info;
   return 1;
 }
@@ -100,31 +94,24 @@ static void connect_tracer(void) {
                                            .device = describe_device};
   Dl_info self;
   char path[4096];
-  if (dladdr(&warpscope_simulated_device, &self) == 0)
-    return;
+  if (dladdr(&warpscope_simulated_device, &self) == 0) return;
   const char *slash = strrchr(self.dli_fname, '/');
   int length = slash != NULL ? (int)(slash - self.dli_fname + 1) : 0;
   int n = snprintf(path, sizeof path, "%.*slibcupti.so.13", length, self.dli_fname);
-  if (n < 0 || (size_t)n >= sizeof path)
-    return;
+  if (n < 0 || (size_t)n >= sizeof path) return;
   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  if (library == NULL)
-    return; /* a device without a tracer works too */
+  if (library == NULL) return; /* a device without a tracer works too */
   sim_connect_fn join = (sim_connect_fn)(uintptr_t)dlsym(library, SIM_CONNECT);
-  if (join != NULL)
-    sim_trace(join(&driver));
+  if (join != NULL) sim_trace(join(&driver));
 }
 
 static void inject(void) {
   const char *path = getenv("CUDA_INJECTION64_PATH");
-  if (path == NULL || *path == '\0')
-    return;
+  if (path == NULL || *path == '\0') return;
   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  if (library == NULL)
-    return;
+  if (library == NULL) return;
   int (*start)(void) = (int (*)(void))(uintptr_t)dlsym(library, "InitializeInjection");
-  if (start != NULL)
-    start();
+  if (start != NULL) start();
 }
 
 static void forked(void) {
@@ -135,8 +122,7 @@ static void forked(void) {
 }
 
 SIM_API1(cuInit, 1, unsigned, flags) {
-  if (flags != 0)
-    return CU_INVALID_VALUE;
+  if (flags != 0) return CU_INVALID_VALUE;
   SIM_LOCK();
   if (sim.forked || sim.initialised) {
     SIM_UNLOCK();
@@ -158,8 +144,7 @@ SIM_API1(cuInit, 1, unsigned, flags) {
 }
 
 SIM_API1(cuDriverGetVersion, 2, int *, version) {
-  if (version == NULL)
-    return CU_INVALID_VALUE;
+  if (version == NULL) return CU_INVALID_VALUE;
   *version = SIM_DRIVER_VERSION;
   return CU_OK;
 }
@@ -205,24 +190,21 @@ static const struct {
 
 static int find_error(int code) {
   for (int i = 0; i < (int)(sizeof errors / sizeof *errors); i++) {
-    if (errors[i].code == code)
-      return i;
+    if (errors[i].code == code) return i;
   }
   return -1;
 }
 
 SIM_API2(cuGetErrorName, 373, int, error, const char **, text) {
   int i = find_error(error);
-  if (text == NULL)
-    return CU_INVALID_VALUE;
+  if (text == NULL) return CU_INVALID_VALUE;
   *text = i < 0 ? NULL : errors[i].name;
   return i < 0 ? CU_INVALID_VALUE : CU_OK;
 }
 
 SIM_API2(cuGetErrorString, 372, int, error, const char **, text) {
   int i = find_error(error);
-  if (text == NULL)
-    return CU_INVALID_VALUE;
+  if (text == NULL) return CU_INVALID_VALUE;
   *text = i < 0 ? NULL : errors[i].text;
   return i < 0 ? CU_INVALID_VALUE : CU_OK;
 }
@@ -232,11 +214,9 @@ static void *newest(const char *symbol) {
   static void *self;
   if (self == NULL) {
     Dl_info info;
-    if (dladdr(&warpscope_simulated_device, &info) == 0)
-      return NULL;
+    if (dladdr(&warpscope_simulated_device, &info) == 0) return NULL;
     self = dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD);
-    if (self == NULL)
-      return NULL;
+    if (self == NULL) return NULL;
   }
   char versioned[128];
   int n = snprintf(versioned, sizeof versioned, "%s_v2", symbol);
@@ -258,11 +238,9 @@ SIM_API5(cuGetProcAddress_v2,
          status) {
   (void)version;
   (void)flags; /* per-thread default streams are not modelled: the same functions */
-  if (symbol == NULL || fn == NULL)
-    return CU_INVALID_VALUE;
+  if (symbol == NULL || fn == NULL) return CU_INVALID_VALUE;
   *fn = strncmp(symbol, "cu", 2) == 0 ? newest(symbol) : NULL;
-  if (status != NULL)
-    *status = *fn != NULL ? 0 : 1;
+  if (status != NULL) *status = *fn != NULL ? 0 : 1;
   return *fn != NULL || status != NULL ? CU_OK : CU_NOT_FOUND;
 }
 

@@ -5,7 +5,7 @@
 static uint64_t duration(const uint32_t grid[3], const uint32_t block[3]) {
   uint64_t threads =
       (uint64_t)grid[0] * grid[1] * grid[2] * ((uint64_t)block[0] * block[1] * block[2]);
-  return 2000 + threads / (132 * 2048) * 1000;
+  return 2000 + threads / (132 * 2048ull) * 1000;
 }
 
 struct config {
@@ -16,24 +16,18 @@ struct config {
 
 static int launch(void *function, const struct config *config) {
   struct sim_function *f = sim_check(function, SIM_T_FUNCTION);
-  if (f == NULL)
-    return CU_INVALID_HANDLE;
+  if (f == NULL) return CU_INVALID_HANDLE;
   sim_symbol(f->name);
-  if (sim_current() == NULL)
-    return CU_INVALID_CONTEXT;
+  if (sim_current() == NULL) return CU_INVALID_CONTEXT;
   struct sim_stream *s = sim_stream(config->stream);
-  if (s == NULL)
-    return CU_INVALID_HANDLE;
+  if (s == NULL) return CU_INVALID_HANDLE;
   uint64_t threads = 1;
   for (int i = 0; i < 3; i++) {
-    if (config->grid[i] == 0 || config->block[i] == 0)
-      return CU_INVALID_VALUE;
+    if (config->grid[i] == 0 || config->block[i] == 0) return CU_INVALID_VALUE;
     threads *= config->block[i];
   }
-  if (threads > 1024 || config->grid[1] > 65535 || config->grid[2] > 65535)
-    return CU_INVALID_VALUE;
-  if (config->shared > f->max_dynamic_shared)
-    return CU_INVALID_VALUE;
+  if (threads > 1024 || config->grid[1] > 65535 || config->grid[2] > 65535) return CU_INVALID_VALUE;
+  if (config->shared > f->max_dynamic_shared) return CU_INVALID_VALUE;
   struct sim_work work = {.kind = SIM_KERNEL,
                           .name = f->name,
                           .registers = f->registers,
@@ -43,8 +37,7 @@ static int launch(void *function, const struct config *config) {
   for (int i = 0; i < 3; i++) {
     work.grid[i] = config->grid[i];
     work.block[i] = config->block[i];
-    if (config->cluster != NULL)
-      work.cluster[i] = config->cluster[i];
+    if (config->cluster != NULL) work.cluster[i] = config->cluster[i];
   }
   SIM_LOCK();
   int result = sim_schedule(s, &work, duration(work.grid, work.block));
@@ -81,16 +74,14 @@ SIM_API4(cuLaunchKernelEx,
          void **,
          extra) {
   (void)params, (void)extra;
-  if (given == NULL)
-    return CU_INVALID_VALUE;
+  if (given == NULL) return CU_INVALID_VALUE;
   struct config config = {.shared = given->shared, .stream = given->stream};
   for (int i = 0; i < 3; i++) {
     config.grid[i] = given->grid[i];
     config.block[i] = given->block[i];
   }
   for (uint32_t i = 0; i < given->count; i++) {
-    if (given->attributes[i].id == 4)
-      config.cluster = given->attributes[i].value.cluster;
+    if (given->attributes[i].id == 4) config.cluster = given->attributes[i].value.cluster;
   }
   return launch(f, &config);
 }
@@ -126,8 +117,7 @@ int cuLaunchKernel(void *f,
                    void **extra) {
   struct launch_params block = {f, gx, gy, gz, bx, by, bz, shared, stream, params, extra};
   struct sim_frame frame;
-  if (!sim_enter(&frame, "cuLaunchKernel", 307, &block))
-    return sim_exit(&frame, frame.call.result);
+  if (!sim_enter(&frame, "cuLaunchKernel", 307, &block)) return sim_exit(&frame, frame.call.result);
   struct config config = {
       .grid = {gx, gy, gz}, .block = {bx, by, bz}, .shared = shared, .stream = stream};
   return sim_exit(&frame, launch(f, &config));

@@ -323,7 +323,7 @@ SIM_API3(cuPointerGetAttribute, 310, void *, data, int, attribute, uint64_t, add
   bool host = found.space == SIM_HOST || found.space == SIM_REGISTERED;
   switch (attribute) {
   case 1:
-    memcpy(data, &found.context, sizeof found.context);
+    *(struct sim_context **)data = found.context;
     return CU_OK;
   case 2:
     memcpy(data, &(uint32_t){host ? 1 : 2}, 4);

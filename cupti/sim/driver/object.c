@@ -8,8 +8,7 @@ struct sim_state sim = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 void *sim_new(enum sim_type type, size_t size) {
   struct sim_object *object = calloc(1, size);
-  if (object == NULL)
-    return NULL;
+  if (object == NULL) return NULL;
   object->magic = SIM_MAGIC + (uint32_t)type;
   object->id = ++sim.ids;
   object->next = sim.objects[type];
@@ -20,8 +19,7 @@ void *sim_new(enum sim_type type, size_t size) {
 void *sim_check(const void *handle, enum sim_type type) {
   /* Small numbers are the special streams, or rubbish; anything else is taken for a pointer that
    * this library gave out, as the real driver does. */
-  if ((uintptr_t)handle < 4096 || ((uintptr_t)handle & 7) != 0)
-    return NULL;
+  if ((uintptr_t)handle < 4096 || ((uintptr_t)handle & 7) != 0) return NULL;
   struct sim_object *object = (struct sim_object *)(uintptr_t)handle;
   return object->magic == SIM_MAGIC + (uint32_t)type ? object : NULL;
 }

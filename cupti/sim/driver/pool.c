@@ -16,15 +16,12 @@ static uint64_t chunks(uint64_t bytes) {
 bool sim_pool_grow(struct sim_pool *p, uint64_t bytes) {
   uint64_t wanted = chunks(p->used + bytes);
   if (wanted > p->reserved) {
-    if (!sim_take(p->device, wanted - p->reserved))
-      return false;
+    if (!sim_take(p->device, wanted - p->reserved)) return false;
     p->reserved = wanted;
   }
   p->used += bytes;
-  if (p->used > p->used_high)
-    p->used_high = p->used;
-  if (p->reserved > p->reserved_high)
-    p->reserved_high = p->reserved;
+  if (p->used > p->used_high) p->used_high = p->used;
+  if (p->reserved > p->reserved_high) p->reserved_high = p->reserved;
   return true;
 }
 
@@ -32,8 +29,7 @@ void sim_pool_shrink(struct sim_pool *p, uint64_t bytes) { p->used -= bytes; }
 
 static void trim(struct sim_pool *p, uint64_t keep) {
   uint64_t needed = chunks(p->used);
-  if (needed < chunks(keep))
-    needed = chunks(keep);
+  if (needed < chunks(keep)) needed = chunks(keep);
   if (p->reserved > needed) {
     sim_give(p->device, p->reserved - needed);
     p->reserved = needed;
@@ -50,11 +46,9 @@ void sim_pools_trim(uint32_t device) {
 
 static int allocate(uint64_t *address, size_t size, struct sim_pool *pool, void *stream) {
   struct sim_stream *s = sim_stream(stream);
-  if (s == NULL)
-    return sim_current() == NULL ? CU_INVALID_CONTEXT : CU_INVALID_HANDLE;
+  if (s == NULL) return sim_current() == NULL ? CU_INVALID_CONTEXT : CU_INVALID_HANDLE;
   SIM_LOCK();
-  if (pool == NULL)
-    pool = sim.devices[s->context->device].pool;
+  if (pool == NULL) pool = sim.devices[s->context->device].pool;
   int result = s->capture != NULL ? CU_CAPTURE_UNSUPPORTED
                                   : sim_allocate(pool->device, SIM_POOLED, size, pool, address);
   SIM_UNLOCK();
@@ -72,8 +66,7 @@ SIM_API4(
 }
 
 SIM_API2(cuMemFreeAsync, 600, uint64_t, address, void *, stream) {
-  if (sim_stream(stream) == NULL)
-    return CU_INVALID_HANDLE;
+  if (sim_stream(stream) == NULL) return CU_INVALID_HANDLE;
   SIM_LOCK();
   int result = sim_release(address, false);
   SIM_UNLOCK();
@@ -89,8 +82,7 @@ struct pool_props {
 SIM_API2(cuMemPoolCreate, 607, void **, out, const struct pool_props *, props) {
   if (out == NULL || props == NULL || props->type != 1 || props->location_type != 1)
     return CU_INVALID_VALUE;
-  if (props->location < 0 || props->location >= sim.count)
-    return CU_INVALID_VALUE;
+  if (props->location < 0 || props->location >= sim.count) return CU_INVALID_VALUE;
   SIM_LOCK();
   *out = sim_pool_new((uint32_t)props->location);
   SIM_UNLOCK();
@@ -99,8 +91,7 @@ SIM_API2(cuMemPoolCreate, 607, void **, out, const struct pool_props *, props) {
 
 SIM_API1(cuMemPoolDestroy, 608, void *, handle) {
   struct sim_pool *p = sim_check(handle, SIM_T_POOL);
-  if (p == NULL || p->builtin)
-    return CU_INVALID_VALUE;
+  if (p == NULL || p->builtin) return CU_INVALID_VALUE;
   SIM_LOCK();
   trim(p, 0);
   sim_delete(p);
@@ -110,8 +101,7 @@ SIM_API1(cuMemPoolDestroy, 608, void *, handle) {
 
 SIM_API2(cuMemPoolTrimTo, 602, void *, handle, size_t, keep) {
   struct sim_pool *p = sim_check(handle, SIM_T_POOL);
-  if (p == NULL)
-    return CU_INVALID_VALUE;
+  if (p == NULL) return CU_INVALID_VALUE;
   SIM_LOCK();
   trim(p, keep);
   SIM_UNLOCK();
@@ -123,23 +113,19 @@ enum { THRESHOLD = 4, RESERVED = 5, RESERVED_HIGH = 6, USED = 7, USED_HIGH = 8 }
 
 SIM_API3(cuMemPoolSetAttribute, 603, void *, handle, int, attribute, void *, value) {
   struct sim_pool *p = sim_check(handle, SIM_T_POOL);
-  if (p == NULL || value == NULL || attribute < 1 || attribute > USED_HIGH)
-    return CU_INVALID_VALUE;
+  if (p == NULL || value == NULL || attribute < 1 || attribute > USED_HIGH) return CU_INVALID_VALUE;
   SIM_LOCK();
-  if (attribute == THRESHOLD)
-    p->threshold = *(const uint64_t *)value;
+  if (attribute == THRESHOLD) p->threshold = *(const uint64_t *)value;
   if (attribute == RESERVED_HIGH)
     p->reserved_high = p->reserved; /* only 0 may be written: starts anew */
-  if (attribute == USED_HIGH)
-    p->used_high = p->used;
+  if (attribute == USED_HIGH) p->used_high = p->used;
   SIM_UNLOCK();
   return CU_OK;
 }
 
 SIM_API3(cuMemPoolGetAttribute, 604, void *, handle, int, attribute, void *, value) {
   struct sim_pool *p = sim_check(handle, SIM_T_POOL);
-  if (p == NULL || value == NULL || attribute < 1 || attribute > USED_HIGH)
-    return CU_INVALID_VALUE;
+  if (p == NULL || value == NULL || attribute < 1 || attribute > USED_HIGH) return CU_INVALID_VALUE;
   SIM_LOCK();
   switch (attribute) {
   case THRESHOLD:
@@ -166,10 +152,8 @@ SIM_API3(cuMemPoolGetAttribute, 604, void *, handle, int, attribute, void *, val
 }
 
 static int pool_of(void **out, int dev, bool builtin) {
-  if (out == NULL)
-    return CU_INVALID_VALUE;
-  if (dev < 0 || dev >= sim.count)
-    return CU_INVALID_DEVICE;
+  if (out == NULL) return CU_INVALID_VALUE;
+  if (dev < 0 || dev >= sim.count) return CU_INVALID_DEVICE;
   *out = builtin ? sim.devices[dev].default_pool : sim.devices[dev].pool;
   return CU_OK;
 }
@@ -180,10 +164,8 @@ SIM_API2(cuDeviceGetMemPool, 610, void **, out, int, dev) { return pool_of(out, 
 
 SIM_API2(cuDeviceSetMemPool, 609, int, dev, void *, pool) {
   struct sim_pool *p = sim_check(pool, SIM_T_POOL);
-  if (dev < 0 || dev >= sim.count)
-    return CU_INVALID_DEVICE;
-  if (p == NULL || p->device != (uint32_t)dev)
-    return CU_INVALID_VALUE;
+  if (dev < 0 || dev >= sim.count) return CU_INVALID_DEVICE;
+  if (p == NULL || p->device != (uint32_t)dev) return CU_INVALID_VALUE;
   SIM_LOCK();
   sim.devices[dev].pool = p;
   SIM_UNLOCK();

@@ -32,8 +32,7 @@ static bool is_null(const struct sim_stream *s) { return s->context->null_stream
 static uint64_t ready(struct sim_stream *s) {
   uint64_t when = s->tail;
   if (!is_null(s)) {
-    if (s->blocking && s->context->null_stream->tail > when)
-      when = s->context->null_stream->tail;
+    if (s->blocking && s->context->null_stream->tail > when) when = s->context->null_stream->tail;
     return when;
   }
   for (struct sim_object *o = sim.objects[SIM_T_STREAM]; o != NULL; o = o->next) {
@@ -51,8 +50,7 @@ int sim_schedule(struct sim_stream *s, struct sim_work *work, uint64_t duration)
   work->context = s->context->object.id;
   work->stream = s->object.id;
   work->correlation = sim_correlation();
-  if (s->capture != NULL)
-    return sim_capture(s, work, duration);
+  if (s->capture != NULL) return sim_capture(s, work, duration);
   uint64_t start = sim_now() + LAUNCH_NS, free_at = ready(s);
   work->start = start > free_at ? start : free_at;
   work->end = work->start + duration;
@@ -82,8 +80,7 @@ int sim_sync(struct sim_context *context,
                           .start = sim_now(),
                           .copy_kind = (uint8_t)type,
                           .bytes = event};
-  if (when > work.start)
-    sim_wait_until(when);
+  if (when > work.start) sim_wait_until(when);
   work.end = sim_now();
   sim_emit(&work);
   return CU_OK;
@@ -93,10 +90,8 @@ enum { SYNC_EVENT = 1, SYNC_WAIT = 2, SYNC_STREAM = 3, SYNC_CONTEXT = 4 };
 
 static int create(void **out, unsigned flags, int priority) {
   struct sim_context *c = sim_current();
-  if (c == NULL)
-    return CU_INVALID_CONTEXT;
-  if (out == NULL || flags > 1)
-    return CU_INVALID_VALUE;
+  if (c == NULL) return CU_INVALID_CONTEXT;
+  if (out == NULL || flags > 1) return CU_INVALID_VALUE;
   SIM_LOCK();
   struct sim_stream *s = sim_new(SIM_T_STREAM, sizeof *s);
   s->context = c;
@@ -116,8 +111,7 @@ SIM_API3(cuStreamCreateWithPriority, 367, void **, out, unsigned, flags, int, pr
 
 SIM_API1(cuStreamDestroy_v2, 326, void *, handle) {
   struct sim_stream *s = sim_check(handle, SIM_T_STREAM);
-  if (s == NULL || is_null(s))
-    return CU_INVALID_HANDLE;
+  if (s == NULL || is_null(s)) return CU_INVALID_HANDLE;
   sim_resource(SIM_STREAM_DESTROYING, s->context, s, s->object.id, NULL, 0);
   SIM_LOCK();
   sim_delete(s);
@@ -127,8 +121,7 @@ SIM_API1(cuStreamDestroy_v2, 326, void *, handle) {
 
 SIM_API1(cuStreamSynchronize, 126, void *, handle) {
   struct sim_stream *s = sim_stream(handle);
-  if (s == NULL)
-    return CU_INVALID_HANDLE;
+  if (s == NULL) return CU_INVALID_HANDLE;
   SIM_LOCK();
   bool capturing = s->capture != NULL;
   uint64_t when = is_null(s) ? ready(s) : s->tail;
@@ -139,14 +132,12 @@ SIM_API1(cuStreamSynchronize, 126, void *, handle) {
 
 SIM_API0(cuCtxSynchronize, 17) {
   struct sim_context *c = sim_current();
-  if (c == NULL)
-    return CU_INVALID_CONTEXT;
+  if (c == NULL) return CU_INVALID_CONTEXT;
   uint64_t when = 0;
   SIM_LOCK();
   for (struct sim_object *o = sim.objects[SIM_T_STREAM]; o != NULL; o = o->next) {
     struct sim_stream *s = (struct sim_stream *)o;
-    if (s->context == c && s->tail > when)
-      when = s->tail;
+    if (s->context == c && s->tail > when) when = s->tail;
   }
   sim_pools_trim(c->device);
   SIM_UNLOCK();
@@ -155,8 +146,7 @@ SIM_API0(cuCtxSynchronize, 17) {
 
 SIM_API1(cuStreamQuery, 125, void *, handle) {
   struct sim_stream *s = sim_stream(handle);
-  if (s == NULL)
-    return CU_INVALID_HANDLE;
+  if (s == NULL) return CU_INVALID_HANDLE;
   SIM_LOCK();
   uint64_t when = s->tail;
   SIM_UNLOCK();
@@ -165,30 +155,24 @@ SIM_API1(cuStreamQuery, 125, void *, handle) {
 
 SIM_API2(cuStreamGetPriority, 368, void *, handle, int *, priority) {
   struct sim_stream *s = sim_stream(handle);
-  if (s == NULL)
-    return CU_INVALID_HANDLE;
-  if (priority == NULL)
-    return CU_INVALID_VALUE;
+  if (s == NULL) return CU_INVALID_HANDLE;
+  if (priority == NULL) return CU_INVALID_VALUE;
   *priority = s->priority;
   return CU_OK;
 }
 
 SIM_API2(cuStreamGetCtx, 483, void *, handle, void **, context) {
   struct sim_stream *s = sim_stream(handle);
-  if (s == NULL)
-    return CU_INVALID_HANDLE;
-  if (context == NULL)
-    return CU_INVALID_VALUE;
+  if (s == NULL) return CU_INVALID_HANDLE;
+  if (context == NULL) return CU_INVALID_VALUE;
   *context = s->context;
   return CU_OK;
 }
 
 SIM_API2(cuEventCreate, 118, void **, out, unsigned, flags) {
   struct sim_context *c = sim_current();
-  if (c == NULL)
-    return CU_INVALID_CONTEXT;
-  if (out == NULL)
-    return CU_INVALID_VALUE;
+  if (c == NULL) return CU_INVALID_CONTEXT;
+  if (out == NULL) return CU_INVALID_VALUE;
   SIM_LOCK();
   struct sim_event *e = sim_new(SIM_T_EVENT, sizeof *e);
   e->context = c;
@@ -200,8 +184,7 @@ SIM_API2(cuEventCreate, 118, void **, out, unsigned, flags) {
 
 SIM_API1(cuEventDestroy_v2, 325, void *, handle) {
   struct sim_event *e = sim_check(handle, SIM_T_EVENT);
-  if (e == NULL)
-    return CU_INVALID_HANDLE;
+  if (e == NULL) return CU_INVALID_HANDLE;
   SIM_LOCK();
   sim_delete(e);
   SIM_UNLOCK();
@@ -211,8 +194,7 @@ SIM_API1(cuEventDestroy_v2, 325, void *, handle) {
 SIM_API2(cuEventRecord, 119, void *, handle, void *, stream) {
   struct sim_event *e = sim_check(handle, SIM_T_EVENT);
   struct sim_stream *s = sim_stream(stream);
-  if (e == NULL || s == NULL)
-    return CU_INVALID_HANDLE;
+  if (e == NULL || s == NULL) return CU_INVALID_HANDLE;
   SIM_LOCK();
   e->capture = s->capture;
   uint64_t when = ready(s), now = sim_now();
@@ -226,13 +208,10 @@ SIM_API3(cuStreamWaitEvent, 295, void *, stream, void *, handle, unsigned, flags
   (void)flags;
   struct sim_event *e = sim_check(handle, SIM_T_EVENT);
   struct sim_stream *s = sim_stream(stream);
-  if (e == NULL || s == NULL)
-    return CU_INVALID_HANDLE;
+  if (e == NULL || s == NULL) return CU_INVALID_HANDLE;
   SIM_LOCK();
-  if (e->capture != NULL)
-    s->capture = e->capture; /* the stream joins the capture */
-  if (s->capture == NULL && e->when > s->tail)
-    s->tail = e->when;
+  if (e->capture != NULL) s->capture = e->capture; /* the stream joins the capture */
+  if (s->capture == NULL && e->when > s->tail) s->tail = e->when;
   bool captured = s->capture != NULL;
   SIM_UNLOCK();
   return captured ? CU_OK : sim_sync(s->context, s, 0, SYNC_WAIT, e->object.id);
@@ -240,19 +219,15 @@ SIM_API3(cuStreamWaitEvent, 295, void *, stream, void *, handle, unsigned, flags
 
 SIM_API1(cuEventQuery, 120, void *, handle) {
   struct sim_event *e = sim_check(handle, SIM_T_EVENT);
-  if (e == NULL)
-    return CU_INVALID_HANDLE;
-  if (e->capture != NULL)
-    return CU_CAPTURED_EVENT;
+  if (e == NULL) return CU_INVALID_HANDLE;
+  if (e->capture != NULL) return CU_CAPTURED_EVENT;
   return e->when > sim_now() ? CU_NOT_READY : CU_OK;
 }
 
 SIM_API1(cuEventSynchronize, 121, void *, handle) {
   struct sim_event *e = sim_check(handle, SIM_T_EVENT);
-  if (e == NULL)
-    return CU_INVALID_HANDLE;
-  if (e->capture != NULL)
-    return CU_CAPTURED_EVENT;
+  if (e == NULL) return CU_INVALID_HANDLE;
+  if (e->capture != NULL) return CU_CAPTURED_EVENT;
   return sim_sync(e->context, NULL, e->when, SYNC_EVENT, e->object.id);
 }
 
@@ -260,11 +235,9 @@ static int elapsed(float *ms, void *start, void *end) {
   struct sim_event *a = sim_check(start, SIM_T_EVENT), *b = sim_check(end, SIM_T_EVENT);
   if (a == NULL || b == NULL || a->when == 0 || b->when == 0 || !a->timing || !b->timing)
     return CU_INVALID_HANDLE;
-  if (ms == NULL)
-    return CU_INVALID_VALUE;
+  if (ms == NULL) return CU_INVALID_VALUE;
   uint64_t now = sim_now();
-  if (a->when > now || b->when > now)
-    return CU_NOT_READY;
+  if (a->when > now || b->when > now) return CU_NOT_READY;
   *ms = (float)((double)(int64_t)(b->when - a->when) / 1e6);
   return CU_OK;
 }

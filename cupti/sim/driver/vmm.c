@@ -17,8 +17,7 @@ struct allocation_prop {
 };
 
 static bool valid(const struct allocation_prop *p) {
-  if (p == NULL || p->type != 1)
-    return false;
+  if (p == NULL || p->type != 1) return false;
   return p->location_type == 2 ||
          (p->location_type == 1 && p->location >= 0 && p->location < sim.count);
 }
@@ -34,8 +33,7 @@ SIM_API3(cuMemGetAllocationGranularity,
          int,
          option) {
   (void)option;
-  if (out == NULL || !valid(prop))
-    return CU_INVALID_VALUE;
+  if (out == NULL || !valid(prop)) return CU_INVALID_VALUE;
   *out = SIM_GRANULARITY;
   return CU_OK;
 }
@@ -50,19 +48,16 @@ SIM_API4(cuMemCreate,
          prop,
          uint64_t,
          flags) {
-  if (out == NULL || !aligned(size) || !valid(prop) || flags != 0)
-    return CU_INVALID_VALUE;
+  if (out == NULL || !aligned(size) || !valid(prop) || flags != 0) return CU_INVALID_VALUE;
   bool host = prop->location_type == 2;
   uint32_t device = host ? 0 : (uint32_t)prop->location;
   int result = CU_OK;
   SIM_LOCK();
-  if (file < 0)
-    file = memfd_create("warpscope-sim-memory", MFD_CLOEXEC);
+  if (file < 0) file = memfd_create("warpscope-sim-memory", MFD_CLOEXEC);
   if (!host && !sim_take(device, size)) {
     result = CU_OUT_OF_MEMORY;
   } else if (file < 0 || ftruncate(file, (off_t)(file_end + size)) != 0) {
-    if (!host)
-      sim_give(device, size);
+    if (!host) sim_give(device, size);
     result = CU_OUT_OF_MEMORY;
   } else {
     struct sim_handle *h = sim_new(SIM_T_HANDLE, sizeof *h);
@@ -80,10 +75,8 @@ SIM_API4(cuMemCreate,
 
 /* The lock is held. */
 static void settle(struct sim_handle *h) {
-  if (h->references > 0 || h->maps > 0)
-    return;
-  if (!h->host)
-    sim_give(h->device, h->size);
+  if (h->references > 0 || h->maps > 0) return;
+  if (!h->host) sim_give(h->device, h->size);
   if (fallocate(
           file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)h->offset, (off_t)h->size) !=
       0) {
@@ -94,8 +87,7 @@ static void settle(struct sim_handle *h) {
 
 SIM_API1(cuMemRelease, 550, uint64_t, handle) {
   struct sim_handle *h = sim_check((void *)(uintptr_t)handle, SIM_T_HANDLE);
-  if (h == NULL || h->references == 0)
-    return CU_INVALID_VALUE;
+  if (h == NULL || h->references == 0) return CU_INVALID_VALUE;
   SIM_LOCK();
   h->references--;
   settle(h);
@@ -116,27 +108,20 @@ SIM_API5(cuMemAddressReserve,
          uint64_t,
          flags) {
   (void)hint;
-  if (out == NULL || !aligned(size) || flags != 0 || size > 1ull << 44)
-    return CU_INVALID_VALUE;
-  if (alignment != 0 && (alignment & (alignment - 1)) != 0)
-    return CU_INVALID_VALUE;
-  if (alignment < SIM_GRANULARITY)
-    alignment = SIM_GRANULARITY;
+  if (out == NULL || !aligned(size) || flags != 0 || size > 1ull << 44) return CU_INVALID_VALUE;
+  if (alignment != 0 && (alignment & (alignment - 1)) != 0) return CU_INVALID_VALUE;
+  if (alignment < SIM_GRANULARITY) alignment = SIM_GRANULARITY;
   uint64_t whole = size + alignment;
   void *p = mmap(NULL, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (p == MAP_FAILED)
-    return CU_OUT_OF_MEMORY;
+  if (p == MAP_FAILED) return CU_OUT_OF_MEMORY;
   uint64_t begin = (uint64_t)(uintptr_t)p, at = (begin + alignment - 1) / alignment * alignment;
-  if (at > begin)
-    munmap(p, at - begin);
-  if (begin + whole > at + size)
-    munmap((void *)(uintptr_t)(at + size), begin + whole - at - size);
+  if (at > begin) munmap(p, at - begin);
+  if (begin + whole > at + size) munmap((void *)(uintptr_t)(at + size), begin + whole - at - size);
   struct sim_range range = {.address = at, .size = size, .space = SIM_RESERVED, .reservation = at};
   SIM_LOCK();
   int result = sim_range_add(&range);
   SIM_UNLOCK();
-  if (result == CU_OK)
-    *out = at;
+  if (result == CU_OK) *out = at;
   return result;
 }
 
@@ -199,11 +184,9 @@ SIM_API5(cuMemMap,
                                 .space = SIM_RESERVED,
                                 .reservation = old.reservation};
       sim_range_remove(r);
-      if (before.size > 0)
-        sim_range_add(&before);
+      if (before.size > 0) sim_range_add(&before);
       sim_range_add(&mapped);
-      if (after.size > 0)
-        sim_range_add(&after);
+      if (after.size > 0) sim_range_add(&after);
       h->maps++;
     }
   }
@@ -238,19 +221,22 @@ SIM_API2(cuMemUnmap, 552, uint64_t, address, size_t, size) {
     struct sim_range *r = sim_find(at);
     if (r == NULL || r->space != SIM_MAPPED || r->address != at || r->size > end - at)
       result = CU_INVALID_VALUE;
-    if (r != NULL)
-      at += r->size;
+    if (r != NULL) at += r->size;
   }
   while (address < end && result == CU_OK) {
     struct sim_range *r = sim_find(address);
     struct sim_handle *h = r->handle;
     uint64_t length = r->size;
-    mmap((void *)(uintptr_t)address,
-         length,
-         PROT_NONE,
-         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
-         -1,
-         0);
+    void *empty = mmap((void *)(uintptr_t)address,
+                       length,
+                       PROT_NONE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+                       -1,
+                       0);
+    if (empty == MAP_FAILED) { /* the mapping stays where it is */
+      result = CU_OUT_OF_MEMORY;
+      break;
+    }
     *r = (struct sim_range){
         .address = address, .size = length, .space = SIM_RESERVED, .reservation = r->reservation};
     join(address);
@@ -279,8 +265,7 @@ SIM_API4(cuMemSetAccess,
          desc,
          size_t,
          count) {
-  if (desc == NULL || count == 0 || size == 0)
-    return CU_INVALID_VALUE;
+  if (desc == NULL || count == 0 || size == 0) return CU_INVALID_VALUE;
   int result = CU_OK;
   SIM_LOCK();
   for (uint64_t at = address; at < address + size && result == CU_OK;) {
@@ -289,8 +274,7 @@ SIM_API4(cuMemSetAccess,
       result = CU_INVALID_VALUE;
       break;
     }
-    for (size_t i = 0; i < count; i++)
-      r->access = desc[i].flags != 0;
+    for (size_t i = 0; i < count; i++) r->access = desc[i].flags != 0;
     mprotect(
         (void *)(uintptr_t)r->address, r->size, r->access ? PROT_READ | PROT_WRITE : PROT_NONE);
     at = r->address + r->size;
@@ -300,8 +284,7 @@ SIM_API4(cuMemSetAccess,
 }
 
 SIM_API2(cuMemRetainAllocationHandle, 565, uint64_t *, out, void *, address) {
-  if (out == NULL)
-    return CU_INVALID_VALUE;
+  if (out == NULL) return CU_INVALID_VALUE;
   SIM_LOCK();
   struct sim_range *r = sim_find((uint64_t)(uintptr_t)address);
   bool known = r != NULL && r->space == SIM_MAPPED;

@@ -49,14 +49,12 @@ int sim_fails(const char *name) { return sim_faults_check(&faults, name); }
 #define FAULT(name)                                                                                \
   do {                                                                                             \
     int fault = sim_fails(name);                                                                   \
-    if (fault != 0)                                                                                \
-      return fault;                                                                                \
+    if (fault != 0) return fault;                                                                  \
   } while (0)
 
 API(cuptiActivityRegisterCallbacks, (cupti_request_fn request, cupti_complete_fn complete)) {
   FAULT("cuptiActivityRegisterCallbacks");
-  if (request == NULL || complete == NULL)
-    return CUPTI_INVALID_PARAMETER;
+  if (request == NULL || complete == NULL) return CUPTI_INVALID_PARAMETER;
   pthread_mutex_lock(&tracer.lock);
   tracer.request = request;
   tracer.complete = complete;
@@ -68,11 +66,9 @@ static int enable_kind(uint32_t kind, bool enable) {
   static const uint32_t known[] = {1,  2,  3,  4,  5,  8,  9,  10, 11, 12,
                                    13, 17, 22, 27, 37, 38, 39, 49, 50, 51};
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-    if (known[i] != kind)
-      continue;
+    if (known[i] != kind) continue;
     atomic_store(&tracer.kinds[kind], enable);
-    if (enable && kind == KIND_DEVICE && tracer.driver != NULL)
-      tracer_device_records();
+    if (enable && kind == KIND_DEVICE && tracer.driver != NULL) tracer_device_records();
     return CUPTI_OK;
   }
   return CUPTI_INVALID_KIND;
@@ -103,8 +99,7 @@ API(cuptiActivityDisableContext, (void *context, uint32_t kind)) {
 
 API(cuptiActivityEnableDriverApi, (uint32_t cbid, uint8_t enable)) {
   FAULT("cuptiActivityEnableDriverApi");
-  if (cbid == 0 || cbid >= DRIVER_CBIDS)
-    return CUPTI_INVALID_PARAMETER;
+  if (cbid == 0 || cbid >= DRIVER_CBIDS) return CUPTI_INVALID_PARAMETER;
   atomic_store(&tracer.driver_api[cbid], enable != 0);
   return CUPTI_OK;
 }
@@ -126,11 +121,9 @@ static void *work(void *unused) {
   for (;;) {
     pthread_mutex_lock(&tracer.lock);
     uint32_t period = tracer.period_ms;
-    if (period == 0)
-      tracer.worker = false;
+    if (period == 0) tracer.worker = false;
     pthread_mutex_unlock(&tracer.lock);
-    if (period == 0)
-      return NULL;
+    if (period == 0) return NULL;
     struct timespec t = {.tv_sec = period / 1000, .tv_nsec = (long)(period % 1000) * 1000000};
     nanosleep(&t, NULL);
     tracer_flush(false);
@@ -143,27 +136,21 @@ API(cuptiActivityFlushPeriod, (uint32_t ms)) {
   pthread_mutex_lock(&tracer.lock);
   tracer.period_ms = ms;
   bool begin = ms > 0 && !tracer.worker;
-  if (begin)
-    tracer.worker = true;
+  if (begin) tracer.worker = true;
   pthread_mutex_unlock(&tracer.lock);
   pthread_t thread;
-  if (begin && pthread_create(&thread, NULL, work, NULL) == 0)
-    pthread_detach(thread);
+  if (begin && pthread_create(&thread, NULL, work, NULL) == 0) pthread_detach(thread);
   return CUPTI_OK;
 }
 
 API(cuptiActivityGetNextRecord, (uint8_t * buffer, size_t valid, uint8_t **record)) {
   FAULT("cuptiActivityGetNextRecord");
-  if (buffer == NULL || record == NULL)
-    return CUPTI_INVALID_PARAMETER;
+  if (buffer == NULL || record == NULL) return CUPTI_INVALID_PARAMETER;
   size_t at = *record == NULL ? 0 : (size_t)(*record - buffer) + tracer_record_size(*record);
-  if (at + sizeof(uint32_t) > valid)
-    return CUPTI_MAX_LIMIT;
+  if (at + sizeof(uint32_t) > valid) return CUPTI_MAX_LIMIT;
   size_t size = tracer_record_size(buffer + at);
-  if (size == 0)
-    return CUPTI_INVALID_KIND;
-  if (at + size > valid)
-    return CUPTI_MAX_LIMIT;
+  if (size == 0) return CUPTI_INVALID_KIND;
+  if (at + size > valid) return CUPTI_MAX_LIMIT;
   *record = buffer + at;
   return CUPTI_OK;
 }
@@ -172,8 +159,7 @@ API(cuptiActivityGetNextRecord, (uint8_t * buffer, size_t valid, uint8_t **recor
 API(cuptiActivityGetNumDroppedRecords, (void *context, uint32_t stream, size_t *dropped)) {
   FAULT("cuptiActivityGetNumDroppedRecords");
   (void)context, (void)stream;
-  if (dropped == NULL)
-    return CUPTI_INVALID_PARAMETER;
+  if (dropped == NULL) return CUPTI_INVALID_PARAMETER;
   pthread_mutex_lock(&tracer.lock);
   *dropped = tracer.dropped;
   tracer.dropped = 0;
@@ -192,8 +178,7 @@ API(cuptiActivitySetAttribute, (uint32_t attribute, size_t *size, void *value)) 
 
 API(cuptiGetTimestamp, (uint64_t * timestamp)) {
   FAULT("cuptiGetTimestamp");
-  if (timestamp == NULL)
-    return CUPTI_INVALID_PARAMETER;
+  if (timestamp == NULL) return CUPTI_INVALID_PARAMETER;
   struct timespec t;
   clock_gettime(CLOCK_REALTIME, &t);
   *timestamp = (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
@@ -202,24 +187,21 @@ API(cuptiGetTimestamp, (uint64_t * timestamp)) {
 
 API(cuptiGetVersion, (uint32_t * version)) {
   FAULT("cuptiGetVersion");
-  if (version == NULL)
-    return CUPTI_INVALID_PARAMETER;
+  if (version == NULL) return CUPTI_INVALID_PARAMETER;
   *version = SIM_CUPTI_VERSION;
   return CUPTI_OK;
 }
 
 API(cuptiSetThreadIdType, (uint32_t type)) {
   FAULT("cuptiSetThreadIdType");
-  if (type > CUPTI_THREAD_ID_SYSTEM)
-    return CUPTI_INVALID_PARAMETER;
+  if (type > CUPTI_THREAD_ID_SYSTEM) return CUPTI_INVALID_PARAMETER;
   tracer.thread_id_type = type;
   return CUPTI_OK;
 }
 
 API(cuptiGetThreadIdType, (uint32_t * type)) {
   FAULT("cuptiGetThreadIdType");
-  if (type == NULL)
-    return CUPTI_INVALID_PARAMETER;
+  if (type == NULL) return CUPTI_INVALID_PARAMETER;
   *type = tracer.thread_id_type;
   return CUPTI_OK;
 }
@@ -227,37 +209,30 @@ API(cuptiGetThreadIdType, (uint32_t * type)) {
 API(cuptiGetContextId, (void *context, uint32_t *id)) {
   FAULT("cuptiGetContextId");
   uint32_t device;
-  if (id == NULL)
-    return CUPTI_INVALID_PARAMETER;
-  if (tracer.driver == NULL)
-    return CUPTI_NOT_INITIALIZED;
+  if (id == NULL) return CUPTI_INVALID_PARAMETER;
+  if (tracer.driver == NULL) return CUPTI_NOT_INITIALIZED;
   return tracer.driver->context(context, id, &device) ? CUPTI_OK : CUPTI_INVALID_CONTEXT;
 }
 
 API(cuptiGetDeviceId, (void *context, uint32_t *device)) {
   FAULT("cuptiGetDeviceId");
   uint32_t id;
-  if (device == NULL)
-    return CUPTI_INVALID_PARAMETER;
-  if (tracer.driver == NULL)
-    return CUPTI_NOT_INITIALIZED;
+  if (device == NULL) return CUPTI_INVALID_PARAMETER;
+  if (tracer.driver == NULL) return CUPTI_NOT_INITIALIZED;
   return tracer.driver->context(context, &id, device) ? CUPTI_OK : CUPTI_INVALID_CONTEXT;
 }
 
 API(cuptiGetStreamIdEx, (void *context, void *stream, uint8_t per_thread, uint32_t *id)) {
   FAULT("cuptiGetStreamIdEx");
   (void)per_thread;
-  if (id == NULL)
-    return CUPTI_INVALID_PARAMETER;
-  if (tracer.driver == NULL)
-    return CUPTI_NOT_INITIALIZED;
+  if (id == NULL) return CUPTI_INVALID_PARAMETER;
+  if (tracer.driver == NULL) return CUPTI_NOT_INITIALIZED;
   return tracer.driver->stream(context, stream, id) ? CUPTI_OK : CUPTI_INVALID_STREAM;
 }
 
 API(cuptiGetResultString, (int result, const char **text)) {
   FAULT("cuptiGetResultString");
-  if (text == NULL)
-    return CUPTI_INVALID_PARAMETER;
+  if (text == NULL) return CUPTI_INVALID_PARAMETER;
   switch (result) {
   case CUPTI_OK:
     *text = "CUPTI_SUCCESS";
@@ -300,8 +275,7 @@ API(cuptiGetLastError, (void)) { return CUPTI_OK; }
 
 API(cuptiFinalize, (void)) {
   FAULT("cuptiFinalize");
-  for (int i = 0; i < KINDS; i++)
-    atomic_store(&tracer.kinds[i], false);
+  for (int i = 0; i < KINDS; i++) atomic_store(&tracer.kinds[i], false);
   for (int i = 0; i < DRIVER_CBIDS; i++) {
     atomic_store(&tracer.driver_api[i], false);
     for (int domain = 0; domain < DOMAINS; domain++)

@@ -71,8 +71,7 @@ static void give_back(void) {
     tracer.dropped += tracer.records;
     used = 0;
   }
-  if (complete == NULL)
-    return;
+  if (complete == NULL) return;
   pthread_mutex_unlock(&tracer.lock);
   inside = true;
   complete(NULL, 0, buffer, size, used);
@@ -83,8 +82,7 @@ static void give_back(void) {
 /* Lock held; let go and taken again. False: the tool has no buffer for us. */
 static bool take_buffer(void) {
   cupti_request_fn request = tracer.request;
-  if (request == NULL)
-    return false;
+  if (request == NULL) return false;
   uint8_t *buffer = NULL;
   size_t size = 0, max_records = 0;
   pthread_mutex_unlock(&tracer.lock);
@@ -92,8 +90,7 @@ static bool take_buffer(void) {
   request(&buffer, &size, &max_records);
   inside = false;
   pthread_mutex_lock(&tracer.lock);
-  if (buffer == NULL || size == 0 || ((uintptr_t)buffer & 7) != 0)
-    return false;
+  if (buffer == NULL || size == 0 || ((uintptr_t)buffer & 7) != 0) return false;
   while (tracer.buffer != NULL)
     give_back(); /* another thread was faster: its buffer goes back early */
   tracer.buffer = buffer;
@@ -111,8 +108,7 @@ static void write_record(const struct record *r) {
   bool full =
       tracer.buffer != NULL && (tracer.size - tracer.used < r->size ||
                                 (tracer.max_records != 0 && tracer.records == tracer.max_records));
-  if (full)
-    give_back();
+  if (full) give_back();
   if ((tracer.buffer == NULL && !take_buffer()) || tracer.size - tracer.used < r->size) {
     tracer.dropped++;
     return;
@@ -180,24 +176,21 @@ static void deliver(uint64_t until) {
     free(list);
     return;
   }
-  if (extra > 0)
-    memcpy(joined + kept, later, extra * sizeof *joined);
+  if (extra > 0) memcpy(joined + kept, later, extra * sizeof *joined);
   free(later);
   tracer.pending = joined;
   tracer.count = tracer.room = kept + extra;
 }
 
 void tracer_deliver(uint64_t until) {
-  if (inside)
-    return;
+  if (inside) return;
   pthread_mutex_lock(&tracer.lock);
   deliver(until);
   pthread_mutex_unlock(&tracer.lock);
 }
 
 int tracer_flush(bool forced) {
-  if (inside)
-    return CUPTI_INVALID_OPERATION;
+  if (inside) return CUPTI_INVALID_OPERATION;
   struct timespec t;
   clock_gettime(CLOCK_REALTIME, &t);
   uint64_t now = (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
@@ -205,12 +198,10 @@ int tracer_flush(bool forced) {
   for (size_t i = 0; forced && i < tracer.count; i++) {
     struct record *r = &tracer.pending[i];
     /* Work that is not done is delivered now, with no end, and never again. */
-    if (r->ready > now && r->end_at != 0)
-      memset((uint8_t *)r->bytes + r->end_at, 0, 8);
+    if (r->ready > now && r->end_at != 0) memset((uint8_t *)r->bytes + r->end_at, 0, 8);
   }
   deliver(forced ? UINT64_MAX : now);
-  if (tracer.buffer != NULL && tracer.used > 0)
-    give_back();
+  if (tracer.buffer != NULL && tracer.used > 0) give_back();
   bool overhead = atomic_load(&tracer.kinds[CUPTI_KIND_OVERHEAD]) && tracer.driver != NULL;
   pthread_mutex_unlock(&tracer.lock);
   if (overhead) {
@@ -226,7 +217,6 @@ void tracer_discard(void) {
   free(tracer.pending);
   tracer.pending = NULL;
   tracer.count = tracer.room = 0;
-  if (tracer.buffer != NULL)
-    give_back();
+  if (tracer.buffer != NULL) give_back();
   pthread_mutex_unlock(&tracer.lock);
 }

@@ -12,8 +12,7 @@ static void tell(uint32_t domain, uint32_t id, const void *data) {
   cupti_callback_fn callback = tracer.callback;
   void *user = tracer.user;
   pthread_mutex_unlock(&tracer.lock);
-  if (callback != NULL)
-    callback(user, domain, id, data);
+  if (callback != NULL) callback(user, domain, id, data);
 }
 
 static void on_call(struct sim_call *call, int site) {
@@ -29,8 +28,7 @@ static void on_call(struct sim_call *call, int site) {
                                   .correlationId = call->correlation};
     tell(CUPTI_DOMAIN_DRIVER, call->cbid, &data);
   }
-  if (site == CUPTI_EXIT)
-    tracer_api(call);
+  if (site == CUPTI_EXIT) tracer_api(call);
 }
 
 static void on_resource(enum sim_resource what,
@@ -39,14 +37,10 @@ static void on_resource(enum sim_resource what,
                         uint32_t id,
                         const void *image,
                         size_t size) {
-  if (what == SIM_INIT_FINISHED)
-    tracer_device_records();
-  if (what == SIM_CONTEXT_CREATED)
-    tracer_context_record(context);
-  if (what == SIM_MODULE_LOADED)
-    tracer_module_record(context, id, image, size);
-  if (!wanted(CUPTI_DOMAIN_RESOURCE, what))
-    return;
+  if (what == SIM_INIT_FINISHED) tracer_device_records();
+  if (what == SIM_CONTEXT_CREATED) tracer_context_record(context);
+  if (what == SIM_MODULE_LOADED) tracer_module_record(context, id, image, size);
+  if (!wanted(CUPTI_DOMAIN_RESOURCE, what)) return;
   struct cupti_module_data module = {.moduleId = id, .cubinSize = size, .pCubin = image};
   bool of_module = what == SIM_MODULE_LOADED || what == SIM_MODULE_UNLOADING;
   struct cupti_resource_data data = {
@@ -67,10 +61,8 @@ const struct sim_tracer *warpscope_sim_connect(const struct sim_driver *driver) 
 SIM_EXPORT int cuptiSubscribe(void **subscriber, cupti_callback_fn callback, void *user);
 int cuptiSubscribe(void **subscriber, cupti_callback_fn callback, void *user) {
   int fault = sim_fails("cuptiSubscribe");
-  if (fault != 0)
-    return fault;
-  if (subscriber == NULL)
-    return CUPTI_INVALID_PARAMETER;
+  if (fault != 0) return fault;
+  if (subscriber == NULL) return CUPTI_INVALID_PARAMETER;
   pthread_mutex_lock(&tracer.lock);
   bool taken = tracer.subscribed;
   if (!taken) {
@@ -93,12 +85,9 @@ static bool valid(const void *subscriber) { return subscriber == &tracer && trac
 SIM_EXPORT int cuptiUnsubscribe(void *subscriber);
 int cuptiUnsubscribe(void *subscriber) {
   int fault = sim_fails("cuptiUnsubscribe");
-  if (fault != 0)
-    return fault;
-  if (!valid(subscriber))
-    return CUPTI_INVALID_PARAMETER;
-  for (uint32_t domain = 0; domain < DOMAINS; domain++)
-    switch_domain(domain, false);
+  if (fault != 0) return fault;
+  if (!valid(subscriber)) return CUPTI_INVALID_PARAMETER;
+  for (uint32_t domain = 0; domain < DOMAINS; domain++) switch_domain(domain, false);
   pthread_mutex_lock(&tracer.lock);
   tracer.subscribed = false;
   tracer.callback = NULL;
@@ -109,8 +98,7 @@ int cuptiUnsubscribe(void *subscriber) {
 SIM_EXPORT int cuptiEnableCallback(uint32_t enable, void *subscriber, uint32_t domain, uint32_t id);
 int cuptiEnableCallback(uint32_t enable, void *subscriber, uint32_t domain, uint32_t id) {
   int fault = sim_fails("cuptiEnableCallback");
-  if (fault != 0)
-    return fault;
+  if (fault != 0) return fault;
   if (!valid(subscriber) || domain == 0 || domain >= DOMAINS || id >= DRIVER_CBIDS)
     return CUPTI_INVALID_PARAMETER;
   atomic_store_explicit(&tracer.enabled[domain][id], enable != 0, memory_order_release);
@@ -120,10 +108,8 @@ int cuptiEnableCallback(uint32_t enable, void *subscriber, uint32_t domain, uint
 SIM_EXPORT int cuptiEnableDomain(uint32_t enable, void *subscriber, uint32_t domain);
 int cuptiEnableDomain(uint32_t enable, void *subscriber, uint32_t domain) {
   int fault = sim_fails("cuptiEnableDomain");
-  if (fault != 0)
-    return fault;
-  if (!valid(subscriber) || domain == 0 || domain >= DOMAINS)
-    return CUPTI_INVALID_PARAMETER;
+  if (fault != 0) return fault;
+  if (!valid(subscriber) || domain == 0 || domain >= DOMAINS) return CUPTI_INVALID_PARAMETER;
   switch_domain(domain, enable != 0);
   return CUPTI_OK;
 }
@@ -131,12 +117,9 @@ int cuptiEnableDomain(uint32_t enable, void *subscriber, uint32_t domain) {
 SIM_EXPORT int cuptiEnableAllDomains(uint32_t enable, void *subscriber);
 int cuptiEnableAllDomains(uint32_t enable, void *subscriber) {
   int fault = sim_fails("cuptiEnableAllDomains");
-  if (fault != 0)
-    return fault;
-  if (!valid(subscriber))
-    return CUPTI_INVALID_PARAMETER;
-  for (uint32_t domain = 1; domain < DOMAINS; domain++)
-    switch_domain(domain, enable != 0);
+  if (fault != 0) return fault;
+  if (!valid(subscriber)) return CUPTI_INVALID_PARAMETER;
+  for (uint32_t domain = 1; domain < DOMAINS; domain++) switch_domain(domain, enable != 0);
   return CUPTI_OK;
 }
 
@@ -144,8 +127,7 @@ SIM_EXPORT int
 cuptiGetCallbackState(uint32_t *enable, void *subscriber, uint32_t domain, uint32_t id);
 int cuptiGetCallbackState(uint32_t *enable, void *subscriber, uint32_t domain, uint32_t id) {
   int fault = sim_fails("cuptiGetCallbackState");
-  if (fault != 0)
-    return fault;
+  if (fault != 0) return fault;
   if (enable == NULL || !valid(subscriber) || domain == 0 || domain >= DOMAINS ||
       id >= DRIVER_CBIDS)
     return CUPTI_INVALID_PARAMETER;
@@ -156,10 +138,8 @@ int cuptiGetCallbackState(uint32_t *enable, void *subscriber, uint32_t domain, u
 SIM_EXPORT int cuptiGetCallbackName(uint32_t domain, uint32_t id, const char **name);
 int cuptiGetCallbackName(uint32_t domain, uint32_t id, const char **name) {
   int fault = sim_fails("cuptiGetCallbackName");
-  if (fault != 0)
-    return fault;
-  if (name == NULL || domain != CUPTI_DOMAIN_DRIVER)
-    return CUPTI_INVALID_PARAMETER;
+  if (fault != 0) return fault;
+  if (name == NULL || domain != CUPTI_DOMAIN_DRIVER) return CUPTI_INVALID_PARAMETER;
   *name = tracer_driver_name(id);
   return *name == NULL ? CUPTI_INVALID_PARAMETER : CUPTI_OK;
 }

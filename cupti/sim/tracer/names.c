@@ -130,8 +130,7 @@ static const struct {
 
 const char *tracer_driver_name(uint32_t cbid) {
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-    if (names[i].cbid == cbid)
-      return names[i].name;
+    if (names[i].cbid == cbid) return names[i].name;
   }
   return NULL;
 }

@@ -43,14 +43,12 @@ static struct text *texts;
 static _Atomic uint32_t ids;
 
 static const struct text *keep(const char *bytes) {
-  if (bytes == NULL)
-    return NULL;
+  if (bytes == NULL) return NULL;
   pthread_mutex_lock(&lock);
   struct text *t = texts;
-  while (t != NULL && strcmp(t->bytes, bytes) != 0)
-    t = t->next;
+  while (t != NULL && strcmp(t->bytes, bytes) != 0) t = t->next;
   if (t == NULL && (t = malloc(sizeof *t + strlen(bytes) + 1)) != NULL) {
-    strcpy(t->bytes, bytes);
+    memcpy(t->bytes, bytes, strlen(bytes) + 1);
     t->next = texts;
     texts = t;
   }
@@ -70,8 +68,7 @@ static _Thread_local int depth;
 static uint32_t next_id(void) { return atomic_fetch_add(&ids, 1) + 1; }
 
 static const char *message(const struct attributes *a) {
-  if (a->message_type == 1)
-    return bytes_of(keep(a->message.text));
+  if (a->message_type == 1) return bytes_of(keep(a->message.text));
   return a->message_type == 3 ? bytes_of(a->message.registered) : NULL;
 }
 
@@ -133,8 +130,7 @@ static void end(const struct text *domain, uint64_t id) {
 }
 
 static int push(const struct text *domain, const struct attributes *a) {
-  if (depth == DEPTH)
-    return -1;
+  if (depth == DEPTH) return -1;
   stack[depth].domain = domain;
   stack[depth].id = (uint32_t)begin(domain, a);
   return depth++;
@@ -142,8 +138,7 @@ static int push(const struct text *domain, const struct attributes *a) {
 
 static int pop(const struct text *domain) {
   for (int i = depth - 1; i >= 0; i--) { /* ranges of other domains may lie above */
-    if (stack[i].domain != domain)
-      continue;
+    if (stack[i].domain != domain) continue;
     end(domain, stack[i].id);
     memmove(&stack[i], &stack[i + 1], (size_t)(depth - i - 1) * sizeof *stack);
     return --depth;
@@ -180,19 +175,16 @@ struct callbacks {
 };
 
 static void fill(function **table, unsigned size, unsigned id, function f) {
-  if (id < size && table[id] != NULL)
-    *table[id] = f;
+  if (id < size && table[id] != NULL) *table[id] = f;
 }
 
 static int attach(const void *(*get_export_table)(uint32_t id)) {
   enum { CALLBACKS = 1, CORE = 1, CORE2 = 5 };
-  if (get_export_table == NULL)
-    return 0;
+  if (get_export_table == NULL) return 0;
   const struct callbacks *callbacks = get_export_table(CALLBACKS);
   function **table;
   unsigned size;
-  if (callbacks == NULL)
-    return 0;
+  if (callbacks == NULL) return 0;
   if (callbacks->table(CORE, &table, &size)) {
     fill(table, size, 1, (function)mark_ex);
     fill(table, size, 2, (function)mark_a);

@@ -6,8 +6,7 @@
 #include <unistd.h>
 
 uint32_t tracer_thread(void) {
-  if (tracer.thread_id_type == CUPTI_THREAD_ID_SYSTEM)
-    return (uint32_t)syscall(SYS_gettid);
+  if (tracer.thread_id_type == CUPTI_THREAD_ID_SYSTEM) return (uint32_t)syscall(SYS_gettid);
   return (uint32_t)(uintptr_t)pthread_self(); /* CUPTI's default: useless outside the process */
 }
 
@@ -27,8 +26,7 @@ static void add(uint64_t ready, const void *bytes, size_t size, size_t start_at,
 static void kernel(const struct sim_work *w) {
   uint32_t kind =
       on(CUPTI_KIND_CONCURRENT_KERNEL) ? CUPTI_KIND_CONCURRENT_KERNEL : CUPTI_KIND_KERNEL;
-  if (!on(kind))
-    return;
+  if (!on(kind)) return;
   struct record_kernel r = {.head = {.kind = kind,
                                      .registersPerThread = (uint16_t)w->registers,
                                      .start = w->start,
@@ -63,8 +61,7 @@ static void kernel(const struct sim_work *w) {
 static void copy(const struct sim_work *w) {
   enum { PEER = 10 };
   if (w->copy_kind != PEER) {
-    if (!on(CUPTI_KIND_MEMCPY))
-      return;
+    if (!on(CUPTI_KIND_MEMCPY)) return;
     struct record_memcpy r = {.head = {.kind = CUPTI_KIND_MEMCPY,
                                        .copyKind = w->copy_kind,
                                        .srcKind = w->src_kind,
@@ -87,8 +84,7 @@ static void copy(const struct sim_work *w) {
         offsetof(struct cupti_memcpy, end));
     return;
   }
-  if (!on(CUPTI_KIND_MEMCPY2))
-    return;
+  if (!on(CUPTI_KIND_MEMCPY2)) return;
   struct record_memcpy_peer r = {.head = {.kind = CUPTI_KIND_MEMCPY2,
                                           .copyKind = w->copy_kind,
                                           .srcKind = w->src_kind,
@@ -115,8 +111,7 @@ static void copy(const struct sim_work *w) {
 }
 
 static void set(const struct sim_work *w) {
-  if (!on(CUPTI_KIND_MEMSET))
-    return;
+  if (!on(CUPTI_KIND_MEMSET)) return;
   struct record_memset r = {.head = {.kind = CUPTI_KIND_MEMSET,
                                      .value = w->value,
                                      .bytes = w->bytes,
@@ -156,8 +151,7 @@ static void graph(const struct sim_work *w) {
 }
 
 static void wait(const struct sim_work *w) {
-  if (!on(CUPTI_KIND_SYNCHRONIZATION))
-    return;
+  if (!on(CUPTI_KIND_SYNCHRONIZATION)) return;
   struct record_sync r = {.head = {.kind = CUPTI_KIND_SYNCHRONIZATION,
                                    .type = w->copy_kind,
                                    .start = w->start,
@@ -215,12 +209,10 @@ void tracer_api(const struct sim_call *call) {
 }
 
 void tracer_context_record(void *context) {
-  if (!on(KIND_CONTEXT))
-    return;
+  if (!on(KIND_CONTEXT)) return;
   struct record_context r = {.kind = KIND_CONTEXT, .computeApiKind = 1};
   uint32_t id, device, stream = 0;
-  if (!tracer.driver->context(context, &id, &device))
-    return;
+  if (!tracer.driver->context(context, &id, &device)) return;
   tracer.driver->stream(context, NULL, &stream);
   r.contextId = id;
   r.deviceId = device;
@@ -229,8 +221,7 @@ void tracer_context_record(void *context) {
 }
 
 void tracer_module_record(void *context, uint32_t id, const void *image, size_t size) {
-  if (!on(KIND_MODULE))
-    return;
+  if (!on(KIND_MODULE)) return;
   struct record_module r = {
       .kind = KIND_MODULE, .id = id, .cubinSize = (uint32_t)size, .cubin = image};
   uint32_t context_id = 0, device;
@@ -268,8 +259,7 @@ void tracer_overhead(uint64_t start, uint64_t end) {
 }
 
 void tracer_marker(uint32_t flags, uint32_t id, const char *name, const char *domain) {
-  if (!on(CUPTI_KIND_MARKER) || tracer.driver == NULL)
-    return;
+  if (!on(CUPTI_KIND_MARKER) || tracer.driver == NULL) return;
   struct cupti_marker r = {.kind = CUPTI_KIND_MARKER,
                            .flags = flags,
                            .timestamp = tracer.driver->now(),
@@ -287,8 +277,7 @@ void tracer_marker_data(uint32_t id,
                         uint32_t flags,
                         uint32_t color,
                         uint32_t category) {
-  if (!on(CUPTI_KIND_MARKER_DATA) || tracer.driver == NULL)
-    return;
+  if (!on(CUPTI_KIND_MARKER_DATA) || tracer.driver == NULL) return;
   struct record_marker_data r = {.head = {.kind = CUPTI_KIND_MARKER_DATA,
                                           .flags = flags,
                                           .id = id,
