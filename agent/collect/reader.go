@@ -169,6 +169,9 @@ func (r *Reader) drain(ring *ring, s *stall, torn uint8, now event.Time, ended b
 			if read++; read%releaseEvery == 0 {
 				ring.release()
 				r.flushFull(now)
+				if ring.fixed && r.output.failure() != nil {
+					return read // a file can be read again, so the rest need not be counted
+				}
 			}
 		case gotUnknown:
 			d.unknown++
