@@ -25,6 +25,7 @@ type constructor func(env *Env) *cobra.Command
 func commands() []constructor {
 	return []constructor{
 		newRun,
+		newRecover,
 		newInspect,
 		newDemo,
 		newLib,
