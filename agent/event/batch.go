@@ -114,7 +114,7 @@ type Markers struct {
 	Time        []Time
 	Kind        []MarkerKind
 	ID          []uint32
-	Thread      []uint32 // 0: a start/end range, tied to no thread
+	Thread      []uint32 // 0: unknown
 	Text        []StringID
 	Domain      []StringID // 0: the default domain
 	PayloadKind []PayloadKind

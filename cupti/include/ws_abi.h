@@ -278,7 +278,7 @@ struct ws_marker {
   struct ws_rec rec; /* flags: WS_MARKER_* */
   uint64_t time;
   uint32_t id;
-  uint32_t thread; /* 0: not tied to a thread (start/end ranges) */
+  uint32_t thread; /* 0: unknown. CUPTI names the thread of start/end ranges too */
   uint32_t text;   /* arena id of a string */
   uint32_t domain; /* arena id of a string; 0: the default domain */
   uint64_t payload; /* bits of payload_kind */
