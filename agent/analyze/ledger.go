@@ -120,6 +120,7 @@ func (l *Ledger) Add(a *event.Allocations) {
 	if len(a.Sequence) == 0 {
 		return
 	}
+	known := max(len(l.pending)-1, 0) // up to there they are sorted
 	for i := range a.Sequence {
 		l.pending = append(l.pending, rowOf(a, i))
 	}
@@ -132,7 +133,7 @@ func (l *Ledger) Add(a *event.Allocations) {
 		}
 		return 0
 	}
-	if !slices.IsSortedFunc(l.pending, bySequence) {
+	if !slices.IsSortedFunc(l.pending[known:], bySequence) {
 		slices.SortStableFunc(l.pending, bySequence)
 	}
 	n := 0
@@ -143,7 +144,9 @@ func (l *Ledger) Add(a *event.Allocations) {
 		l.apply(&l.pending[n])
 		n++
 	}
-	l.pending = append(l.pending[:0], l.pending[n:]...)
+	if n > 0 {
+		l.pending = append(l.pending[:0], l.pending[n:]...)
+	}
 }
 
 // Flush applies what still waits for records that have not come.

@@ -22,6 +22,7 @@ type interval struct{ start, end event.Time }
 type Union struct {
 	runs  []interval // sorted, disjoint
 	stray []interval
+	spare []interval // of merge, to use again
 	done  int64      // ns covered before floor
 	floor event.Time // intervals before it can no longer be told apart
 	late  int64      // ns of intervals before floor: not counted
@@ -43,11 +44,7 @@ func (u *Union) Add(start, end event.Time) {
 			u.push(start, end)
 			return
 		}
-		// CUPTI delivers the kernels of two streams by their ends: a start that lies one or
-		// two runs back is common and cheap to place.
-		if n > 1 && start > u.runs[n-2].end && end >= last.start {
-			last.start = start
-			last.end = max(last.end, end)
+		if u.insert(start, end) {
 			return
 		}
 		u.stray = append(u.stray, interval{start, end})
@@ -57,6 +54,43 @@ func (u *Union) Add(start, end event.Time) {
 		return
 	}
 	u.push(start, end)
+}
+
+// nearby is how many runs back a place is looked for: CUPTI delivers the kernels of overlapping
+// streams by their ends, so that most of those out of order belong a few runs back.
+const nearby = 48
+
+// insert puts an interval that begins before the last run into its place, if that is nearby.
+func (u *Union) insert(start, end event.Time) bool {
+	n := len(u.runs)
+	low := max(n-nearby, 0)
+	at := n - 2
+	for at >= low && u.runs[at].start > start {
+		at--
+	}
+	if at < low {
+		return false
+	}
+	// The run at `at` begins no later than start. It takes the interval in, or a new run follows it.
+	if u.runs[at].end < start {
+		at++
+		if end < u.runs[at].start {
+			u.runs = append(u.runs, interval{})
+			copy(u.runs[at+1:], u.runs[at:])
+			u.runs[at] = interval{start, end}
+			return true
+		}
+		u.runs[at].start = start
+	}
+	last := at
+	for last+1 < n && u.runs[last+1].start <= end {
+		last++
+	}
+	u.runs[at].end = max(u.runs[at].end, u.runs[last].end, end)
+	if last > at {
+		u.runs = append(u.runs[:at+1], u.runs[last+1:]...)
+	}
+	return true
 }
 
 func (u *Union) push(start, end event.Time) {
@@ -107,7 +141,8 @@ func (u *Union) merge() {
 	})
 	first := u.stray[0].start
 	from := sort.Search(len(u.runs), func(i int) bool { return u.runs[i].end >= first })
-	tail := slices.Clone(u.runs[from:])
+	u.spare = append(u.spare[:0], u.runs[from:]...)
+	tail := u.spare
 	u.runs = u.runs[:from]
 	stray := u.stray
 	for len(tail) > 0 || len(stray) > 0 {
