@@ -47,7 +47,7 @@ func Open(path string) (*Driver, error) {
 	if err := d.start(); err != nil {
 		// A driver that found no device is unloaded, so that another one can take its name.
 		if closeErr := purego.Dlclose(handle); closeErr != nil {
-			return nil, fmt.Errorf("%w (and %s stays loaded: %v)", err, path, closeErr)
+			return nil, fmt.Errorf("%w (and %s stays loaded: %w)", err, path, closeErr)
 		}
 		return nil, err
 	}

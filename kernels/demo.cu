@@ -1,7 +1,7 @@
 // demo.cu: the kernels of `warpscope demo`, a training-like loop of one small perceptron.
 //
 // They are written to be read, not to be fast: one thread an element, no shared-memory tiling. What
-// they compute is checked on a real GPU by cuda's tests; no figure is ever derived from them.
+// they compute is checked on a real GPU by gpu_test.go; no figure is ever derived from them.
 // Every kernel is extern "C", so that its name is the one the launch descriptions use.
 
 // out[i] = a * x[i] + out[i]

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/warpscope/warpscope/agent/demo"
 )
@@ -48,7 +50,9 @@ func newDemo(env *Env) *cobra.Command {
 			if f.probe {
 				return probe(env)
 			}
-			err := f.run(c.Context(), env)
+			ctx, cancel := signal.NotifyContext(c.Context(), os.Interrupt, unix.SIGTERM)
+			defer cancel()
+			err := f.run(ctx, env)
 			if env.Exit == nil || errors.As(err, new(usageError)) {
 				return err
 			}

@@ -18,7 +18,7 @@ const (
 	inputs  = 256
 	hidden  = 512
 	skip    = 0.1
-	rate    = 1e-2
+	rate    = 3e-3
 	float   = 4               // bytes
 	weights = inputs * hidden // of each of the two matrices
 
