@@ -20,6 +20,7 @@ rm -f $trace
 if bin/warpscope demo --probe >/dev/null 2>&1; then where="this machine's GPU"; else where="the simulated device: this machine has no GPU"; fi
 bold "2. A live capture of a small training loop, on $where: warpscope run -o $trace -- warpscope demo"
 bin/warpscope run -o $trace -- bin/warpscope demo
+echo
 bin/warpscope inspect $trace
 
 bold "3. What to type next"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What `make test` runs once everything is built: C tests, go vet, Go tests (the end-to-end tests on
-# the simulated device are among them). Its last line counts them all.
+# the simulated device are among them), the bundled real traces. Its last line counts them all.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -24,6 +24,13 @@ if go build -o build/tally ./internal/tally; then
   fi
 else
   echo "fail go build ./internal/tally" >>"$results"
+fi
+
+if scripts/verify.sh >build/verify.log 2>&1; then
+  echo "pass real traces against their counts" >>"$results"
+else
+  echo "fail real traces against their counts (build/verify.log)" >>"$results"
+  tail -n 40 build/verify.log
 fi
 
 scripts/count.sh "$results"
