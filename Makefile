@@ -29,10 +29,9 @@ WS_CFLAGS := -std=c11 -D_GNU_SOURCE= -DWS_OLD_GLIBC -fPIC -fvisibility=hidden $(
              -Icupti -Icupti/include -Icupti/preload \
              $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer,)
 
-# dlopen, dlsym, pthread_create moved into libc.so.6 in glibc 2.34. The sources bind the old
-# versions of these names (.symver); older systems find them only in these two libraries, so the
-# library names both as needed, although a newer linker sees no use for them.
-WS_LDLIBS := -Wl,--no-as-needed -l:libdl.so.2 -l:libpthread.so.0 -Wl,--as-needed
+# What the C tests and the simulated device need on systems with glibc before 2.34. The library
+# itself names neither: see cupti/ws_compat.h.
+WS_LDLIBS := -ldl -lpthread
 
 CORE_SRC    := $(wildcard cupti/*.c)
 PRELOAD_SRC := $(wildcard cupti/preload/*.c)
@@ -133,7 +132,7 @@ $(LIB): $(CORE_OBJ) $(PRELOAD_OBJ) $(EXPORTS)
 	$(call say,LD,$@)
 	$(Q)$(CC) -shared $(if $(SAN),-fsanitize=$(SAN),-Wl$(comma)-z$(comma)defs) -Wl,-soname,libwarpscope.so \
 	  -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,--version-script=$(EXPORTS) \
-	  -o $@ $(CORE_OBJ) $(PRELOAD_OBJ) $(WS_LDLIBS) $(LDFLAGS)
+	  -o $@ $(CORE_OBJ) $(PRELOAD_OBJ) $(LDFLAGS)
 
 # The copy that the agent embeds carries no debug information. It is put in place whole.
 $(EMBEDDED): bin/libwarpscope.so

@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "ws_capture.h"
 
-#include <dlfcn.h>
 #include <sys/mman.h>
 #include <unistd.h>
 

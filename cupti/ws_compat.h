@@ -4,40 +4,46 @@
  * linked there would not load on glibc 2.28. Binding to the old versions, which every glibc still
  * has, keeps one binary for all. Included by the sources that call these functions; only
  * libwarpscope.so needs it (WS_OLD_GLIBC), Go's linker does not.
+ *
+ * The bindings are weak and the library names neither libdl nor libpthread as needed: loading the
+ * two costs every process of a traced program 0.1 ms, and a program that uses CUDA has them, since
+ * libcuda needs them. ws_compat_complete says whether this process does.
  */
 #ifndef WS_COMPAT_H
 #define WS_COMPAT_H
 
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdbool.h>
+
 #if defined(WS_OLD_GLIBC) && defined(__GLIBC__)
 #if defined(__x86_64__)
 #define WS_BASE "GLIBC_2.2.5"
-#define WS_OLD(name, version) __asm__(".symver " #name "," #name "@" version)
-WS_OLD(dlopen, WS_BASE);
-WS_OLD(dlsym, WS_BASE);
-WS_OLD(dladdr, WS_BASE);
-WS_OLD(dlclose, WS_BASE);
-WS_OLD(dlerror, WS_BASE);
-WS_OLD(pthread_create, WS_BASE);
-WS_OLD(pthread_detach, WS_BASE);
-WS_OLD(pthread_join, WS_BASE);
-WS_OLD(pthread_sigmask, WS_BASE);
-WS_OLD(pthread_setname_np, "GLIBC_2.12");
-WS_OLD(pthread_once, WS_BASE);
-WS_OLD(pthread_getattr_np, "GLIBC_2.2.5");
-WS_OLD(pthread_attr_setstacksize, WS_BASE);
-WS_OLD(pthread_attr_getstack, WS_BASE);
-WS_OLD(pthread_mutexattr_settype, WS_BASE);
 #elif defined(__aarch64__)
-#define WS_OLD(name, version) __asm__(".symver " #name "," #name "@" version)
-WS_OLD(dlopen, "GLIBC_2.17");
-WS_OLD(dlsym, "GLIBC_2.17");
-WS_OLD(dladdr, "GLIBC_2.17");
-WS_OLD(dlclose, "GLIBC_2.17");
-WS_OLD(pthread_create, "GLIBC_2.17");
-WS_OLD(pthread_detach, "GLIBC_2.17");
-WS_OLD(pthread_sigmask, "GLIBC_2.17");
-WS_OLD(pthread_setname_np, "GLIBC_2.17");
+#define WS_BASE "GLIBC_2.17"
 #endif
+#endif
+
+#ifdef WS_BASE
+#define WS_OLD(name) __asm__(".symver " #name "," #name "@" WS_BASE)
+WS_OLD(dlopen);
+WS_OLD(dlsym);
+WS_OLD(dladdr);
+WS_OLD(pthread_create);
+WS_OLD(pthread_detach);
+#pragma weak dlopen
+#pragma weak dlsym
+#pragma weak dladdr
+#pragma weak pthread_create
+#pragma weak pthread_detach
+
+static inline bool ws_compat_complete(void) {
+  return dlopen && dlsym && dladdr && pthread_create && pthread_detach;
+}
+#else
+static inline bool ws_compat_complete(void) {
+  return true;
+}
 #endif
 
 #endif

@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "ws_load.h"
 
-#include <dlfcn.h>
 #include <glob.h>
 #include <link.h>
 #include <stdio.h>

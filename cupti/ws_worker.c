@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -208,6 +209,7 @@ static void end(struct ws_worker *w) {
 static void *run(void *user) {
   struct ws_worker *w = user;
   uint64_t next_flush = 0, next_clock = 0, next_housekeeping = 0;
+  prctl(PR_SET_NAME, "warpscope");
   ws_load_driver(&w->driver);
   while (!atomic_load(&w->stop)) {
     futex_wait(&w->stop, 0, TURN);
@@ -234,15 +236,14 @@ static void *run(void *user) {
 }
 
 bool ws_worker_start(struct ws_worker *w) {
-  sigset_t all, before;
+  /* The program's handlers must not run on a thread that it does not know. 32 and 33 are the C
+   * library's own: setuid waits until every thread has answered one of them. */
+  uint64_t all = ~(3ull << 31), before = 0;
   pthread_t thread;
-  /* The program's handlers must not run on a thread that it does not know. */
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
   int r = pthread_create(&thread, NULL, run, w);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
   if (r != 0) return false;
-  pthread_setname_np(thread, "warpscope");
   pthread_detach(thread);
   return true;
 }

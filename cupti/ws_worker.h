@@ -8,8 +8,6 @@
 #ifndef WS_WORKER_H
 #define WS_WORKER_H
 
-#include <pthread.h>
-
 #include "ws_capture.h"
 #include "ws_decode.h"
 #include "ws_ledger.h"

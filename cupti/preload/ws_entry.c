@@ -4,8 +4,7 @@
  * the exported interposers. In a process that never uses CUDA only the constructor runs.
  */
 #define _GNU_SOURCE
-#include <dlfcn.h>
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -40,6 +39,10 @@ __attribute__((constructor)) static void constructor(void) {
     return;
   }
   Dl_info self;
+  if (!ws_compat_complete()) {
+    enabled = false; /* a program without the libraries that CUDA needs */
+    return;
+  }
   if (!dladdr((void *)constructor, &self) || !self.dli_fname || self.dli_fname[0] != '/') return;
   const char *injection = getenv("CUDA_INJECTION64_PATH");
   if (!injection || !*injection) setenv("CUDA_INJECTION64_PATH", self.dli_fname, 1);
@@ -58,8 +61,8 @@ static void start(void) {
 /* Called by the driver while it initialises. Always 1: a failure of ours is not the program's. */
 EXPORT int InitializeInjection(void);
 EXPORT int InitializeInjection(void) {
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, start);
+  static atomic_flag called = ATOMIC_FLAG_INIT;
+  if (!atomic_flag_test_and_set(&called)) start();
   return 1;
 }
 
