@@ -135,7 +135,7 @@ func looksLikeCapture(path string) bool {
 	if err != nil {
 		return false
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	var magic [8]byte
 	n, _ := io.ReadFull(f, magic[:])
 	return n == len(magic) && binary.LittleEndian.Uint64(magic[:]) == abi.AbiMagic || n == 0 && strings.HasSuffix(path, captureSuffix)
@@ -179,7 +179,6 @@ func (r *recovery) captures(sources []source, path string) error {
 		}
 	}
 	var result *collect.Recovered
-	var summary event.Summary
 	size, err := r.write(path, func(w io.Writer) error {
 		writer, err := trace.NewWriter(w, provenance(first, files))
 		if err != nil {
@@ -189,7 +188,6 @@ func (r *recovery) captures(sources []source, path string) error {
 		if err != nil {
 			return err
 		}
-		summary = writer.Summary(result.Summary)
 		return writer.Close(result.Summary)
 	})
 	if err != nil {
@@ -200,7 +198,7 @@ func (r *recovery) captures(sources []source, path string) error {
 		r.note("process %d, %s: %s records, %s lost or incomplete%s", p.PID, program(p), report.Count(p.Total()), report.Count(p.Lost()), ending(p, sources[i].capture.Running))
 	}
 	var records uint64
-	for _, n := range summary.Recorded {
+	for _, n := range result.Summary.Recorded {
 		records += n
 	}
 	r.done(path, size, report.Count(records)+" records")
@@ -215,7 +213,7 @@ func (r *recovery) trace(s source, path string) error {
 		if err != nil {
 			return fmt.Errorf("recover trace: %w", err)
 		}
-		defer f.Close() //nolint:errcheck // only read
+		defer f.Close()
 		in = f
 	}
 	var found trace.Report
@@ -260,7 +258,7 @@ func (r *recovery) write(path string, fill func(io.Writer) error) (int64, error)
 	if err != nil {
 		return 0, fmt.Errorf("create trace: %w", err)
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // gone after the rename
+	defer os.Remove(f.Name()) // of no effect after the rename
 	err = fill(f)
 	size, seekErr := f.Seek(0, io.SeekEnd)
 	if err = errors.Join(err, seekErr, f.Close()); err != nil {

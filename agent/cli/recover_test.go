@@ -104,7 +104,7 @@ func TestRecoverCapture(t *testing.T) {
 	if status != 0 || stdout != "" {
 		t.Fatalf("status %d, stdout %q, stderr %s", status, stdout, stderr)
 	}
-	for _, says := range []string{"python3 train.py: 10 records, 1 lost or incomplete, ended without finishing", "in warpscope-1.wscope", "warpscope inspect warpscope-1.wscope"} {
+	for _, says := range []string{"python3 train.py: 10 records, 1 lost or incomplete, ended without finishing", "12 records", "in warpscope-1.wscope", "warpscope inspect warpscope-1.wscope"} {
 		if !strings.Contains(stderr, says) {
 			t.Errorf("stderr lacks %q: %s", says, stderr)
 		}

@@ -42,7 +42,7 @@ func (s *Server) accept() {
 		s.work.Add(1)
 		go func() {
 			defer func() {
-				conn.Close()
+				_ = conn.Close() // the answer is sent, or never will be
 				<-slots
 				s.work.Done()
 			}()

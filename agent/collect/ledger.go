@@ -128,13 +128,21 @@ func (l *ledger) write(c *chunk) {
 	if len(c.stacks) == 0 && !c.live {
 		return
 	}
-	// The memory of a process can fail under the reader: a capture file that someone truncates.
-	fault(func() {
+	// The memory of a process can fail under the reader: a capture file that someone truncates. The
+	// rows are whole all the same, and stacks that are missing are counted.
+	_ = fault(func() {
 		for _, id := range c.stacks {
-			c.rows.Stack = append(c.rows.Stack, c.stack(id, l.resolver))
+			stack := c.stack(id, l.resolver)
+			if stack == 0 && id != 0 && !c.live {
+				c.blank.Add(1)
+			}
+			c.rows.Stack = append(c.rows.Stack, stack)
 		}
 	})
 	for len(c.rows.Stack) < len(c.stacks) {
+		if !c.live {
+			c.blank.Add(1)
+		}
 		c.rows.Stack = append(c.rows.Stack, 0)
 	}
 	// The output keeps the first error and counts the rows; there is nobody else to tell.

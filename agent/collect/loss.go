@@ -39,16 +39,7 @@ func (r *Reader) losses() []event.Loss {
 	d := r.decode
 	var list []event.Loss
 	add := func(kind event.Kind, cause event.LossCause, n uint64) {
-		if n == 0 {
-			return
-		}
-		for i := range list {
-			if list[i].Kind == kind && list[i].Cause == cause {
-				list[i].Count += n
-				return
-			}
-		}
-		list = append(list, event.Loss{Process: r.id, Kind: kind, Cause: cause, Count: n})
+		list = addLoss(list, event.Loss{Process: r.id, Kind: kind, Cause: cause, Count: n})
 	}
 	for kind := range r.memory.header.Lost {
 		for cause := range int(event.LossLiveTable) + 1 {
@@ -62,6 +53,20 @@ func (r *Reader) losses() []event.Loss {
 	}
 	add(event.KindUnknown, event.LossUnknownKind, d.unknown)
 	return list
+}
+
+// addLoss adds to the entry of the same process, kind and cause.
+func addLoss(list []event.Loss, l event.Loss) []event.Loss {
+	if l.Count == 0 {
+		return list
+	}
+	for i := range list {
+		if list[i].Process == l.Process && list[i].Kind == l.Kind && list[i].Cause == l.Cause {
+			list[i].Count += l.Count
+			return list
+		}
+	}
+	return append(list, l)
 }
 
 // known is the event kind of a record type, KindUnknown for types of later versions.

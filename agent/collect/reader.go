@@ -1,6 +1,7 @@
 package collect
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/warpscope/warpscope/agent/event"
@@ -32,7 +33,8 @@ type Reader struct {
 	output *output
 	ledger *ledger
 	memory *memory
-	decode *decoder
+	decode *decoder // nil: closed
+	stacks *stackReader
 
 	id      event.ProcessID // 0: not defined yet
 	owner   owner
@@ -81,7 +83,8 @@ func NewReader(memory []byte, config Config) (*Reader, error) {
 func newReader(m *memory, config Config, o *output, l *ledger, who owner) *Reader {
 	r := &Reader{config: config, output: o, ledger: l, memory: m, decode: newDecoder(m, o.ids), owner: who}
 	r.live.taken = config.Now()
-	r.decode.stacks.root = who.root
+	r.stacks = r.decode.stacks
+	r.stacks.root = who.root
 	h := m.header
 	r.status = Status{
 		PID: who.pid, InnerPID: h.Pid, Rank: who.rank, Running: true,
@@ -112,6 +115,10 @@ func (r *Reader) Status() Status {
 	s.Recorded = map[event.Kind]uint64{}
 	for k, n := range r.status.Recorded {
 		s.Recorded[k] = n
+	}
+	s.Losses = slices.Clone(s.Losses)
+	if n := r.stacks.blank.Load(); n > 0 {
+		s.Losses = addLoss(s.Losses, event.Loss{Process: s.ID, Kind: event.KindAllocation, Cause: event.LossArenaFull, Count: n})
 	}
 	return s
 }

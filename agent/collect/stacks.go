@@ -28,6 +28,8 @@ type stackReader struct {
 	known  dense  // arena id → event.StackID
 	maps   map[uint32][]library
 	frames []event.FrameID // scratch
+
+	blank atomic.Uint64 // rows whose stack is not in the arena; any goroutine may read it
 }
 
 // library is a part of a process's code.

@@ -31,7 +31,10 @@ func TestStacksResolveOnce(t *testing.T) {
 	l.malloc(0x4000, 1, l.stack(here, 0x1000)) // the call lies before
 	l.malloc(0x5000, 1, l.stack(999999, 0x1800))
 	l.malloc(0x6000, 1, here) // no stack at all
-	mustClose(t, r)
+	sum := mustClose(t, r)
+	if n := lossOf(sum.Losses, event.KindAllocation, event.LossArenaFull); n != 1 {
+		t.Errorf("%d stacks counted as missing, want 1", n)
+	}
 	var lines []string
 	for _, id := range j.events.Allocations.Stack {
 		line := ""
