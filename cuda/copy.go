@@ -20,16 +20,22 @@ type copyCalls struct {
 	setD32Async   func(to addr, value uint32, count uint64, stream word) rc                       `cuda:"cuMemsetD32Async"`
 }
 
-// base is the address of a slice's first byte; an empty slice copies nothing and needs none.
+// base is the address of a slice's first byte.
 func base(b []byte) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(b)) }
 
-// CopyToDevice copies from the host and waits.
+// CopyToDevice copies from the host and waits. An empty slice is no call.
 func (d *Driver) CopyToDevice(to Pointer, from []byte) error {
+	if len(from) == 0 {
+		return nil
+	}
 	return d.check("cuMemcpyHtoD_v2", d.fn.copyHtoD(to, base(from), uint64(len(from))))
 }
 
 // CopyToHost copies to the host and waits.
 func (d *Driver) CopyToHost(to []byte, from Pointer) error {
+	if len(to) == 0 {
+		return nil
+	}
 	return d.check("cuMemcpyDtoH_v2", d.fn.copyDtoH(base(to), from, uint64(len(to))))
 }
 
@@ -46,11 +52,17 @@ func (d *Driver) Copy(to, from Pointer, bytes uint64) error {
 // CopyToDevice copies from the host in the stream's order. from must stay as it is until the stream has
 // passed.
 func (s *Stream) CopyToDevice(to Pointer, from []byte) error {
+	if len(from) == 0 {
+		return nil
+	}
 	return s.d.check("cuMemcpyHtoDAsync_v2", s.d.fn.copyHtoDAsync(to, base(from), uint64(len(from)), s.handle))
 }
 
 // CopyToHost copies to the host in the stream's order. to holds the bytes when the stream has passed.
 func (s *Stream) CopyToHost(to []byte, from Pointer) error {
+	if len(to) == 0 {
+		return nil
+	}
 	return s.d.check("cuMemcpyDtoHAsync_v2", s.d.fn.copyDtoHAsync(base(to), from, uint64(len(to)), s.handle))
 }
 
