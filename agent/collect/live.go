@@ -17,8 +17,10 @@ const (
 
 // liveTable reads the shared table of what is allocated.
 type liveTable struct {
-	data     []byte // the entries
-	capacity uint64 // entries
+	data     []byte  // the entries
+	capacity uint64  // entries
+	version  *uint64 // odd while an entry is being changed
+	copied   []abi.Live
 	offset   uint64 // of data in the whole memory
 
 	// extents returns the next part of the memory, from an offset on, that was ever written
@@ -33,12 +35,34 @@ func openLiveTable(region []byte) liveTable {
 	data := region[abi.Page:]
 	// Whatever the capacity says, there are no entries behind the end.
 	capacity := min(loadUint64((*uint64)(unsafe.Pointer(&region[0]))), uint64(len(data))/liveSize)
-	return liveTable{data: data[:capacity*liveSize], capacity: capacity}
+	return liveTable{data: data[:capacity*liveSize], capacity: capacity, version: (*uint64)(unsafe.Pointer(&region[16]))}
 }
 
-// each calls f with a copy of every entry in use. Entries that change meanwhile are seen before or
-// after the change.
+// copyAttempts bounds how often the table is read until nothing changed meanwhile: a program that
+// allocates without a pause, or died in the middle of a change, is read as it comes.
+const copyAttempts = 16
+
+// each calls f with a copy of every entry in use, as they were at one moment.
 func (t *liveTable) each(f func(*abi.Live)) {
+	if t.capacity == 0 {
+		return
+	}
+	for range copyAttempts {
+		t.copied = t.copied[:0]
+		before := atomic.LoadUint64(t.version)
+		t.read(func(live *abi.Live) { t.copied = append(t.copied, *live) })
+		if before%2 == 0 && atomic.LoadUint64(t.version) == before {
+			break
+		}
+	}
+	for i := range t.copied {
+		f(&t.copied[i])
+	}
+}
+
+// read calls f with every entry in use. Entries that change meanwhile are seen before or after the
+// change; one that moves may be seen twice or not at all.
+func (t *liveTable) read(f func(*abi.Live)) {
 	if t.extents == nil {
 		t.scan(0, t.capacity, f)
 		return

@@ -212,7 +212,7 @@ type (
 		State          uint32
 		Want_timeline  uint32
 		Maps           uint64
-		Seq            uint64
+		Unused         uint64
 		Heartbeat      uint64
 		Buffer_bytes   uint64
 		Reserved       [16]uint64

@@ -123,7 +123,7 @@ struct ws_header {
   uint32_t state;          /* ws_state (atomic) */
   uint32_t want_timeline;  /* reader: 1 record the timeline, 0 pause it (atomic) */
   uint64_t maps;           /* arena id of the newest module map (atomic) */
-  uint64_t seq;            /* allocation sequence numbers handed out (atomic) */
+  uint64_t unused;
   uint64_t heartbeat;      /* CLOCK_MONOTONIC of the worker's last turn, ns (atomic) */
   uint64_t buffer_bytes;   /* host bytes of activity buffers held (atomic) */
   uint64_t reserved[16];
@@ -324,7 +324,8 @@ struct ws_overhead {
 _Static_assert(sizeof(struct ws_overhead) == 64, "overhead");
 
 /* A driver call that takes or gives back memory, or one that failed. Times are CLOCK_MONOTONIC.
- * `seq` orders them as they took effect: allocations when they return, releases when they begin. */
+ * `seq` orders them as they took effect: allocations by their exit, releases by their enter, so that
+ * a release comes before the next allocation of its address. */
 struct ws_alloc {
   struct ws_rec rec;
   uint64_t seq;
@@ -549,7 +550,7 @@ struct ws_welcome {
   uint32_t mode, api, graphs;
   uint32_t start_paused; /* 1: wait for want_timeline */
   uint32_t reserved;
-  uint64_t alloc_ring, timeline_ring, live_table, arena; /* bytes of each region, pages */
+  uint64_t alloc_ring, timeline_ring, live_table, arena; /* bytes of each region, without its control page */
 };
 
 #endif
