@@ -29,6 +29,9 @@ type Config struct {
 	Window  Window
 	Name    *regexp.Regexp // kernels, calls and ranges: on their demangled names; nil: all
 	GroupBy GroupBy        // kernels and copies; "": ByName
+	// Start is when the trace begins, for an analysis that is given a part of it; 0: it is given all,
+	// and finds out.
+	Start event.Time
 }
 
 // Analysis computes an Inspection from the parts of one trace, given to it in order. It copies
@@ -64,6 +67,7 @@ func New(config Config) *Analysis {
 		config.GroupBy = ByName
 	}
 	a := &Analysis{config: config, span: span{all: true, from: math.MinInt64, to: math.MaxInt64}, pools: make(map[poolKey]*PoolRow)}
+	a.clock.Begin(config.Start)
 	a.kernels = newKernelTable(config.GroupBy, a.matches)
 	a.copies.by = config.GroupBy
 	if config.GroupBy == ByRange {

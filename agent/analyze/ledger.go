@@ -7,9 +7,8 @@ import (
 )
 
 const (
-	// reorderLimit is how many allocation records may wait for one with a smaller sequence
-	// number. Threads publish within microseconds of each other, so a gap that outlasts this many
-	// records is a record that was lost.
+	// reorderLimit is how many allocation records wait for one with a smaller sequence number.
+	// Threads publish within microseconds of each other; numbers need not be without gaps.
 	reorderLimit = 8192
 	// liveLimit bounds the open allocations that are followed. Programs allocate from the driver
 	// in large pieces; those beyond are counted.
@@ -265,6 +264,8 @@ func (l *Ledger) release(row *Allocation) {
 	}
 	o := l.live[key]
 	switch {
+	case o == nil && row.Address == 0:
+		// Releasing nothing is allowed, and libraries do it.
 	case o == nil:
 		l.counts.UnknownReleases++
 	case o.Sequence > row.Sequence:

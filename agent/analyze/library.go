@@ -44,9 +44,11 @@ const maxStackText = 64
 
 // Frame is a place in a program's code, resolved.
 type Frame struct {
-	Symbol string `json:"symbol,omitempty"` // demangled; "" unknown
+	Symbol string `json:"symbol,omitempty"` // demangled, without parameters; "" unknown
 	Module string `json:"module,omitempty"` // the file's name without its path; "" unknown
 	Offset uint64 `json:"offset"`           // from the symbol, else from the module, else the address
+	// Asked marks the first frame outside the CUDA driver, the runtime and warpscope's own library.
+	Asked bool `json:"asked,omitempty"`
 }
 
 // String writes a frame like "cudaMalloc+0x1b (libcudart.so.12)".
@@ -63,13 +65,16 @@ func (f Frame) String() string {
 // ResolveStack returns a stack's frames, innermost first.
 func ResolveStack(tables *event.Tables, id event.StackID) []Frame {
 	frames := []Frame{}
+	asked := false
 	for _, frame := range tables.Stack(id) {
 		if len(frames) == maxStackText {
 			break
 		}
 		f := tables.Frame(frame)
-		out := Frame{Symbol: Demangle(tables.String(f.Symbol)), Module: tables.String(f.Module), Offset: f.Offset}
+		out := Frame{Symbol: demangleFunction(tables.String(f.Symbol)), Module: tables.String(f.Module), Offset: f.Offset}
 		if out.Module != "" {
+			out.Asked = !asked && !isDriver(out.Module)
+			asked = asked || out.Asked
 			out.Module = path.Base(out.Module)
 		}
 		frames = append(frames, out)

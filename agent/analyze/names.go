@@ -17,12 +17,17 @@ const (
 
 // Demangle returns the C++ (or Rust) name that the linker's symbol stands for, and symbol itself
 // if it is none or not well formed.
-func Demangle(symbol string) string {
+func Demangle(symbol string) string { return demangled(symbol) }
+
+// demangleFunction is Demangle without the function's parameters and return type.
+func demangleFunction(symbol string) string { return demangled(symbol, demangle.NoParams) }
+
+func demangled(symbol string, options ...demangle.Option) string {
 	if len(symbol) > maxMangled || !strings.HasPrefix(strings.TrimLeft(symbol, "_"), "Z") &&
 		!strings.HasPrefix(symbol, "_R") {
 		return symbol
 	}
-	name, err := demangle.ToString(symbol, demangle.MaxLength(maxDemangled))
+	name, err := demangle.ToString(symbol, append(options, demangle.MaxLength(maxDemangled))...)
 	if err != nil {
 		return symbol
 	}

@@ -73,15 +73,16 @@ type sweep struct {
 	work     []work
 	threads  map[uint32]*rangeThread
 	byIndex  []*rangeThread
-	busy     int         // threads with open ranges
-	busyXor  uint32      // of their indices: with one such thread, its index
-	loose    []openRange // start/end ranges that are open
+	busy     int                     // threads with open ranges
+	busyXor  uint32                  // of their indices: with one such thread, its index
+	loose    []openRange             // ranges of no thread that are open
+	began    map[uint32]*rangeThread // open ranges of threads, by id
 	set      uint32
 	resolved [2]map[uint32]place // by correlation: this turn's and the last one's
 }
 
 func newSweep(t *rangeTable, p *process) *sweep {
-	return &sweep{table: t, process: p, threads: make(map[uint32]*rangeThread), resolved: [2]map[uint32]place{{}, {}}}
+	return &sweep{table: t, process: p, threads: make(map[uint32]*rangeThread), began: make(map[uint32]*rangeThread), resolved: [2]map[uint32]place{{}, {}}}
 }
 
 func (s *sweep) add(b *event.Batch) {
@@ -254,12 +255,16 @@ func (s *sweep) start(m *marker) {
 		s.busyXor ^= t.index
 	}
 	if len(t.stack) < maxOpen {
+		s.began[m.id] = t
 		t.stack = append(t.stack, openRange{id: m.id, key: key, node: s.table.child(parent, key), start: m.time})
 	}
 }
 
 func (s *sweep) end(m *marker) {
-	if t := s.threads[m.thread]; t != nil {
+	// A start/end range may end on another thread than it began on, and before ranges that began
+	// after it.
+	if t := s.began[m.id]; t != nil {
+		delete(s.began, m.id)
 		for i := len(t.stack) - 1; i >= 0; i-- {
 			if t.stack[i].id != m.id {
 				continue

@@ -105,11 +105,15 @@ func ReasonNames(set uint32) []string {
 		"activity records could not be enabled", "the driver restricts profiling to administrators",
 		"CUDA_INJECTION64_PATH names another tool",
 	}
-	var names []string
-	for i := range uint32(32) {
-		if set&(1<<i) != 0 {
-			names = append(names, word(texts, "reason", i))
+	names := []string{}
+	for i, text := range texts {
+		if text != "" && set&(1<<i) != 0 {
+			names = append(names, text)
+			set &^= 1 << i
 		}
+	}
+	if set != 0 {
+		names = append(names, fmt.Sprintf("reasons that only a newer warpscope knows (%#x)", set))
 	}
 	return names
 }

@@ -49,31 +49,32 @@ func (i *inspection) kinds() []event.Kind {
 }
 
 // selection returns what the reader can leave out, so that a part of a large file is read through
-// its index.
-func (i *inspection) selection(file string) ([]trace.ReadOption, error) {
+// its index, and when the trace begins: a part of it does not tell. What can be read only once is read whole.
+func (i *inspection) selection(file string) (options []trace.ReadOption, start event.Time, err error) {
 	w := i.config.Window
-	var options []trace.ReadOption
-	if kinds := i.kinds(); kinds != nil {
-		options = append(options, trace.WithKinds(kinds...))
-	}
-	if !w.From.Set && !w.To.Set {
-		return options, nil
-	}
-	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
-		return options, nil // it can be read only once
+	windowed := w.From.Set || w.To.Set
+	kinds := i.kinds()
+	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() || !windowed && kinds == nil {
+		return nil, 0, nil
 	}
 	clock, err := i.clock(file)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	from, to := clock.Bounds(w)
-	if to < from {
-		return nil, usagef("--to is before --from")
+	if kinds != nil {
+		options = append(options, trace.WithKinds(kinds...))
 	}
-	if !i.events {
-		options = append(options, trace.WithCheckpoint())
+	if windowed {
+		from, to := clock.Bounds(w)
+		if to < from {
+			return nil, 0, usagef("--to is before --from")
+		}
+		options = append(options, trace.WithRange(from, to))
+		if !i.events {
+			options = append(options, trace.WithCheckpoint())
+		}
 	}
-	return append(options, trace.WithRange(from, to)), nil
+	return options, clock.Origin(), nil
 }
 
 // clock reads as much of a trace as tells when it starts.
@@ -121,11 +122,7 @@ type sink interface {
 }
 
 // feed hands a trace to s.
-func (i *inspection) feed(file string, s sink, summary func(*event.Summary)) (trace.Report, error) {
-	options, err := i.selection(file)
-	if err != nil {
-		return trace.Report{}, err
-	}
+func (i *inspection) feed(file string, options []trace.ReadOption, s sink, summary func(*event.Summary)) (trace.Report, error) {
 	r, err := i.open(file, options...)
 	if err != nil {
 		return trace.Report{}, err
@@ -159,29 +156,42 @@ func (i *inspection) feed(file string, s sink, summary func(*event.Summary)) (tr
 
 // analyze computes what was asked of one file.
 func (i *inspection) analyze(file string) (*analyze.Inspection, error) {
-	a := analyze.New(i.config)
-	rep, err := i.feed(file, a, a.Summary)
+	options, start, err := i.selection(file)
+	if err != nil {
+		return nil, err
+	}
+	config := i.config
+	config.Start = start
+	a := analyze.New(config)
+	rep, err := i.feed(file, options, a, a.Summary)
 	if err != nil {
 		return nil, err
 	}
 	in := a.Inspect()
+	if w := config.Window; (w.From.Wall || w.To.Wall) && in.Range.StartUnixNS == 0 {
+		return nil, errNoWall
+	}
 	in.File = file
 	if file == "-" {
 		in.File = stdinName
 	}
-	in.Partial = i.kinds() != nil || in.Range.Window
+	in.Partial = len(options) > 0 || in.Range.Window
 	in.Damage = append(in.Damage, rep.Notes()...)
 	return in, nil
 }
 
 // writeEvents prints one file's events.
 func (i *inspection) writeEvents(file string, n int, several bool) error {
-	o := report.EventOptions{Format: i.format, Style: i.style, Window: i.config.Window, Name: i.config.Name, Limit: i.top, Continued: n > 0}
+	options, start, err := i.selection(file)
+	if err != nil {
+		return err
+	}
+	o := report.EventOptions{Start: start, Format: i.format, Style: i.style, Window: i.config.Window, Name: i.config.Name, Limit: i.top, Continued: n > 0}
 	if several {
 		o.File = file
 	}
 	e := report.NewEvents(i.env.Stdout, o)
-	rep, err := i.feed(file, e, func(*event.Summary) {})
+	rep, err := i.feed(file, options, e, func(*event.Summary) {})
 	if err != nil && !report.LimitReached(err) {
 		return errors.Join(err, e.Close())
 	}

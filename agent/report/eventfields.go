@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/warpscope/warpscope/agent/analyze"
 	"github.com/warpscope/warpscope/agent/event"
@@ -256,10 +258,55 @@ func appendJSON(b []byte, v any) []byte {
 		return strconv.AppendInt(b, v, 10)
 	case bool:
 		return strconv.AppendBool(b, v)
+	case string:
+		return appendQuoted(b, v)
+	case []string:
+		b = append(b, '[')
+		for i, s := range v {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendQuoted(b, s)
+		}
+		return append(b, ']')
 	}
 	text, err := json.Marshal(v)
 	if err != nil {
 		return append(b, "null"...)
 	}
 	return append(b, text...)
+}
+
+// appendQuoted writes a JSON string; encoding/json would write the < and > of templates as escapes.
+func appendQuoted(b []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	b = append(b, '"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case r < ' ' || r == 0x7f:
+			b = append(b, '\\', 'u', '0', '0', hex[r>>4], hex[r&15])
+		default:
+			b = utf8.AppendRune(b, r)
+		}
+	}
+	return append(b, '"')
+}
+
+// appendCSV writes a line of CSV (RFC 4180).
+func appendCSV(b []byte, cells []string) []byte {
+	for i, c := range cells {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		if !strings.ContainsAny(c, ",\"\r\n") {
+			b = append(b, c...)
+			continue
+		}
+		b = append(b, '"')
+		b = append(b, strings.ReplaceAll(c, `"`, `""`)...)
+		b = append(b, '"')
+	}
+	return append(b, '\n')
 }

@@ -2,7 +2,6 @@ package report
 
 import (
 	"bufio"
-	"encoding/csv"
 	"fmt"
 	"io"
 	"regexp"
@@ -30,6 +29,7 @@ type EventOptions struct {
 	File   string // names the trace in each record; "": does not
 	Style  Style
 	Window analyze.Window
+	Start  event.Time     // when the trace begins, if only a part of it is given; 0: found out
 	Name   *regexp.Regexp // nil: all; otherwise those whose name it matches
 	Limit  int            // records; 0: all
 	// Continued says that another file's events precede: a header is not repeated.
@@ -39,19 +39,19 @@ type EventOptions struct {
 // errLimit ends the writing of events when Limit is reached.
 var errLimit = fmt.Errorf("limit of events reached")
 
-// Events writes every event of a trace as it is given its parts. Events of one batch are in
-// the order of time, and batches nearly so. It is an event.Sink.
+// Events writes every event of a trace as it is given its parts, in the order of time as far as
+// that can be known in bounded memory. It is an event.Sink.
 type Events struct {
 	options EventOptions
 	out     *bufio.Writer
-	csv     *csv.Writer
 	tables  event.Tables
 	clock   analyze.Clock
 	names   map[event.StringID]string
 	shorts  map[event.StringID]string
 	rows    []eventRow
 	fields  []field
-	line    []byte
+	text    []byte   // of the records that wait
+	waiting []record // for those that begin before them
 	written int
 	begun   bool
 	headed  bool
@@ -68,6 +68,17 @@ type eventRow struct {
 	index int
 }
 
+// record is where in Events.text a record that waits stands.
+type record struct {
+	time     event.Time
+	from, to int
+}
+
+// waitingText bounds the text that waits for its turn. Traces hold batches of each process in
+// turn: what begins at the same time can stand a second of the run away. Traces of less text
+// than this are written in the order of time throughout.
+const waitingText = 64 << 20
+
 // field is a key and its value: an int64, a uint64, a bool or a string.
 type field struct {
 	key   string
@@ -77,9 +88,7 @@ type field struct {
 // NewEvents returns a writer of events to w.
 func NewEvents(w io.Writer, o EventOptions) *Events {
 	e := &Events{options: o, out: bufio.NewWriterSize(w, 1<<16), names: make(map[event.StringID]string), shorts: make(map[event.StringID]string)}
-	if o.Format == EventCSV {
-		e.csv = csv.NewWriter(e.out)
-	}
+	e.clock.Begin(o.Start)
 	return e
 }
 
@@ -94,7 +103,8 @@ func (e *Events) header() error {
 		if e.options.File != "" {
 			columns = append([]string{"file"}, columns...)
 		}
-		return e.csv.Write(columns)
+		_, err := e.out.Write(appendCSV(nil, columns))
+		return err
 	case EventText:
 		if e.options.File != "" {
 			if _, err := fmt.Fprintln(e.out, e.options.Style.paint(bold, Clean(e.options.File))); err != nil {
@@ -188,6 +198,18 @@ func (e *Events) Batch(b *event.Batch) error {
 // LimitReached says whether err only tells that as many events as asked for have been written.
 func LimitReached(err error) bool { return err == errLimit } //nolint:errorlint // it is returned as it is
 
+// Close writes what waits in memory.
+func (e *Events) Close() error {
+	err := e.settle(0)
+	if err == nil || LimitReached(err) {
+		err = e.head()
+	}
+	if err != nil {
+		return err
+	}
+	return e.out.Flush()
+}
+
 // head writes the header if it has not been written.
 func (e *Events) head() error {
 	if e.headed {
@@ -197,18 +219,44 @@ func (e *Events) head() error {
 	return e.header()
 }
 
-// Close writes what waits in memory.
-func (e *Events) Close() error {
-	if err := e.head(); err != nil {
-		return err
-	}
-	if e.csv != nil {
-		e.csv.Flush()
-		if err := e.csv.Error(); err != nil {
+// settle writes the records that begin first, until only keep bytes of text wait.
+func (e *Events) settle(keep int) error {
+	slices.SortStableFunc(e.waiting, func(x, y record) int {
+		switch {
+		case x.time < y.time:
+			return -1
+		case x.time > y.time:
+			return 1
+		}
+		return 0
+	})
+	left := len(e.text)
+	n := 0
+	for n < len(e.waiting) && left > keep {
+		r := e.waiting[n]
+		if e.options.Limit > 0 && e.written >= e.options.Limit {
+			e.waiting, e.text = nil, nil
+			return errLimit
+		}
+		if err := e.head(); err != nil {
 			return err
 		}
+		e.written++
+		if _, err := e.out.Write(e.text[r.from:r.to]); err != nil {
+			return err
+		}
+		left -= r.to - r.from
+		n++
 	}
-	return e.out.Flush()
+	text := make([]byte, 0, len(e.text))
+	kept := e.waiting[:0]
+	for _, r := range e.waiting[n:] {
+		from := len(text)
+		text = append(text, e.text[r.from:r.to]...)
+		kept = append(kept, record{r.time, from, len(text)})
+	}
+	e.text, e.waiting = text, kept
+	return nil
 }
 
 func (e *Events) write(b *event.Batch, r eventRow, pid int32) error {
@@ -216,21 +264,21 @@ func (e *Events) write(b *event.Batch, r eventRow, pid int32) error {
 	if re := e.options.Name; re != nil && !re.MatchString(name) {
 		return nil
 	}
-	if e.options.Limit > 0 && e.written >= e.options.Limit {
-		return errLimit
-	}
-	if err := e.head(); err != nil {
-		return err
-	}
-	e.written++
 	offset := int64(r.time - e.clock.Origin())
+	from := len(e.text)
 	switch e.options.Format {
 	case EventJSONL:
-		return e.writeJSON(r, name, offset, duration, pid)
+		e.writeJSON(r, name, offset, duration, pid)
 	case EventCSV:
-		return e.writeCSV(r, name, offset, duration, pid)
+		e.writeCSV(r, name, offset, duration, pid)
+	default:
+		e.writeText(b, r, name, offset, duration, pid)
 	}
-	return e.writeText(b, r, name, offset, duration, pid)
+	e.waiting = append(e.waiting, record{r.time, from, len(e.text)})
+	if len(e.text) > waitingText {
+		return e.settle(waitingText / 2)
+	}
+	return nil
 }
 
 // name returns a string of the trace, demangled.
@@ -245,10 +293,11 @@ func (e *Events) name(id event.StringID) string {
 	return name
 }
 
-func (e *Events) writeJSON(r eventRow, name string, offset, duration int64, pid int32) error {
-	b := append(e.line[:0], '{')
+func (e *Events) writeJSON(r eventRow, name string, offset, duration int64, pid int32) {
+	b := append(e.text, '{')
+	begin := len(b)
 	add := func(key string, value any) {
-		if len(b) > 1 {
+		if len(b) > begin {
 			b = append(b, ',')
 		}
 		b = append(b, '"')
@@ -287,10 +336,7 @@ func (e *Events) writeJSON(r eventRow, name string, offset, duration int64, pid 
 	for _, f := range e.fields {
 		add(f.key, f.value)
 	}
-	b = append(b, '}', '\n')
-	e.line = b
-	_, err := e.out.Write(b)
-	return err
+	e.text = append(b, '}', '\n')
 }
 
 // eventColumns are those of CSV; what has no column of its own stands in detail as key=value.
@@ -298,7 +344,7 @@ var eventColumns = []string{
 	"time_ns", "duration_ns", "kind", "pid", "name", "device", "context", "stream", "correlation", "bytes", "detail",
 }
 
-func (e *Events) writeCSV(r eventRow, name string, offset, duration int64, pid int32) error {
+func (e *Events) writeCSV(r eventRow, name string, offset, duration int64, pid int32) {
 	cells := make([]string, len(eventColumns))
 	if r.time != 0 {
 		cells[0] = strconv.FormatInt(offset, 10)
@@ -322,10 +368,10 @@ func (e *Events) writeCSV(r eventRow, name string, offset, duration int64, pid i
 	if e.options.File != "" {
 		cells = append([]string{e.options.File}, cells...)
 	}
-	return e.csv.Write(cells)
+	e.text = appendCSV(e.text, cells)
 }
 
-func (e *Events) writeText(b *event.Batch, r eventRow, name string, offset, duration int64, pid int32) error {
+func (e *Events) writeText(b *event.Batch, r eventRow, name string, offset, duration int64, pid int32) {
 	s := e.options.Style
 	when, long := dash, ""
 	if r.time != 0 {
@@ -369,8 +415,7 @@ func (e *Events) writeText(b *event.Batch, r eventRow, name string, offset, dura
 		}
 		line += s.paint(dim, detail)
 	}
-	_, err := e.out.WriteString(strings.TrimRight(line, " ") + "\n")
-	return err
+	e.text = append(append(e.text, strings.TrimRight(line, " ")...), '\n')
 }
 
 // short returns a kernel's name without what says nothing to a reader.

@@ -31,7 +31,28 @@ func isVague(label string) bool { return slices.Contains(vague[:], label) }
 // plumbing is template arguments that carry pointers and offsets about: they name no work.
 var plumbing = [...]string{
 	"array", "Array", "OffsetCalculator", "TrivialOffsetCalculator", "LoadWithoutCast", "StoreWithoutCast", "LoadWithCast",
-	"StoreWithCast", "TensorListMetadata",
+	"StoreWithCast", "TensorListMetadata", "TensorListScalarListMetadata", "FusedOptimizerTensorListMetadata", "DepthToMetadata",
+}
+
+// wrappers carry the functor that is applied as one of their arguments, after the types it works
+// on: the functor is what the kernel does.
+var wrappers = map[string]int{
+	"gpu_kernel_impl_nocast": 0, "gpu_kernel_impl": 0, "func_wrapper_t": 1, "ReduceOp": 1, "BinaryFunctor": 3, "AUnaryFunctor": 3, "BUnaryFunctor": 3,
+}
+
+// unwrap returns the functor in a wrapper, with the type it works on; the wrapper itself becomes
+// what is shown only where nothing else differs.
+func unwrap(f form) form {
+	at, ok := wrappers[f.label]
+	if !ok || at >= len(f.args) || f.args[at].quiet {
+		return f
+	}
+	inner := f.args[at]
+	out := form{label: inner.label, args: inner.args}
+	if at > 0 && !f.args[0].quiet {
+		out.args = []form{f.args[0]}
+	}
+	return form{label: out.label, args: append(slices.Clone(out.args), form{label: f.exact(), quiet: true, counter: true})}
 }
 
 // formOf returns the form of a symbol; whole is its demangled name.
@@ -60,7 +81,7 @@ func formOf(symbol, whole string) form {
 
 // walk turns a node of the demangler's tree into a form.
 func walk(ast demangle.AST, depth int) form {
-	f := walkNode(ast, depth)
+	f := unwrap(walkNode(ast, depth))
 	f.quiet = f.quiet || slices.Contains(plumbing[:], f.label)
 	return f
 }

@@ -95,7 +95,7 @@ func (d *Document) kernelTable(groups []analyze.KernelGroup, launches bool) {
 	named := len(groups) > 0 && groups[0].Configurations > 0
 	t := &Table{Quiet: !launches, Columns: []Column{
 		{Title: "share", Right: true}, {Title: "count", Right: true}, {Title: "total", Right: true}, {Title: "mean", Right: true, Drop: 3},
-		{Title: "median", Right: true}, {Title: "p99", Right: true, Drop: 1}, {Title: "max", Right: true, Drop: 2}, {Title: "launch", Drop: 4},
+		{Title: "median", Right: true}, {Title: "p99", Right: true, Drop: 1}, {Title: "max", Right: true, Drop: 2}, {Title: "launch (+ others)", Drop: 4},
 		{Title: "kernel", Min: 30},
 	}}
 	symbols := make([]Symbol, len(groups))
@@ -117,7 +117,11 @@ func (d *Document) kernelTable(groups []analyze.KernelGroup, launches bool) {
 	last := len(t.Columns) - 1
 	t.Columns[last].Fit = func(width int) []string { return Shorten(symbols, width) }
 	if !named {
-		t.Columns[last].Title, t.Columns[last].Min = "of", 16
+		names := make([]string, len(symbols))
+		for i := range symbols {
+			names[i] = symbols[i].Whole
+		}
+		t.Columns[last].Title, t.Columns[last].Fit = "of", Fitted(names)
 	}
 	d.Table(t)
 }

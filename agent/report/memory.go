@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/warpscope/warpscope/agent/analyze"
 )
@@ -18,7 +17,7 @@ func whose(p *analyze.ProcessMemory) string {
 func where(t *analyze.MemoryTotal) string {
 	switch t.Kind {
 	case analyze.HostMemory:
-		return "pinned host memory"
+		return "pinned host"
 	case analyze.ManagedMemory:
 		return join([]string{"managed memory", t.GPU})
 	case analyze.SharedMemory:
@@ -197,8 +196,8 @@ func spaceText(space string) string {
 func (d *Document) byLibrary(p *analyze.ProcessMemory) {
 	d.Heading("By the library that asked", "the first caller outside the CUDA driver and runtime")
 	t := &Table{Columns: []Column{
-		{Title: "at the peak", Right: true}, {Title: "own peak", Right: true}, {Title: "live at end", Right: true}, {Title: "allocations", Right: true},
-		{Title: "allocated in all", Right: true, Drop: 2}, {Title: "where", Drop: 1}, {Title: "library", Min: 18},
+		{Title: "at the peak", Right: true}, {Title: "own peak", Right: true, Drop: 3}, {Title: "live at end", Right: true},
+		{Title: "allocations", Right: true, Drop: 2}, {Title: "allocated in all", Right: true, Drop: 4}, {Title: "where", Drop: 1}, {Title: "library", Min: 18},
 	}}
 	var names []string
 	omitted := 0
@@ -217,37 +216,51 @@ func (d *Document) byLibrary(p *analyze.ProcessMemory) {
 	d.more(omitted, "--top 0 lists all")
 }
 
-// stackRows is how many frames of a stack are shown.
+// stackRows is how many libraries of a stack are shown.
 const stackRows = 6
 
-// stack writes the callers, one a line, with as much of their names as says who they are.
+// stack writes the callers from whoever asked outwards.
 func (d *Document) stack(frames []analyze.Frame) {
-	rows := frames[:min(len(frames), stackRows)]
-	d.blocks = append(d.blocks, stackLines(rows))
-	if n := len(frames) - len(rows); n > 0 {
-		d.Indented(fmt.Sprintf("… %s: --json lists them", plural(n, "more frame", "more frames")))
+	for i, f := range frames {
+		if f.Asked {
+			frames = frames[i:] // below it is only the driver, the same every time
+			break
+		}
 	}
+	d.blocks = append(d.blocks, stackLines(frames))
 }
 
 type stackLines []analyze.Frame
 
+// lines writes, of each library on the way, the function that was called from outside it: the
+// frames between are the library's own business. Wide, all frames are written.
 func (l stackLines) lines(s Style) []string {
+	const indent = "      "
 	var out []string
-	for _, f := range l {
-		name := f.Symbol
-		switch {
-		case s.Wide || name == "":
-			out = append(out, "      "+s.paint(dim, Clean(f.String())))
+	for i, f := range l {
+		if s.Wide {
+			out = append(out, indent+s.paint(dim, Clean(f.String())))
 			continue
-		case !strings.HasPrefix(name, "("):
-			name, _, _ = strings.Cut(name, "(")
 		}
+		if i+1 < len(l) && l[i+1].Module == f.Module {
+			continue
+		}
+		if len(out) == stackRows {
+			out = append(out, indent+s.paint(dim, fmt.Sprintf("… %s further out", plural(len(l)-i, "frame", "frames"))))
+			break
+		}
+		name := f.Symbol
+		if name == "" {
+			out = append(out, indent+s.paint(dim, Cut(Clean(f.String()), s.width()-len(indent))))
+			continue
+		}
+		name = withoutArguments(name)
 		module := ""
 		if f.Module != "" {
-			module = " (" + Clean(f.Module) + ")"
+			module = " (" + Cut(Clean(f.Module), widest) + ")"
 		}
-		room := max(s.width()-6-Width(module), 16)
-		out = append(out, "      "+s.paint(dim, CutMiddle(Clean(name), room)+module))
+		room := max(s.width()-len(indent)-Width(module), 16)
+		out = append(out, indent+s.paint(dim, CutMiddle(Clean(name), room)+module))
 	}
 	return out
 }
@@ -276,7 +289,7 @@ func (d *Document) largest(p *analyze.ProcessMemory) {
 	for _, l := range rows {
 		place := l.GPU
 		if l.Kind == analyze.HostMemory {
-			place = "pinned host memory"
+			place = "pinned host"
 		}
 		d.Hanging(join([]string{Bytes(l.Bytes) + " in " + plural(l.Count, "allocation", "allocations"), place, spaceText(l.Space), "by " + l.Library}))
 		d.stack(l.Stack)

@@ -121,8 +121,8 @@ func (d *Document) gpus(in *analyze.Inspection) {
 	}
 	t := &Table{Quiet: true, Columns: []Column{
 		{Title: "gpu"}, {Title: "busy", Right: true}, {Title: "of trace", Right: true},
-		{Title: "of active span", Right: true, Drop: 3}, {Title: "kernels", Right: true}, {Title: "copies", Right: true, Drop: 1},
-		{Title: "graphs", Right: true, Drop: 1}, {Title: "memory", Right: true, Drop: 4}, {Title: "model", Min: 22},
+		{Title: "of active span", Right: true, Drop: 1}, {Title: "kernels", Right: true}, {Title: "copies", Right: true, Drop: 3},
+		{Title: "graphs", Right: true, Drop: 2}, {Title: "memory", Right: true, Drop: 4}, {Title: "model", Min: 22},
 	}}
 	models := make([]string, len(in.GPUs))
 	for i, g := range in.GPUs {
@@ -199,7 +199,7 @@ func (d *Document) processes(in *analyze.Inspection) {
 	}
 	t := &Table{Quiet: true, Columns: []Column{
 		{Title: "pid", Right: true}, {Title: "rank", Right: true}, {Title: "mode"}, {Title: "capture"}, {Title: "CUPTI", Drop: 2},
-		{Title: "kernels", Right: true}, {Title: "copies", Right: true, Drop: 4}, {Title: "allocations", Right: true, Drop: 3}, {Title: "command", Min: 12},
+		{Title: "kernels", Right: true}, {Title: "copies", Right: true, Drop: 4}, {Title: "allocations", Right: true, Drop: 3}, {Title: "command", Min: 22},
 	}}
 	commands := make([]string, len(in.Processes))
 	for i, p := range in.Processes {
@@ -225,8 +225,8 @@ func (d *Document) processes(in *analyze.Inspection) {
 	t.Columns[8].Fit = Fitted(commands)
 	d.Table(t)
 	for _, p := range in.Processes {
-		for _, reason := range p.Reasons {
-			d.Alert(fmt.Sprintf("process %d: %s", p.PID, reason))
+		if len(p.Reasons) > 0 {
+			d.Alert(fmt.Sprintf("process %d: %s", p.PID, strings.Join(p.Reasons, "; ")))
 		}
 		if p.PausedTimes > 0 {
 			d.Note(fmt.Sprintf("process %d: its timeline was paused %s: what ran meanwhile is not in the trace", p.PID, plural(p.PausedTimes, "time", "times")))

@@ -91,13 +91,11 @@ func (s *shortener) choose(group []int) []int {
 	have := 1
 	for have < len(group) {
 		best, bestHave := -1, have
-		for at := range most {
+		for _, at := range s.readable(group, most) {
 			if slices.Contains(chosen, at) {
 				continue
 			}
 			with := slices.Sorted(slices.Values(append(slices.Clone(chosen), at)))
-			// Names weigh more than numbers: of two positions that do as well, the first in the
-			// most readable way wins.
 			if n := len(s.count(group, with, 2)); n > bestHave {
 				best, bestHave = at, n
 			}
@@ -111,6 +109,21 @@ func (s *shortener) choose(group []int) []int {
 	return chosen
 }
 
+// readable returns the positions of arguments, names before numbers: of two that tell names apart as
+// well, the more readable one is to win.
+func (s *shortener) readable(group []int, most int) []int {
+	var names, numbers []int
+	for at := range most {
+		quiet := slices.ContainsFunc(group, func(i int) bool { return at < len(s.forms[i].args) && s.forms[i].args[at].quiet })
+		if quiet {
+			numbers = append(numbers, at)
+		} else {
+			names = append(names, at)
+		}
+	}
+	return append(names, numbers...)
+}
+
 // maxChoice bounds the template arguments that are tried.
 const maxChoice = 32
 
@@ -121,7 +134,25 @@ func (s *shortener) fit(i, width int) string {
 			return text
 		}
 	}
-	return cutName(s.least[i], width)
+	if least := s.least[i]; least != s.forms[i].label {
+		return cutName(least, width)
+	}
+	return tellAnyway(&s.forms[i], width)
+}
+
+// tellAnyway writes a name that needs no argument to be told from others, with what of its
+// arguments there is room for beside most of the label.
+func tellAnyway(f *form, width int) string {
+	text := f.brief()
+	args := strings.TrimSuffix(strings.TrimPrefix(text, f.label+"<"), ">")
+	if text == f.label || width < 24 {
+		return CutMiddle(f.label, width)
+	}
+	label := f.label
+	if room := width - Width(label) - 2; room < min(Width(args), 8) {
+		label = Cut(label, max(width*11/20, width-2-Width(args)))
+	}
+	return label + "<" + Cut(args, width-2-Width(label)) + ">"
 }
 
 // cutName cuts a name; its arguments, which tell it from others, keep most of the room.
@@ -153,21 +184,32 @@ func (s *shortener) separate(out []string, width int) {
 		for _, i := range group[1:] {
 			prefix = commonPrefix(prefix, s.least[i])
 		}
-		from := max(len(prefix)-2, 0)
 		seen := make(map[string]int)
 		for _, i := range group {
-			text := s.least[i]
-			if head := width / 3; from > head && len(text) > from {
-				text = Cut(text, head) + text[from:]
-			}
-			text = Cut(text, width)
-			if seen[text]++; seen[text] > 1 || len(prefix) == len(s.least[i]) && seen[text] > 1 {
+			text := showFrom(s.least[i], len(prefix), width)
+			if seen[text]++; seen[text] > 1 {
 				mark := " #" + itoa(seen[text])
 				text = Cut(text, width-len(mark)) + mark
 			}
 			out[i] = text
 		}
 	}
+}
+
+// showFrom cuts a name such that what stands at byte at and after it is shown.
+func showFrom(text string, at, width int) string {
+	head := Cut(text, width/3)
+	if open := strings.IndexByte(text, '<'); open > 0 && open < at {
+		head = Cut(text[:open], width/3) + "<…"
+	}
+	room := width - Width(head)
+	from := max(at-2, 0)
+	if from <= len(head) || len(text) <= width {
+		return Cut(text, width)
+	}
+	// The end of the name is shown too, if what differs is near it.
+	from = min(from, max(len(text)-room, 0))
+	return head + Cut(text[from:], room)
 }
 
 // alike says whether all names of a group are the same.

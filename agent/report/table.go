@@ -47,11 +47,18 @@ func Fitted(cells []string) func(int) []string {
 	}
 }
 
+// widest bounds the cells of text without Fit: what is longer is a stranger's joke.
+const widest = 60
+
 func (t *Table) cell(row []string, i int) string {
-	if i < len(row) {
-		return Clean(row[i])
+	if i >= len(row) {
+		return ""
 	}
-	return ""
+	text := Clean(row[i])
+	if t.Columns[i].Fit == nil {
+		text = Cut(text, widest)
+	}
+	return text
 }
 
 // natural returns the width of column i with its cells whole.
@@ -130,7 +137,11 @@ func (t *Table) lines(s Style) []string {
 			}
 			b.WriteString(pad(cell(i), widths[i], t.Columns[i].Right))
 		}
-		return strings.TrimRight(b.String(), " ")
+		text := strings.TrimRight(b.String(), " ")
+		if !s.Wide {
+			text = Cut(text, s.width())
+		}
+		return text
 	}
 	out := []string{s.paint(dim, line(func(i int) string { return t.Columns[i].Title }))}
 	for r, row := range t.Rows {

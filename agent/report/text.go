@@ -76,6 +76,23 @@ func Cut(s string, width int) string {
 	return s
 }
 
+// withoutArguments drops template arguments and unnamed namespaces from a function's name.
+func withoutArguments(name string) string {
+	var b strings.Builder
+	depth := 0
+	for i := 0; i < len(name); i++ {
+		switch c := name[i]; {
+		case c == '<' && !strings.HasSuffix(name[:i], "operator") && !strings.HasSuffix(name[:i], "operator<"):
+			depth++
+		case c == '>' && depth > 0 && name[i-1] != '-':
+			depth--
+		case depth == 0:
+			b.WriteByte(c)
+		}
+	}
+	return strings.ReplaceAll(b.String(), "(anonymous namespace)::", "")
+}
+
 // CutMiddle shortens s to width cells, keeping its beginning and its end.
 func CutMiddle(s string, width int) string {
 	if Width(s) <= width {

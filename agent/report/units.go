@@ -78,7 +78,7 @@ func Rate(bytesPerSecond float64) string {
 
 // Count writes a number with its thousands set apart: "44,123".
 func Count[T ~uint64 | ~int | ~int64](n T) string {
-	s := strconv.FormatInt(int64(n), 10)
+	s := fmt.Sprint(n)
 	sign := ""
 	if s[0] == '-' {
 		sign, s = "-", s[1:]
