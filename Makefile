@@ -102,8 +102,7 @@ gpu-bundle: build ## Everything that the GPU tests need on a machine without Go,
 
 .PHONY: fmt
 fmt: ## Format Go and C sources
-	gofmt -w $$(git ls-files '*.go')
-	clang-format -i $$(git ls-files 'cupti/*.c' 'cupti/*.h')
+	@scripts/fmt.sh
 
 .PHONY: lint
 lint: build ## The linters of `make check` alone

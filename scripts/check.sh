@@ -79,6 +79,13 @@ lint() {
   step "generated files are fresh" scripts/generate.sh --check
 }
 
+# Recompiling the kernels with the pinned compiler must give the committed images, byte for byte.
+check_kernels() {
+  rm -rf build/kernels
+  mkdir -p build/kernels
+  kernels/build.sh "$PWD/build/kernels" && diff -r kernels/images build/kernels && echo "images are those of the sources"
+}
+
 # ---- C --------------------------------------------------------------------------------------
 
 check_gcc() { make lib sim ctests VARIANT=gcc-werror CC=gcc WERROR=-Werror; }
@@ -135,6 +142,7 @@ if [ "$which" = all ]; then
   step "fuzzing" scripts/fuzz.sh
   step "exported symbols of the library" check_exports
   step "glibc symbol versions" check_glibc
+  step "kernels compiled anew" check_kernels
   step "exported symbols of the agent" check_agent_exports
   step "old userland" scripts/old-userland.sh
   step "CUPTI's headers, 11.8 to newest" scripts/check-abi.sh

@@ -8,7 +8,7 @@ workloads=$bundle/scripts/workloads
 python=${PYTHON:-python3}
 
 skip() {
-  echo "$*"
+  echo "$*" >&2 # standard output may be somebody's $(…)
   exit 77
 }
 
@@ -53,7 +53,11 @@ launch_program() {
   built=$(dirname "$PWD")/launch
   if [ ! -x "$built" ]; then
     command -v nvcc >/dev/null || skip "no nvcc here: the CUDA C++ program cannot be built"
-    nvcc -O2 -std=c++17 -o "$built.new" "$workloads/launch.cu" -lcuda >&2 && mv "$built.new" "$built"
+    # The driver's own library where the toolkit brings no stub of it to link with.
+    nvcc -O2 -std=c++17 -o "$built.new" "$workloads/launch.cu" -lcuda >&2 ||
+      nvcc -O2 -std=c++17 -o "$built.new" "$workloads/launch.cu" \
+        "$(ldconfig -p | awk '/libcuda\.so\.1 / {print $NF; exit}')" >&2
+    mv "$built.new" "$built"
   fi
   echo "$built"
 }
