@@ -26,7 +26,7 @@ func KindName(k event.Kind) string {
 // CauseName says in a few words why records were lost or are incomplete.
 func CauseName(c event.LossCause) string {
 	return word([]string{
-		"ring full: the reader was too slow or the file reached its bound",
+		"ring full: reader too slow, or file at its limit",
 		"dropped inside CUPTI",
 		"no activity buffer was free",
 		"a record kind this version does not decode",

@@ -20,17 +20,29 @@ const stdinName = "standard input"
 // takes some MiB.
 func readAhead() int { return min(runtime.GOMAXPROCS(0), 8) }
 
-// open opens a trace; "-" is the command's standard input.
-func (i *inspection) open(file string, options ...trace.ReadOption) (*trace.Reader, error) {
+// open opens a trace; "-" is the command's standard input. The caller closes both.
+func (i *inspection) open(file string, options ...trace.ReadOption) (*trace.Reader, io.Closer, error) {
 	options = append(options, trace.WithReadAhead(readAhead()))
-	if file != "-" {
-		return trace.Open(file, options...)
+	if file == "-" {
+		r, err := trace.NewReader(i.env.Stdin, options...)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read trace from %s: %w", stdinName, err)
+		}
+		return r, io.NopCloser(nil), nil
 	}
-	r, err := trace.NewReader(i.env.Stdin, options...)
+	p, err := openWithProgress(i.env, file)
 	if err != nil {
-		return nil, fmt.Errorf("read trace from %s: %w", stdinName, err)
+		return nil, nil, fmt.Errorf("open trace: %w", err)
 	}
-	return r, nil
+	if p == nil {
+		r, err := trace.Open(file, options...)
+		return r, io.NopCloser(nil), err
+	}
+	r, err := trace.NewReader(p, options...)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("open trace %s: %w", file, err), p.Close())
+	}
+	return r, p, nil
 }
 
 // kinds returns the kinds of events that are needed; none: all.
@@ -123,11 +135,11 @@ type sink interface {
 
 // feed hands a trace to s.
 func (i *inspection) feed(file string, options []trace.ReadOption, s sink, summary func(*event.Summary)) (trace.Report, error) {
-	r, err := i.open(file, options...)
+	r, source, err := i.open(file, options...)
 	if err != nil {
 		return trace.Report{}, err
 	}
-	defer func() { _ = r.Close() }() // it was read only
+	defer func() { _, _ = r.Close(), source.Close() }() // they were read only
 	for {
 		item, err := r.Next()
 		if errors.Is(err, io.EOF) {

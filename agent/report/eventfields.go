@@ -202,16 +202,31 @@ func (e *Events) describeState(b *event.Batch, r eventRow) string {
 		if g.Throttle[i] > 0 {
 			e.add("clock_reasons", fmt.Sprintf("%#x", g.Throttle[i]))
 		}
-		return e.tables.GPU(g.GPU[i]).UUID
+		return e.gpu(g.GPU[i])
 	case event.KindUsage:
 		u := &b.Usages
 		e.add("of_pid", int64(u.PID[i]))
 		if u.Bytes[i] >= 0 {
 			e.add("bytes", uint64(u.Bytes[i]))
 		}
-		return e.tables.GPU(u.GPU[i]).UUID
+		return e.gpu(u.GPU[i])
 	}
 	return ""
+}
+
+// gpu names a GPU as tables do; its UUID is for programs.
+func (e *Events) gpu(id event.GPUID) string {
+	g := e.tables.GPU(id)
+	if g.UUID == "" {
+		return ""
+	}
+	if e.options.Format != EventText {
+		e.add("uuid", g.UUID)
+	}
+	if g.Index < 0 {
+		return g.UUID
+	}
+	return fmt.Sprintf("GPU %d", g.Index)
 }
 
 func (e *Events) add(key string, value any) { e.fields = append(e.fields, field{key, value}) }
