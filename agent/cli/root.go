@@ -21,7 +21,7 @@ const (
 // constructor makes a command that works in env.
 type constructor func(env *Env) *cobra.Command
 
-// commands are those that the help lists, in its order.
+// commands are those that the help lists.
 func commands() []constructor {
 	return []constructor{
 		newRun,
