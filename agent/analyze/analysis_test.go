@@ -1,6 +1,7 @@
 package analyze
 
 import (
+	"fmt"
 	"regexp"
 	"testing"
 
@@ -136,7 +137,7 @@ func TestGroups(t *testing.T) {
 			for _, g := range in.Kernels.Groups {
 				name := g.Name
 				if test.by != ByName {
-					name += "/" + itoa(g.PID)
+					name += fmt.Sprintf("/%d", g.PID)
 				}
 				got[name] = g.TotalNS
 			}
@@ -150,17 +151,6 @@ func TestGroups(t *testing.T) {
 			}
 		})
 	}
-}
-
-func itoa(n int32) string {
-	if n == 0 {
-		return "0"
-	}
-	s := ""
-	for ; n > 0; n /= 10 {
-		s = string(rune('0'+n%10)) + s
-	}
-	return s
 }
 
 // A window takes the events that begin in it; busy time is cut at its ends.

@@ -55,7 +55,6 @@ type copyTable struct {
 	by     GroupBy
 	groups []*copyGroup // by kind, source and target; or by index
 	sets   [memoryKinds]*copyGroup
-	all    copyGroup
 }
 
 func (g *copyGroup) add(bytes uint64, duration int64, async bool) {

@@ -84,12 +84,11 @@ type kernelGroup struct {
 
 // kernelTable adds up kernels. Row 0 is for kernels whose launch is not known.
 type kernelTable struct {
-	by      GroupBy
-	match   func(event.StringID) bool
-	rows    []launchRow
-	byName  map[event.StringID]*kernelGroup
-	groups  []*kernelGroup // by index, when not by name
-	scratch []uint32
+	by     GroupBy
+	match  func(event.StringID) bool
+	rows   []launchRow
+	byName map[event.StringID]*kernelGroup
+	groups []*kernelGroup // by index, when not by name
 }
 
 func newKernelTable(by GroupBy, match func(event.StringID) bool) *kernelTable {

@@ -174,7 +174,7 @@ func (i *inspection) run(files []string) error {
 	}
 	var failed []error
 	for n, file := range files {
-		if n > 0 && !i.json && !(i.events && i.format != report.EventText) {
+		if n > 0 && !i.json && (!i.events || i.format == report.EventText) {
 			fmt.Fprintln(i.env.Stdout)
 		}
 		var err error

@@ -17,7 +17,6 @@ type synthetic struct {
 	stacks    map[string]event.StackID
 	launches  map[string]event.LaunchID
 	counts    [4]uint32 // strings, launches, frames, stacks
-	clock     event.Time
 	corr      uint32
 	sequence  uint64
 	marker    uint32
