@@ -171,6 +171,19 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+func TestGPUName(t *testing.T) {
+	var tables event.Tables
+	tables.Apply(&event.Definitions{GPUs: []event.GPU{
+		{UUID: "GPU-11111111-aaaa", Index: 3}, {UUID: "GPU-22222222-aaaa", Index: -1}, {UUID: "GPU-33333333-aaaa", Index: -1},
+		{UUID: "GPU-33333333-bbbb", Index: -1}, {Index: -1},
+	}})
+	for id, want := range []string{1: "GPU 3", 2: "GPU-22222222", 3: "GPU-33333333-aaaa", 4: "GPU-33333333-bbbb", 5: ""} {
+		if got := GPUName(&tables, event.GPUID(id)); id > 0 && got != want {
+			t.Errorf("GPU %d is called %q, want %q", id, got, want)
+		}
+	}
+}
+
 func TestWallWindow(t *testing.T) {
 	var c Clock
 	c.Provenance(&event.Provenance{MonoTime: 500, WallTime: 1_000_000})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/warpscope/warpscope/agent/event"
 )
@@ -20,7 +21,7 @@ type Key struct {
 	Name    string  `json:"name"`
 	PID     int32   `json:"pid,omitempty"`
 	Rank    *int32  `json:"rank,omitempty"`
-	GPU     string  `json:"gpu,omitempty"` // "GPU 0", by NVML's index, or "device 0" by the process's ordinal
+	GPU     string  `json:"gpu,omitempty"` // as GPUName, or "device 0" by the process's ordinal
 	UUID    string  `json:"gpu_uuid,omitempty"`
 	Context *uint32 `json:"context,omitempty"`
 	Stream  *uint32 `json:"stream,omitempty"`
@@ -177,13 +178,31 @@ func (a *Analysis) deviceKey(index int) Key {
 		k.Name = k.GPU + " of " + k.Name
 		return k
 	}
-	gpu := a.tables.GPU(d.gpu)
-	k := Key{UUID: gpu.UUID, GPU: fmt.Sprintf("GPU %d", gpu.Index)}
-	if gpu.Index < 0 {
-		k.GPU = gpu.UUID
-	}
+	k := Key{UUID: a.tables.GPU(d.gpu).UUID, GPU: GPUName(&a.tables, d.gpu)}
 	k.Name = k.GPU
 	return k
+}
+
+// shortUUID is the first group of "GPU-01234567-…".
+const shortUUID = 12
+
+// GPUName names a GPU by NVML's index, or, where that is not known, by the beginning of its UUID
+// if that is enough to tell it from the others.
+func GPUName(tables *event.Tables, id event.GPUID) string {
+	gpu := tables.GPU(id)
+	if gpu.Index >= 0 {
+		return fmt.Sprintf("GPU %d", gpu.Index)
+	}
+	if len(gpu.UUID) <= shortUUID {
+		return gpu.UUID
+	}
+	short := gpu.UUID[:shortUUID]
+	for i, other := range tables.GPUs() {
+		if event.GPUID(i+1) != id && strings.HasPrefix(other.UUID, short) {
+			return gpu.UUID
+		}
+	}
+	return short
 }
 
 // streamSummary computes the result.

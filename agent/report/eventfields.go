@@ -223,10 +223,7 @@ func (e *Events) gpu(id event.GPUID) string {
 	if e.options.Format != EventText {
 		e.add("uuid", g.UUID)
 	}
-	if g.Index < 0 {
-		return g.UUID
-	}
-	return fmt.Sprintf("GPU %d", g.Index)
+	return analyze.GPUName(&e.tables, id)
 }
 
 func (e *Events) add(key string, value any) { e.fields = append(e.fields, field{key, value}) }

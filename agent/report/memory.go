@@ -55,7 +55,10 @@ func (d *Document) memoryTotals(in *analyze.Inspection) {
 		d.Line("no allocation recorded")
 	} else {
 		t.Quiet = true
+		all := len(t.Rows)
+		t.Rows = t.Rows[:min(all, 2*machineRows)]
 		d.Table(t)
+		d.more(all-len(t.Rows), "--memory lists them")
 	}
 	if failed == 0 {
 		return

@@ -14,6 +14,9 @@ const SimulatedNote = "SIMULATED DEVICE: no GPU was involved; this trace proves 
 // overviewRows is how many rows a list of the overview shows.
 const overviewRows = 10
 
+// machineRows is how many GPUs and processes the overview shows: two full machines.
+const machineRows = 16
+
 // Overview writes what happened in a trace on about one screen.
 func Overview(in *analyze.Inspection) *Document {
 	d := &Document{}
@@ -124,8 +127,9 @@ func (d *Document) gpus(in *analyze.Inspection) {
 		{Title: "of active span", Right: true, Drop: 1}, {Title: "kernels", Right: true}, {Title: "copies", Right: true, Drop: 3},
 		{Title: "graphs", Right: true, Drop: 2}, {Title: "memory", Right: true, Drop: 4}, {Title: "model", Min: 22},
 	}}
-	models := make([]string, len(in.GPUs))
-	for i, g := range in.GPUs {
+	gpus := in.GPUs[:min(len(in.GPUs), machineRows)]
+	models := make([]string, len(gpus))
+	for i, g := range gpus {
 		models[i] = g.Name
 		graphs, memory := "", ""
 		if g.Graphs > 0 {
@@ -140,7 +144,8 @@ func (d *Document) gpus(in *analyze.Inspection) {
 	}
 	t.Columns[8].Fit = Fitted(models)
 	d.Table(t)
-	for _, g := range in.GPUs {
+	d.more(len(in.GPUs)-len(gpus), "--json lists them")
+	for _, g := range gpus {
 		if g.UncertainNS > 0 {
 			d.Note(fmt.Sprintf("%s: up to %s more busy: records came too late to be told apart", g.GPU, Duration(g.UncertainNS)))
 		}
@@ -154,7 +159,7 @@ func (d *Document) samples(in *analyze.Inspection) {
 		{Title: "gpu"}, {Title: "memory used", Right: true}, {Title: "utilisation", Right: true}, {Title: "power", Right: true, Drop: 1},
 		{Title: "temperature", Right: true, Drop: 3}, {Title: "clock", Right: true, Drop: 2}, {Title: "clock lowered by"},
 	}}
-	for _, g := range in.GPUs {
+	for _, g := range in.GPUs[:min(len(in.GPUs), machineRows)] {
 		s := g.Samples
 		if s == nil || s.Count == 0 {
 			continue
@@ -201,8 +206,9 @@ func (d *Document) processes(in *analyze.Inspection) {
 		{Title: "pid", Right: true}, {Title: "rank", Right: true}, {Title: "mode"}, {Title: "capture"}, {Title: "CUPTI", Drop: 2},
 		{Title: "kernels", Right: true}, {Title: "copies", Right: true, Drop: 4}, {Title: "allocations", Right: true, Drop: 3}, {Title: "command", Min: 22},
 	}}
-	commands := make([]string, len(in.Processes))
-	for i, p := range in.Processes {
+	processes := in.Processes[:min(len(in.Processes), machineRows)]
+	commands := make([]string, len(processes))
+	for i, p := range processes {
 		command := p.Command
 		if len(command) == 0 {
 			command = []string{p.Executable}
@@ -224,7 +230,8 @@ func (d *Document) processes(in *analyze.Inspection) {
 	}
 	t.Columns[8].Fit = Fitted(commands)
 	d.Table(t)
-	for _, p := range in.Processes {
+	d.more(len(in.Processes)-len(processes), "--json lists them")
+	for _, p := range processes {
 		if len(p.Reasons) > 0 {
 			d.Alert(fmt.Sprintf("process %d: %s", p.PID, strings.Join(p.Reasons, "; ")))
 		}
