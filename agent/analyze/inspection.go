@@ -140,6 +140,8 @@ type LossRow struct {
 	Cause string `json:"cause"`
 	Kept  bool   `json:"kept"` // in the trace, incomplete
 	Count uint64 `json:"count"`
+	// Unknown says that nobody knows how many; Count is 0.
+	Unknown bool `json:"unknown,omitempty"`
 }
 
 // GraphSummary is about launches of whole CUDA graphs.
@@ -157,10 +159,11 @@ func lossSummary(tables *event.Tables, s *event.Summary) LossSummary {
 		return out
 	}
 	for _, l := range s.Losses {
-		if l.Count == 0 {
+		unknown := l.Cause == event.LossUndelivered
+		if l.Count == 0 && !unknown {
 			continue
 		}
-		row := LossRow{PID: tables.Process(l.Process).PID, Kind: KindName(l.Kind), Cause: CauseName(l.Cause), Kept: Kept(l.Cause), Count: l.Count}
+		row := LossRow{Unknown: unknown, PID: tables.Process(l.Process).PID, Kind: KindName(l.Kind), Cause: CauseName(l.Cause), Kept: Kept(l.Cause), Count: l.Count}
 		if row.Kept {
 			out.Incomplete += l.Count
 		} else {

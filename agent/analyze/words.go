@@ -36,6 +36,7 @@ func CauseName(c event.LossCause) string {
 		"torn: the writer died while writing",
 		"the trace reached --max-size",
 		"the trace could not be written",
+		"held by CUPTI when the process ended without flushing",
 	}, "cause", c)
 }
 

@@ -326,7 +326,7 @@ func ending(p *collect.Status, running bool) string {
 	case running:
 		return ", still running"
 	case p.State == event.StateKilled:
-		return ", ended without finishing its capture (killed, or crashed)"
+		return ", ended without finishing its capture (killed, or crashed): what CUPTI still held is lost, how much is not known"
 	case p.State == event.StateRefused:
 		return ", its capture could not start"
 	}

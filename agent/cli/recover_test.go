@@ -113,7 +113,8 @@ func TestRecoverCapture(t *testing.T) {
 	if kernels != 10 || len(processes) != 1 || processes[0].Command[1] != "train.py" || !processes[0].Simulated {
 		t.Errorf("%d kernels of %+v", kernels, processes)
 	}
-	if len(summary.Losses) != 1 || summary.Losses[0].Cause != event.LossTorn || summary.End != 2_000_000_000 {
+	// one torn record, and nobody knows what CUPTI still held
+	if len(summary.Losses) != 2 || summary.Losses[0].Cause != event.LossTorn || summary.Losses[1].Cause != event.LossUndelivered || summary.End != 2_000_000_000 {
 		t.Errorf("summary %+v", summary)
 	}
 	if info, err := os.Stat("warpscope-1.wscope"); err != nil || info.Mode().Perm() != 0o600 {

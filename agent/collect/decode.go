@@ -31,6 +31,8 @@ type decoder struct {
 	budget   int   // bytes of objects that may still be copied out of the arena
 	devices  []event.GPUID
 	state    event.State
+	// undelivered: the process died while CUPTI held records that it had not handed over.
+	undelivered bool
 	// unaligned: rows of batch carry CUPTI's own times, because no reading of the clock has come yet.
 	unaligned bool
 	sample    uint64 // a CUPTI time of such a row
@@ -39,6 +41,7 @@ type decoder struct {
 func newDecoder(m *memory, ids *ids) *decoder {
 	d := &decoder{memory: m, ids: ids, unaligned: true, budget: m.arena.limit()}
 	d.stacks = &stackReader{arena: &m.arena, ids: ids, budget: m.arena.limit()}
+	d.stacks.newest = func() uint32 { return uint32(loadUint64(&m.header.Maps)) }
 	d.ledger = &chunk{stackReader: d.stacks}
 	return d
 }

@@ -52,12 +52,15 @@ func (r *Reader) losses() []event.Loss {
 		add(known(kind), event.LossArenaFull, d.blank[kind])
 	}
 	add(event.KindUnknown, event.LossUnknownKind, d.unknown)
+	if d.undelivered {
+		add(event.KindUnknown, event.LossUndelivered, 0)
+	}
 	return list
 }
 
 // addLoss adds to the entry of the same process, kind and cause.
 func addLoss(list []event.Loss, l event.Loss) []event.Loss {
-	if l.Count == 0 {
+	if l.Count == 0 && l.Cause != event.LossUndelivered {
 		return list
 	}
 	for i := range list {

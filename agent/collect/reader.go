@@ -286,6 +286,7 @@ func (r *Reader) endState(dead bool) {
 		d.stateRow(r.lastSign(), state, reason)
 	case dead && (state == event.StateArmed || state == event.StatePaused):
 		d.stateRow(r.lastSign(), event.StateKilled, reason)
+		d.undelivered = state == event.StateArmed && h.Mode == abi.ModeTimeline
 	}
 }
 

@@ -24,8 +24,9 @@ type stackReader struct {
 	ids    *ids
 	budget int // bytes that may still be copied out of the arena
 
-	root   string // where the process's paths are looked up; "": here
-	known  dense  // arena id → event.StackID
+	root   string        // where the process's paths are looked up; "": here
+	newest func() uint32 // arena id of the module map in force now; nil: not known
+	known  dense         // arena id → event.StackID
 	maps   map[uint32][]library
 	frames []event.FrameID // scratch
 
@@ -64,14 +65,34 @@ func (s *stackReader) stack(id uint32, r *resolver) event.StackID {
 		return 0
 	}
 	s.budget -= 8 * count
-	libraries := s.libraries(head.Maps)
 	s.frames = s.frames[:0]
 	for i := range count {
-		s.frames = append(s.frames, r.frame(s.root, libraries, readAs[uint64](b[8*i:])))
+		pc := readAs[uint64](b[8*i:])
+		s.frames = append(s.frames, r.frame(s.root, s.find(head.Maps, pc), pc))
 	}
 	known := s.ids.stack(s.frames)
 	s.known.set(id, uint32(known))
 	return known
+}
+
+// find returns the library that a return address lies in, nil if none is known. A library may have
+// been loaded after the stack's module map was made; then the next map has it.
+func (s *stackReader) find(maps uint32, pc uint64) *library {
+	if l := lookup(s.libraries(maps), pc); l != nil || s.newest == nil {
+		return l
+	}
+	return lookup(s.libraries(s.newest()), pc)
+}
+
+// lookup finds the library of a return address. It may lie behind the end of its function, when that
+// function's last instruction is the call. The byte before it is always part of the call.
+func lookup(libraries []library, pc uint64) *library {
+	call := pc - 1
+	i := sort.Search(len(libraries), func(i int) bool { return libraries[i].start > call }) - 1
+	if i < 0 || call >= libraries[i].end || libraries[i].path == "" {
+		return nil
+	}
+	return &libraries[i]
 }
 
 // libraries returns the module map with an arena id, in the order of addresses.
@@ -120,16 +141,12 @@ func newResolver(ids *ids, resolve Resolve) *resolver {
 	return &resolver{ids: ids, resolve: resolve, known: map[place]event.FrameID{}}
 }
 
-// frame returns the identifier of the frame that will be returned to at pc.
-func (r *resolver) frame(root string, libraries []library, pc uint64) event.FrameID {
-	// A return address may lie behind the end of its function, when that function's last
-	// instruction is the call. The byte before it is always part of the call.
-	call := pc - 1
-	i := sort.Search(len(libraries), func(i int) bool { return libraries[i].start > call }) - 1
-	if i < 0 || call >= libraries[i].end || libraries[i].path == "" {
+// frame returns the identifier of the frame that will be returned to at pc in l; nil: in no library
+// that is known.
+func (r *resolver) frame(root string, l *library, pc uint64) event.FrameID {
+	if l == nil {
 		return r.ids.frame(event.Frame{Offset: pc})
 	}
-	l := &libraries[i]
 	at := place{root, l.path, l.buildID, pc - l.base}
 	if id, ok := r.known[at]; ok {
 		return id

@@ -86,7 +86,7 @@ type Loss struct {
 	Process ProcessID
 	Kind    Kind
 	Cause   LossCause
-	Count   uint64
+	Count   uint64 // 0, with LossUndelivered alone: nobody knows how many
 }
 
 // Summary closes a trace: what was recorded and what was lost, exactly.

@@ -183,4 +183,5 @@ const (
 	LossTorn                         // its writer died while writing it
 	LossTraceFull                    // --max-size was reached
 	LossDisk                         // the trace could not be written
+	LossUndelivered                  // what CUPTI still held when the process died: nobody knows how much
 )

@@ -296,7 +296,7 @@ func (d *Document) more(n int, how string) {
 func (d *Document) losses(in *analyze.Inspection) {
 	l := in.Losses
 	note := ""
-	if l.Known && len(l.Rows) > 0 {
+	if l.Known && l.Lost+l.Incomplete > 0 {
 		note = fmt.Sprintf("%s lost, %s kept but incomplete", plural(l.Lost, "record", "records"), Count(l.Incomplete))
 	}
 	d.Heading("Losses", note)
@@ -314,7 +314,11 @@ func (d *Document) losses(in *analyze.Inspection) {
 				pid = fmt.Sprint(r.PID)
 			}
 			causes = append(causes, r.Cause)
-			t.Rows = append(t.Rows, []string{Count(r.Count), r.Kind, pid, r.Cause})
+			count, kind := Count(r.Count), r.Kind
+			if r.Unknown {
+				count, kind = "unknown", "the last moments"
+			}
+			t.Rows = append(t.Rows, []string{count, kind, pid, r.Cause})
 		}
 		t.Columns[3].Fit = Fitted(causes)
 		d.Table(t)

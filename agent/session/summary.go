@@ -149,7 +149,11 @@ func kindWord(kind event.Kind, n uint64) string {
 // lost lists what was lost or is incomplete, by cause.
 func (r *Result) lost() string {
 	counts := map[event.LossCause]map[event.Kind]uint64{}
+	cut := 0 // processes whose end is missing
 	for _, l := range r.Summary.Losses {
+		if l.Cause == event.LossUndelivered {
+			cut++
+		}
 		if l.Count == 0 {
 			continue
 		}
@@ -158,10 +162,13 @@ func (r *Result) lost() string {
 		}
 		counts[l.Cause][l.Kind] += l.Count
 	}
-	if len(counts) == 0 {
+	var causes []string
+	if cut > 0 {
+		causes = append(causes, "what CUPTI still held when "+plural(uint64(cut), "process", "processes")+" ended without flushing (how much is not known)")
+	}
+	if len(counts) == 0 && cut == 0 {
 		return "nothing lost"
 	}
-	var causes []string
 	for _, cause := range slices.Sorted(maps.Keys(counts)) {
 		var kinds []string
 		for _, kind := range slices.Sorted(maps.Keys(counts[cause])) {

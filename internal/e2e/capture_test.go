@@ -107,6 +107,9 @@ func TestKilledProgramKeepsWhatWasPublished(t *testing.T) {
 	if n := kernels(content); n == 0 {
 		t.Error("no kernel was kept")
 	}
+	if !endMissing(content) {
+		t.Errorf("the trace does not say that its end is missing: %v", content["losses"])
+	}
 }
 
 // TestKilledAgentKeepsTheFileAndTheProgram ends the agent with SIGKILL.
@@ -153,6 +156,18 @@ func (w *tool) waitForPID(c *exec.Cmd) int {
 	_ = c.Process.Kill()
 	w.t.Fatal("the program did not start")
 	return 0
+}
+
+// endMissing says whether a trace declares that a process ended before CUPTI handed over all it had.
+func endMissing(content map[string]any) bool {
+	losses, _ := content["losses"].(map[string]any)
+	rows, _ := losses["rows"].([]any)
+	for _, r := range rows {
+		if row, _ := r.(map[string]any); row["unknown"] == true {
+			return true
+		}
+	}
+	return false
 }
 
 func kernels(content map[string]any) float64 {
