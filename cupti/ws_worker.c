@@ -28,7 +28,7 @@
 static const uint32_t kinds[] = {CUPTI_KIND_CONCURRENT_KERNEL, CUPTI_KIND_MEMCPY, CUPTI_KIND_MEMCPY2, CUPTI_KIND_MEMSET};
 /* Kinds without which a timeline is still one. */
 static const uint32_t extra_kinds[] = {CUPTI_KIND_SYNCHRONIZATION, CUPTI_KIND_OVERHEAD, CUPTI_KIND_MARKER, CUPTI_KIND_MARKER_DATA};
-#define COUNT(list) (sizeof list / sizeof *list)
+#define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 
 void ws_worker_open(struct ws_worker *w, struct ws_shm *shm, struct ws_arena *arena, const struct ws_cupti *cupti, struct ws_ledger *ledger,
                     const struct ws_config *config) {

@@ -3,14 +3,20 @@ package event
 // Time is a moment in nanoseconds of CLOCK_MONOTONIC; 0 is unknown.
 type Time int64
 
-// Identifiers of things a [Definitions] describes; 0 is none.
+// Identifiers of things that a [Definitions] describes; 0 is none.
 type (
-	StringID  uint32
-	LaunchID  uint32
-	StackID   uint32
-	FrameID   uint32
+	// StringID names a string.
+	StringID uint32
+	// LaunchID names a [Launch].
+	LaunchID uint32
+	// StackID names a [Stack].
+	StackID uint32
+	// FrameID names a [Frame].
+	FrameID uint32
+	// ProcessID names a [Process].
 	ProcessID uint32
-	GPUID     uint32
+	// GPUID names a [GPU].
+	GPUID uint32
 )
 
 // Batch holds events of one process (or, with Process 0, of the machine), by kind, in columns.

@@ -16,7 +16,9 @@ static void test_maps(void) {
   dl_iterate_phdr(count_modules, &expected);
   ws_maps_refresh();
   const struct ws_maps_snapshot *s = ws_maps_current();
-  CHECK(s && s->count == expected && s->generation >= 1);
+  CHECK(s != NULL);
+  if (s == NULL) return; /* CHECK has ended the program; this is for the reader and the analyser */
+  CHECK(s->count == expected && s->generation >= 1);
   CHECK(ws_maps_refresh() == 0 && ws_maps_current() == s);
   CHECK(ws_maps_generation() == s->generation);
   char self[4096];

@@ -145,7 +145,7 @@ static bool from_file(struct ws_shm *shm, struct ws_config *config) {
   return false;
 }
 
-static void note(const char *text) {
+void ws_connect_note(const char *text) {
   const char *quiet = getenv("WARPSCOPE_QUIET");
   if (quiet && *quiet && strcmp(quiet, "0") != 0) return;
   char line[4400];
@@ -157,11 +157,11 @@ bool ws_connect(struct ws_shm *shm, struct ws_config *config) {
   const char *agent = getenv("WARPSCOPE_SOCKET");
   if (agent && *agent) {
     if (from_agent(agent, shm, config)) return true;
-    note("the agent did not answer: this process is not recorded");
+    ws_connect_note("the agent did not answer: this process is not recorded");
     return false;
   }
   if (from_file(shm, config)) return true;
-  note("no capture file could be written here or in TMPDIR (WARPSCOPE_DIR chooses another folder): this process is not recorded");
+  ws_connect_note("no capture file could be written here or in TMPDIR (WARPSCOPE_DIR chooses another folder): this process is not recorded");
   return false;
 }
 
@@ -170,5 +170,5 @@ void ws_connect_finish(struct ws_shm *shm) {
   ws_shm_trim(shm);
   char text[sizeof file_path + 128];
   snprintf(text, sizeof text, "capture in %s; 'warpscope recover' with this name makes it a trace", file_path);
-  note(text);
+  ws_connect_note(text);
 }

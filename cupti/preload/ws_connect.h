@@ -11,4 +11,7 @@ bool ws_connect(struct ws_shm *shm, struct ws_config *config);
 /* Cuts a capture file behind what it holds and says on stderr where it is. No-op with an agent. */
 void ws_connect_finish(struct ws_shm *shm);
 
+/* A line on stderr, unless WARPSCOPE_QUIET is set. */
+void ws_connect_note(const char *text);
+
 #endif

@@ -39,10 +39,7 @@ __attribute__((constructor)) static void constructor(void) {
     return;
   }
   Dl_info self;
-  if (!ws_compat_complete()) {
-    enabled = false; /* a program without the libraries that CUDA needs */
-    return;
-  }
+  if (!ws_compat_complete()) return; /* a program without the libraries that CUDA needs */
   if (!dladdr((void *)constructor, &self) || !self.dli_fname || self.dli_fname[0] != '/') return;
   const char *injection = getenv("CUDA_INJECTION64_PATH");
   if (!injection || !*injection) setenv("CUDA_INJECTION64_PATH", self.dli_fname, 1);
@@ -53,7 +50,12 @@ __attribute__((constructor)) static void constructor(void) {
 
 static void start(void) {
   struct ws_config config;
-  if (!enabled || !ws_connect(&shm, &config)) return;
+  if (!enabled) return;
+  if (!ws_compat_complete()) {
+    ws_connect_note("this process was started without libdl and libpthread, which came with CUDA too late: it is not recorded");
+    return;
+  }
+  if (!ws_connect(&shm, &config)) return;
   ws_capture_start(&shm, &config);
   atexit(finish);
 }
@@ -68,12 +70,12 @@ EXPORT int InitializeInjection(void) {
 
 EXPORT int InitializeInjectionNvtx(void *get_export_table);
 EXPORT int InitializeInjectionNvtx(void *get_export_table) {
-  return enabled ? ws_capture_nvtx(get_export_table, 1) : 0;
+  return enabled && ws_compat_complete() ? ws_capture_nvtx(get_export_table, 1) : 0;
 }
 
 EXPORT int InitializeInjectionNvtx2(void *get_export_table);
 EXPORT int InitializeInjectionNvtx2(void *get_export_table) {
-  return enabled ? ws_capture_nvtx(get_export_table, 2) : 0;
+  return enabled && ws_compat_complete() ? ws_capture_nvtx(get_export_table, 2) : 0;
 }
 
 /* Programs that leave without atexit (os._exit in Python's worker processes) still flush. */
