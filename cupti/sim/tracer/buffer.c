@@ -100,18 +100,24 @@ static bool take_buffer(void) {
   return true;
 }
 
+static bool room_for(const struct record *r) {
+  return tracer.size - tracer.used >= r->size &&
+         (tracer.max_records == 0 || tracer.records < tracer.max_records);
+}
+
 static void write_record(const struct record *r) {
   if (every(tracer.drop_every, &tracer.written)) {
     tracer.dropped++;
     return;
   }
-  bool full =
-      tracer.buffer != NULL && (tracer.size - tracer.used < r->size ||
-                                (tracer.max_records != 0 && tracer.records == tracer.max_records));
-  if (full) give_back();
-  if ((tracer.buffer == NULL && !take_buffer()) || tracer.size - tracer.used < r->size) {
-    tracer.dropped++;
-    return;
+  /* Both let the lock go: other threads may have filled or changed the buffer meanwhile. */
+  while (tracer.buffer == NULL || !room_for(r)) {
+    if (tracer.buffer != NULL && tracer.used > 0) {
+      give_back();
+    } else if (tracer.buffer != NULL || !take_buffer()) { /* one record is more than a buffer holds */
+      tracer.dropped++;
+      return;
+    }
   }
   uint8_t *to = tracer.buffer + tracer.used;
   memcpy(to, r->bytes, r->size);
