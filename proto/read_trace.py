@@ -41,31 +41,57 @@ def signed(v):
     return (v + 2**63) % 2**64 - 2**63
 
 
+def slots(table, key, depth):  # what the key of a column selects in each row
+    values, c = column(table, key), message(table.get(key, b""))
+    if depth == 0:
+        return [v % 4096 for v in values]
+    before = [zigzag(c.get(2, 0))] + values if c.get(3, 0) else [zigzag(c.get(2, 0))] * len(values)
+    hashes = []
+    for i in range(len(values)):
+        h = 0
+        for j in range(max(0, i - depth + 1), i + 1):
+            h = (h + values[j] - before[j]) * 2654435761 % 2**32
+        hashes.append(h >> 18)
+    return hashes
+
+
 def column(table, number):  # the values of a column that is not chained to durations, signed
     rows, c = table[1], message(table.get(number, b""))
-    planes, low, base = c.get(1, b""), c.get(5, 0) or 8, zigzag(c.get(2, 0))
-    values = [0] * rows
-    for p in range(len(planes) // rows):
-        shift = 0 if p == 0 else low + 8 * (p - 1)
-        values = [v + (byte << shift) for v, byte in zip(values, planes[p * rows:(p + 1) * rows])]
+    planes, low, pack, base = c.get(1, b""), c.get(5, 0) or 8, c.get(6, 0) or 1, zigzag(c.get(2, 0))
+    values = [planes[i // pack] >> i % pack * low & 2**low - 1 if planes else 0 for i in range(rows)]
+    for p, at in enumerate(range(-(-rows // pack), len(planes), rows)):
+        values = [v + (byte << low + 8 * p) for v, byte in zip(values, planes[at:at + rows])]
     if c.get(3, 0) or c.get(4, 0):
         values = [zigzag(v) for v in values]
     if c.get(4, 0):
-        slots = {}
-        for i, key in enumerate(column(table, c[4])):
-            three = slots.get(key % 4096)
+        last = {}
+        for i, slot in enumerate(slots(table, c[4], c.get(7, 0))):
+            three = last.get(slot)
             values[i] = signed(values[i] + (sorted(three)[1] if three else 0))
-            slots[key % 4096] = [values[i]] + three[:2] if three else [values[i]] * 3
+            last[slot] = [values[i]] + three[:2] if three else [values[i]] * 3
     for i in range(rows):
         values[i] = signed(values[i] + (values[i - 1] if c.get(3, 0) and i else base))
     return values
+
+
+def durations(table):  # of kernels
+    if not table.get(28):
+        return column(table, 3)
+    at, result = 0, []
+    for gap, start_error, length, end_error in zip(*(column(table, n) for n in (4, 29, 3, 30))):
+        at += gap * table[28]
+        start = (at >> 24) + start_error
+        at += (start_error << 22) + length * table[28]
+        result.append((at >> 24) + end_error - start)
+        at += end_error << 22
+    return result
 
 
 def main(path):
     data = open(path, "rb").read()
     if data[:8] != b"\x89WSCOP\r\n" or data[8:10] != b"\x01\x00":
         sys.exit(f"{path}: not a .wscope file of format 1")
-    counts, durations, at = {}, 0, 16
+    counts, busy, at = {}, 0, 16
     while data[at:at + 8] == b"\xf5WSF\x9e\x37\x79\xb1" and at + 56 <= len(data):
         kind, flags, process, stored, raw = struct.unpack_from("<BB6xIII", data, at + 8)
         payload, at = data[at + 56:at + 56 + stored], at + 56 + stored
@@ -78,8 +104,8 @@ def main(path):
             of_process = counts.setdefault(str(process), {})
             of_process[KINDS[number]] = of_process.get(KINDS[number], 0) + table[1]
         if 1 in tables:
-            durations += sum(d for d in column(tables[1], 3) if d > 0)
-    print(json.dumps({"counts": counts, "kernel_ns": durations, "closed": data[at:at + 8] == b"\xf5WSEND\r\n"}))
+            busy += sum(d for d in durations(tables[1]) if d > 0)
+    print(json.dumps({"counts": counts, "kernel_ns": busy, "closed": data[at:at + 8] == b"\xf5WSEND\r\n"}))
 
 
 main(sys.argv[1])

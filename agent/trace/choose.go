@@ -9,26 +9,8 @@ const (
 	sampleRows = 4 << 10  // of these, the last ones are measured
 )
 
-// choose returns the coding and the split of residuals that take the fewest bits on a sample of
-// the column. values is left as it is; trial is scratch space.
-func choose(values []uint64, codings []coding, keys, durations []uint64, trial []uint64, m *memory) (coding, uint) {
-	n := min(len(values), trialRows)
-	trial = trial[:n]
-	best, bestLow, bestCost := codings[0], uint(8), math.Inf(1)
-	for _, c := range codings {
-		copy(trial, values[:n])
-		residuals(trial, c, keys, durations, m)
-		sample := trial[max(0, n-sampleRows):]
-		for low := uint(8); low >= 4; low-- {
-			if cost := planesCost(sample, low); cost < bestCost {
-				best, bestLow, bestCost = c, low, cost
-			}
-		}
-	}
-	return best, bestLow
-}
-
-// planesCost estimates the bits a row that zstd will need for the planes of residuals.
+// planesCost estimates the bits a row that zstd will need for the planes of residuals, the first one
+// of low bits.
 func planesCost(residuals []uint64, low uint) float64 {
 	var all uint64
 	for _, r := range residuals {
@@ -45,6 +27,17 @@ func planesCost(residuals []uint64, low uint) float64 {
 		cost += e + waste(e)
 	}
 	return cost
+}
+
+// cheapest returns how many bits the first plane of residuals should have, and what they cost then.
+func cheapest(residuals []uint64) (low uint, cost float64) {
+	cost = math.Inf(1)
+	for l := uint(8); l >= 4; l-- {
+		if c := planesCost(residuals, l); c < cost {
+			low, cost = l, c
+		}
+	}
+	return low, cost
 }
 
 // waste is what zstd takes beyond the entropy of a noisy plane: of few symbols it makes matches

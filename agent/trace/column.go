@@ -11,10 +11,21 @@ const (
 	chainEnd
 )
 
-// slots is how many predictions a keyed column keeps; the low bits of the key select one.
-const slots = 1 << 12
+// coding says from what a column's residuals are counted.
+type coding struct {
+	chain chain
+	key   int // field number of the column that selects the prediction; 0: no prediction
+	depth int // how many of the key's differences select it; 0: its value
+}
 
-// memory holds what a keyed column remembers: for each key the last three values. Its
+const (
+	slotBits   = 14
+	slots      = 1 << slotBits // predictions that a keyed column keeps
+	valueSlots = 1 << 12       // of these, what the key's value alone can select
+	maxDepth   = 8
+)
+
+// memory holds what a keyed column remembers: in each slot the last three differences. Its
 // prediction is their median, which neither one outlier nor the clock's steps disturb.
 type memory struct {
 	seen  [slots / 64]uint64
@@ -23,9 +34,9 @@ type memory struct {
 
 func (m *memory) forget() { m.seen = [slots / 64]uint64{} }
 
-// predict returns what is expected for the slot of key, 0 if nothing is known.
-func (m *memory) predict(key uint64) int64 {
-	k := key % slots
+// predict returns what is expected in slot k, 0 if nothing is known.
+func (m *memory) predict(k uint32) int64 {
+	k %= slots
 	if m.seen[k/64]&(1<<(k%64)) == 0 {
 		return 0
 	}
@@ -33,9 +44,9 @@ func (m *memory) predict(key uint64) int64 {
 	return max(min(t[0], t[1]), min(max(t[0], t[1]), t[2]))
 }
 
-// learn tells which value came.
-func (m *memory) learn(key uint64, v int64) {
-	k := key % slots
+// learn tells which difference came.
+func (m *memory) learn(k uint32, v int64) {
+	k %= slots
 	t := &m.three[k]
 	if m.seen[k/64]&(1<<(k%64)) == 0 {
 		m.seen[k/64] |= 1 << (k % 64)
@@ -43,6 +54,36 @@ func (m *memory) learn(key uint64, v int64) {
 		return
 	}
 	t[0], t[1], t[2] = v, t[0], t[1]
+}
+
+// contexts sets dst to the slot of each row. keys are the values of the key column, or with a depth
+// its differences: the same few in the same order come before the same thing again.
+func contexts(dst []uint32, keys []uint64, depth int) {
+	if depth == 0 {
+		for i, k := range keys {
+			dst[i] = uint32(k % valueSlots)
+		}
+		return
+	}
+	const scatter = 2654435761 // 2^32 divided by the golden ratio
+	for i := range keys {
+		h := uint32(0)
+		for _, k := range keys[max(0, i-depth+1) : i+1] {
+			h = (h + uint32(k)) * scatter
+		}
+		dst[i] = h >> (32 - slotBits)
+	}
+}
+
+// differences turns the values of a column without a key into what they differ from base, or from the
+// row before, in place.
+func differences(values []uint64, base uint64, c chain) {
+	for i, v := range values {
+		values[i] = v - base
+		if c == chainPrevious {
+			base = v
+		}
+	}
 }
 
 func zigzag(v int64) uint64   { return uint64(v<<1) ^ uint64(v>>63) }
@@ -65,21 +106,26 @@ func subtract(values []uint64, c chain, durations []uint64) uint64 {
 	return base
 }
 
-// residuals turns values into the residuals of a coding, in place, and returns the base.
-func residuals(values []uint64, c coding, keys, durations []uint64, m *memory) uint64 {
+// lowest returns the smallest of values, as signed numbers.
+func lowest(values []uint64) uint64 {
+	low := int64(math.MaxInt64)
+	for _, v := range values {
+		low = min(low, int64(v))
+	}
+	return uint64(low)
+}
+
+// residuals turns values into the residuals of a coding, in place, and returns the base. slots are
+// those of the coding's key.
+func residuals(values []uint64, c coding, slots []uint32, durations []uint64, m *memory) uint64 {
 	var base uint64
 	switch {
 	case c.chain != chainBase:
 		base = subtract(values, c.chain, durations)
 	case c.key == 0:
-		low := int64(math.MaxInt64)
-		for _, v := range values {
-			low = min(low, int64(v))
-		}
-		for i := range values {
-			values[i] -= uint64(low)
-		}
-		return uint64(low)
+		base = lowest(values)
+		differences(values, base, chainBase)
+		return base
 	}
 	if c.key == 0 {
 		for i, v := range values {
@@ -89,20 +135,20 @@ func residuals(values []uint64, c coding, keys, durations []uint64, m *memory) u
 	}
 	m.forget()
 	for i, v := range values {
-		values[i] = zigzag(int64(v) - m.predict(keys[i]))
-		m.learn(keys[i], int64(v))
+		values[i] = zigzag(int64(v) - m.predict(slots[i]))
+		m.learn(slots[i], int64(v))
 	}
 	return base
 }
 
 // restore turns residuals into values, in place: the inverse of residuals.
-func restore(values []uint64, base uint64, c coding, keys, durations []uint64, m *memory) {
+func restore(values []uint64, base uint64, c coding, slots []uint32, durations []uint64, m *memory) {
 	switch {
 	case c.key != 0:
 		m.forget()
 		for i, r := range values {
-			v := unzigzag(r) + m.predict(keys[i])
-			m.learn(keys[i], v)
+			v := unzigzag(r) + m.predict(slots[i])
+			m.learn(slots[i], v)
 			values[i] = uint64(v)
 		}
 	case c.chain != chainBase:
@@ -129,58 +175,6 @@ func restore(values []uint64, base uint64, c coding, keys, durations []uint64, m
 			if d := int64(durations[i]); d > 0 {
 				base += uint64(d)
 			}
-		}
-	}
-}
-
-// planes appends the residuals to dst: first their lowest `low` bits, one byte a row, then eight
-// bits more a plane until nothing is left. All residuals zero: nothing is appended.
-func planes(dst []byte, residuals []uint64, low uint) []byte {
-	var all uint64
-	for _, r := range residuals {
-		all |= r
-	}
-	if all == 0 {
-		return dst
-	}
-	mask := byte(1<<low - 1)
-	for _, r := range residuals {
-		dst = append(dst, byte(r)&mask)
-	}
-	for shift := low; shift < 64 && all>>shift != 0; shift += 8 {
-		for _, r := range residuals {
-			dst = append(dst, byte(r>>shift))
-		}
-	}
-	return dst
-}
-
-// join is the inverse of planes: it sets the residuals. There must be a whole number of planes.
-func join(residuals []uint64, planes []byte, low uint) {
-	n := len(residuals)
-	switch len(planes) / n {
-	case 0:
-		clear(residuals)
-		return
-	case 1:
-		for i, b := range planes[:n] {
-			residuals[i] = uint64(b)
-		}
-		return
-	case 2:
-		a, b := planes[:n], planes[n:2*n]
-		for i := range residuals {
-			residuals[i] = uint64(a[i]) | uint64(b[i])<<low
-		}
-		return
-	}
-	a, b, c := planes[:n], planes[n:2*n], planes[2*n:3*n]
-	for i := range residuals {
-		residuals[i] = uint64(a[i]) | uint64(b[i])<<low | uint64(c[i])<<(low+8)
-	}
-	for p, shift := 3, low+16; (p+1)*n <= len(planes); p, shift = p+1, shift+8 {
-		for i, b := range planes[p*n : (p+1)*n] {
-			residuals[i] |= uint64(b) << shift
 		}
 	}
 }

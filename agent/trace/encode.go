@@ -2,6 +2,7 @@ package trace
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/klauspost/compress/zstd"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -16,6 +17,8 @@ const (
 	columnChain  = 3
 	columnKey    = 4
 	columnLow    = 5
+	columnPack   = 6
+	columnDepth  = 7
 
 	batchProcess = 31
 
@@ -34,7 +37,10 @@ const planeBlock = 1 << 10
 type span struct {
 	head, headEnd int
 	bulk, bulkEnd int
-	plane         int // bytes
+	first, plane  int // bytes of the first plane of bulk, and of the others
+
+	kind  event.Kind // of the table that it belongs to, for who measures
+	field int        // of the column, where it has planes
 }
 
 // encoder turns batches into payloads.
@@ -43,7 +49,9 @@ type encoder struct {
 	live   table
 
 	values, keys, durations, trial []uint64
+	slots                          []uint32
 	memory                         memory
+	ticks                          ticks
 
 	heads, bulk []byte
 	spans       []span
@@ -128,18 +136,34 @@ func (e *encoder) table(t *table, field protowire.Number, b *event.Batch, first,
 	e.spans = append(e.spans, span{}) // the table's tag and length, known at the end
 	head := len(e.heads)
 	e.varint(fieldRows, uint64(n))
-	e.spans = append(e.spans, span{head: head, headEnd: len(e.heads)})
-	e.values, e.keys = resize(e.values, n), resize(e.keys, n)
+	e.values, e.keys, e.slots = resize(e.values, n), resize(e.keys, n), resize(e.slots, n)
 	e.durations, e.trial = resize(e.durations, n), resize(e.trial, n)
+	e.ticks.tick = 0
+	times := &t.columns[t.time]
+	times.cells.load(b, first, e.values)
 	if t.lasts {
 		t.columns[fieldDuration-fieldFirst].cells.load(b, first, e.durations)
 	}
+	e.times(e.values, t.lasts)
+	if t.ticks {
+		if e.ticks.split(e.values, e.durations); e.ticks.tick != 0 {
+			e.varint(fieldOrigin, protowire.EncodeZigZag(int64(e.ticks.origin)))
+			e.varint(fieldTick, e.ticks.tick)
+		}
+	}
+	e.spans = append(e.spans, span{head: head, headEnd: len(e.heads)})
 	for i := range t.columns {
 		e.column(t, i, b, first)
 	}
+	if e.ticks.tick != 0 {
+		e.errors(fieldStartError, e.ticks.startErrors)
+		e.errors(fieldEndError, e.ticks.endErrors)
+	}
 	size := 0
-	for _, s := range e.spans[opening+1:] {
+	for i := range e.spans[opening+1:] {
+		s := &e.spans[opening+1+i]
 		size += s.headEnd - s.head + s.bulkEnd - s.bulk
+		s.kind = t.kind
 	}
 	head = len(e.heads)
 	e.heads = protowire.AppendTag(e.heads, field, protowire.BytesType)
@@ -150,35 +174,93 @@ func (e *encoder) table(t *table, field protowire.Number, b *event.Batch, first,
 // column encodes the i-th column of t.
 func (e *encoder) column(t *table, i int, b *event.Batch, first int) {
 	c := &t.columns[i]
-	values := e.values
-	c.cells.load(b, first, values)
-	if i == t.time {
-		e.times(values, t.lasts)
+	values, codings := e.values, c.codings
+	switch {
+	case e.ticks.tick != 0 && i == t.time:
+		values, codings = e.ticks.gaps, c.ticked
+	case e.ticks.tick != 0 && i+fieldFirst == fieldDuration:
+		values = e.ticks.lengths
+	default:
+		c.cells.load(b, first, values)
 	}
-	var base uint64
-	var how coding
-	low := uint(8)
-	bulk := len(e.bulk)
+	if len(codings) == 0 {
+		e.plain(i+fieldFirst, values)
+		return
+	}
 	if v, same := uniform(values); same {
-		if base = v; base == 0 {
-			return
-		}
-	} else {
-		if len(c.codings) > 0 {
-			how = c.codings[0]
-			if i == t.time || len(c.codings) > 1 {
-				t.columns[0].cells.load(b, first, e.keys)
-				how, low = choose(values, c.codings, e.keys, e.durations, e.trial, &e.memory)
-			}
-		}
-		base = residuals(values, how, e.keys, e.durations, &e.memory)
-		e.bulk = planes(e.bulk, values, low)
+		e.describe(i+fieldFirst, v, coding{}, plain(), len(e.bulk), len(values))
+		return
 	}
-	e.describe(i+fieldFirst, base, how, low, bulk, len(values))
+	how, l := e.choose(t, b, first, values, codings)
+	e.context(t, b, first, how)
+	base := residuals(values, how, e.slots, e.durations, &e.memory)
+	bulk := len(e.bulk)
+	e.bulk = planes(e.bulk, values, l)
+	e.describe(i+fieldFirst, base, how, l, bulk, len(values))
 }
 
-// describe adds the span of a column whose planes are at the end of bulk.
-func (e *encoder) describe(field int, base uint64, how coding, low uint, bulk, rows int) {
+// plain encodes a column by what its values differ from the lowest one. values is used up.
+func (e *encoder) plain(field int, values []uint64) {
+	base := residuals(values, coding{}, nil, nil, nil)
+	bulk := len(e.bulk)
+	e.bulk = planes(e.bulk, values, plain())
+	e.describe(field, base, coding{}, plain(), bulk, len(values))
+}
+
+// errors encodes a column of which most values are -1, 0 or 1.
+func (e *encoder) errors(field int, values []uint64) {
+	base := lowest(values)
+	base -= (base + 1) & 3 // so that these three share their higher bits
+	differences(values, base, chainBase)
+	l := layout{low: 2, pack: 4} // zstd makes little of a noisy plane of few symbols, but much of four in a byte
+	bulk := len(e.bulk)
+	e.bulk = planes(e.bulk, values, l)
+	e.describe(field, base, coding{}, l, bulk, len(values))
+}
+
+// choose returns the coding and the layout of residuals that take the fewest bits on a sample of
+// the column.
+func (e *encoder) choose(t *table, b *event.Batch, first int, values []uint64, codings []coding) (coding, layout) {
+	n := min(len(values), trialRows)
+	trial := e.trial[:n]
+	best, l, bestCost := codings[0], plain(), math.Inf(1)
+	for _, c := range codings {
+		copy(trial, values[:n])
+		e.context(t, b, first, c)
+		residuals(trial, c, e.slots, e.durations, &e.memory)
+		if low, cost := cheapest(trial[max(0, n-sampleRows):]); cost < bestCost {
+			best, l.low, bestCost = c, low, cost
+		}
+	}
+	return best, l
+}
+
+// context sets slots to those of a coding's key.
+func (e *encoder) context(t *table, b *event.Batch, first int, how coding) {
+	if how.key == 0 {
+		return
+	}
+	key := &t.columns[how.key-fieldFirst]
+	key.cells.load(b, first, e.keys)
+	if how.depth > 0 {
+		c, base := chainBase, uint64(0)
+		if len(key.codings) > 0 {
+			c, base = key.codings[0].chain, e.keys[0]
+		} else {
+			base = lowest(e.keys)
+		}
+		differences(e.keys, base, c)
+	}
+	contexts(e.slots, e.keys, how.depth)
+}
+
+// describe adds the span of a column whose planes are at the end of bulk. One that is 0 in every row
+// is left out.
+func (e *encoder) describe(field int, base uint64, how coding, l layout, bulk, rows int) {
+	size := len(e.bulk) - bulk
+	if size == 0 && base == 0 && how == (coding{}) {
+		return
+	}
 	head := len(e.heads)
 	if base != 0 {
 		e.varint(columnBase, protowire.EncodeZigZag(int64(base)))
@@ -189,10 +271,15 @@ func (e *encoder) describe(field int, base uint64, how coding, low uint, bulk, r
 	if how.key != 0 {
 		e.varint(columnKey, uint64(how.key))
 	}
-	if low != 8 {
-		e.varint(columnLow, uint64(low))
+	if how.depth != 0 {
+		e.varint(columnDepth, uint64(how.depth))
 	}
-	size := len(e.bulk) - bulk
+	if l.low != 8 {
+		e.varint(columnLow, uint64(l.low))
+	}
+	if l.pack != 1 {
+		e.varint(columnPack, uint64(l.pack))
+	}
 	if size > 0 {
 		e.heads = protowire.AppendTag(e.heads, columnPlanes, protowire.BytesType)
 		e.heads = protowire.AppendVarint(e.heads, uint64(size))
@@ -204,7 +291,7 @@ func (e *encoder) describe(field int, base uint64, how coding, low uint, bulk, r
 	e.heads = protowire.AppendVarint(e.heads, uint64(size))
 	e.spans = append(e.spans,
 		span{head: tag, headEnd: len(e.heads)},
-		span{head: head, headEnd: tag, bulk: bulk, bulkEnd: len(e.bulk), plane: rows})
+		span{head: head, headEnd: tag, bulk: bulk, bulkEnd: len(e.bulk), first: l.first(rows), plane: rows, field: field})
 }
 
 // times widens the frame's span of time by a column of times.
@@ -260,8 +347,8 @@ func (e *encoder) seal(dst []byte, h frameHeader) []byte {
 func (e *encoder) each(f func(p []byte, own bool)) {
 	for _, s := range e.spans {
 		f(e.heads[s.head:s.headEnd], false)
-		for at := s.bulk; at < s.bulkEnd; at += s.plane {
-			f(e.bulk[at:at+s.plane], s.plane >= planeBlock)
+		for at, size := s.bulk, s.first; at < s.bulkEnd; at, size = at+size, s.plane {
+			f(e.bulk[at:at+size], size >= planeBlock)
 		}
 	}
 }

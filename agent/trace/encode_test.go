@@ -19,15 +19,7 @@ func TestBatchRoundTrip(t *testing.T) {
 	for i := range 60 {
 		rows := []int{1, 3, 40, 3000}[i%4]
 		want := randomBatch(rng, rows)
-		frame := e.batch(nil, want, uint32(i))
-		h, ok := parseFrameHeader(frame)
-		if !ok || h.size() != len(frame) {
-			t.Fatalf("header of a frame of %d bytes: %+v, %v", len(frame), h, ok)
-		}
-		payload, err := d.payload(&h, frame[frameHeaderSize:])
-		if err != nil {
-			t.Fatal(err)
-		}
+		h, payload := frame(t, e, d, want)
 		if err := d.batch(payload, &h, &got); err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +51,16 @@ func TestSchemaFollowsProto(t *testing.T) {
 			continue
 		}
 		columns := f.Message().Fields()
-		if got, want := len(tb.columns), columns.Len()-1; got != want {
+		extra := 1 // rows
+		if tb.ticks {
+			for number, name := range map[protowire.Number]string{fieldOrigin: "origin", fieldTick: "tick", fieldStartError: "start_error", fieldEndError: "end_error"} {
+				extra++
+				if p := columns.ByNumber(number); p == nil || string(p.Name()) != name {
+					t.Errorf("%s: field %d is %q here, %v in trace.proto", f.Name(), number, name, p)
+				}
+			}
+		}
+		if got, want := len(tb.columns), columns.Len()-extra; got != want {
 			t.Errorf("%s: %d columns here, %d in trace.proto", f.Name(), got, want)
 		}
 		for i, c := range tb.columns {
@@ -92,6 +93,21 @@ func TestSchemaFollowsEvents(t *testing.T) {
 	if got != want {
 		t.Errorf("schema has %d columns, the event model %d", got, want)
 	}
+}
+
+// frame encodes b and returns the frame's header and its payload.
+func frame(t testing.TB, e *encoder, d *decoder, b *event.Batch) (frameHeader, []byte) {
+	t.Helper()
+	frame := e.batch(nil, b, 0)
+	h, ok := parseFrameHeader(frame)
+	if !ok || h.size() != len(frame) {
+		t.Fatalf("header of a frame of %d bytes: %+v, %v", len(frame), h, ok)
+	}
+	payload, err := d.payload(&h, frame[frameHeaderSize:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h, payload
 }
 
 func testCodec(t testing.TB) (*encoder, *decoder) {

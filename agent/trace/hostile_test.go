@@ -52,8 +52,12 @@ func TestHostile(t *testing.T) {
 	for kind := range protowire.Number(17) {
 		manyTables = nested(manyTables, kind+1, varint(nil, fieldRows, maxRows))
 	}
-	keyed := varint(nil, fieldRows, 1)
-	keyed = nested(keyed, 4, varint(nil, columnKey, 9))
+	keyed := func(key, keysKey uint64) []byte {
+		table := nested(varint(nil, fieldRows, 1), 4, varint(nil, columnKey, key))
+		return nested(nil, 1, nested(table, protowire.Number(key), varint(nil, columnKey, keysKey)))
+	}
+	ticking := varint(varint(nil, fieldRows, 1), fieldTick, 1<<63)
+	ticking = nested(nil, 1, nested(ticking, 4, varint(nil, columnChain, uint64(chainEnd))))
 	for _, c := range []struct {
 		name string
 		h    frameHeader
@@ -64,7 +68,10 @@ func TestHostile(t *testing.T) {
 		{"bomb as declared", frameHeader{typ: frameBatch, flags: flagZstd, raw: 200 << 20}, bomb, false},
 		{"rows", frameHeader{typ: frameBatch, raw: uint32(len(table) + 2), rows: 7}, nested(nil, 1, table), false},
 		{"tables", frameHeader{typ: frameBatch, raw: uint32(len(manyTables)), rows: maxRows}, manyTables, false},
-		{"later key", frameHeader{typ: frameBatch, raw: uint32(len(keyed) + 2), rows: 1}, nested(nil, 1, keyed), false},
+		{"keyed by itself", frameHeader{typ: frameBatch, rows: 1}, keyed(4, 4), false},
+		{"keyed in a circle", frameHeader{typ: frameBatch, rows: 1}, keyed(9, 4), false},
+		{"keyed by nothing", frameHeader{typ: frameBatch, rows: 1}, keyed(25, 0), false},
+		{"ticks chained to ends", frameHeader{typ: frameBatch, rows: 1}, ticking, false},
 		{"launches", frameHeader{typ: frameDefinitions, raw: uint32(len(empties))}, empties, false},
 		{"identifiers", frameHeader{typ: frameDefinitions, raw: 6}, varint(nil, 12, 1<<32-1), true},
 		{"process", frameHeader{typ: frameBatch, raw: 3}, varint(nil, batchProcess, 3), false},

@@ -40,7 +40,11 @@ func TestPythonReader(t *testing.T) {
 	if err := os.WriteFile(short, whole[:200_000], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{short, filepath.Join("testdata", "format-1.wscope")} {
+	real, err := filepath.Glob("../../testdata/real/*.wscope")
+	if err != nil || len(real) == 0 {
+		t.Fatalf("no real traces: %v", err)
+	}
+	for _, path := range append(real, short, filepath.Join("testdata", "format-1.wscope")) {
 		out, err := exec.Command(python, filepath.Join("..", "..", "proto", "read_trace.py"), path).Output()
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", path, err, stderr(err))

@@ -114,6 +114,9 @@ func (r *Reader) begin(in *window) error {
 				break
 			}
 		}
+		if bytes.HasPrefix(b, []byte("WSRPESHM")) {
+			return fmt.Errorf("%w: it is a capture file: warpscope recover makes a trace of it", ErrNotTrace)
+		}
 		return fmt.Errorf("%w: it begins with %q: give a .wscope file, as warpscope run records it", ErrNotTrace, b[:min(len(b), 8)])
 	}
 	major, minor, ok := parseFileHeader(in.bytes())

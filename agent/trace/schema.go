@@ -6,14 +6,10 @@ import "github.com/warpscope/warpscope/agent/event"
 type column struct {
 	name  string
 	cells cells
-	// codings are the ways to encode it that the writer tries; empty: plain.
+	// codings are the ways to encode it that the writer tries; empty: plain. One that is a key has
+	// at most one.
 	codings []coding
-}
-
-// coding says from what a column's residuals are counted.
-type coding struct {
-	chain chain
-	key   int // field number of the column that selects the prediction; 0: no prediction
+	ticked  []coding // the same, of a column of times in ticks
 }
 
 // Field numbers that the columns of all tables share.
@@ -21,10 +17,21 @@ const (
 	fieldRows     = 1
 	fieldFirst    = 2 // of the first column
 	fieldDuration = 3 // where a table has both an end and a beginning
+
+	fieldOrigin     = 27 // of a table whose times are in ticks
+	fieldTick       = 28
+	fieldStartError = 29
+	fieldEndError   = 30
 )
 
 func num[T integer](name string, of func(*event.Batch) *[]T, codings ...coding) column {
 	return column{name: name, cells: ints[T](of), codings: codings}
+}
+
+// onTicks returns c with the codings of its ticks.
+func (c column) onTicks(codings ...coding) column {
+	c.ticked = codings
+	return c
 }
 
 func truth(name string, of func(*event.Batch) *[]bool) column {
@@ -37,6 +44,7 @@ type table struct {
 	columns []column
 	time    int  // place of the column of times
 	lasts   bool // whether field fieldDuration is a duration
+	ticks   bool // whether times are of a GPU's clock
 }
 
 func (t *table) rows(b *event.Batch) int { return t.columns[0].cells.rows(b) }
@@ -46,14 +54,22 @@ func schema() []table {
 	type B = event.Batch
 	step := []coding{{chain: chainPrevious}}
 	either := []coding{{}, {chain: chainPrevious}}
-	// Durations repeat for the same kernel, call, direction …; so do the pauses before them.
-	lasting := []coding{{key: fieldFirst}, {}}
-	following := []coding{{chain: chainEnd, key: fieldFirst}, {chain: chainEnd}, {chain: chainPrevious}}
+	// Durations repeat for the same kernel, call, direction …; so do the pauses before them. A program
+	// repeats itself, so what went before tells more: kernels, or how many calls there were in between.
+	lasting := func(keys ...coding) []coding { return append(keys, coding{key: fieldFirst}, coding{}) }
+	following := func(keys ...coding) []coding {
+		keys = append(keys, coding{key: fieldFirst}, coding{})
+		for i := range keys {
+			keys[i].chain = chainEnd
+		}
+		return append(keys, coding{chain: chainPrevious})
+	}
+	by := func(field, depth int) coding { return coding{key: field, depth: depth} }
 	return []table{
-		{kind: event.KindKernel, time: 2, lasts: true, columns: []column{
+		{kind: event.KindKernel, time: 2, lasts: true, ticks: true, columns: []column{
 			num("launch", func(b *B) *[]event.LaunchID { return &b.Kernels.Launch }),
-			num("duration", func(b *B) *[]int64 { return &b.Kernels.Duration }, lasting...),
-			num("start", func(b *B) *[]event.Time { return &b.Kernels.Start }, following...),
+			num("duration", func(b *B) *[]int64 { return &b.Kernels.Duration }, lasting(by(2, 3))...),
+			num("start", func(b *B) *[]event.Time { return &b.Kernels.Start }, following(by(2, 3))...).onTicks(lasting(by(2, 3))...),
 			num("correlation", func(b *B) *[]uint32 { return &b.Kernels.Correlation }, step...),
 			num("device", func(b *B) *[]uint32 { return &b.Kernels.Device }),
 			num("context", func(b *B) *[]uint32 { return &b.Kernels.Context }),
@@ -61,10 +77,10 @@ func schema() []table {
 			num("graph", func(b *B) *[]uint32 { return &b.Kernels.Graph }),
 			num("graph_node", func(b *B) *[]uint64 { return &b.Kernels.GraphNode }, either...),
 		}},
-		{kind: event.KindCopy, time: 2, lasts: true, columns: []column{
+		{kind: event.KindCopy, time: 2, lasts: true, ticks: true, columns: []column{
 			num("kind", func(b *B) *[]event.CopyKind { return &b.Copies.Kind }),
-			num("duration", func(b *B) *[]int64 { return &b.Copies.Duration }, lasting...),
-			num("start", func(b *B) *[]event.Time { return &b.Copies.Start }, following...),
+			num("duration", func(b *B) *[]int64 { return &b.Copies.Duration }, lasting(by(5, 1), by(9, 2))...),
+			num("start", func(b *B) *[]event.Time { return &b.Copies.Start }, following(by(9, 2))...).onTicks(lasting(by(9, 2))...),
 			num("bytes", func(b *B) *[]uint64 { return &b.Copies.Bytes }),
 			num("source", func(b *B) *[]event.MemoryKind { return &b.Copies.Source }),
 			num("target", func(b *B) *[]event.MemoryKind { return &b.Copies.Target }),
@@ -77,10 +93,10 @@ func schema() []table {
 			num("graph", func(b *B) *[]uint32 { return &b.Copies.Graph }),
 			num("graph_node", func(b *B) *[]uint64 { return &b.Copies.GraphNode }, either...),
 		}},
-		{kind: event.KindSet, time: 2, lasts: true, columns: []column{
+		{kind: event.KindSet, time: 2, lasts: true, ticks: true, columns: []column{
 			num("memory", func(b *B) *[]event.MemoryKind { return &b.Sets.Memory }),
-			num("duration", func(b *B) *[]int64 { return &b.Sets.Duration }, lasting...),
-			num("start", func(b *B) *[]event.Time { return &b.Sets.Start }, following...),
+			num("duration", func(b *B) *[]int64 { return &b.Sets.Duration }, lasting(by(5, 1), by(7, 2))...),
+			num("start", func(b *B) *[]event.Time { return &b.Sets.Start }, following(by(7, 2))...).onTicks(lasting(by(7, 2))...),
 			num("bytes", func(b *B) *[]uint64 { return &b.Sets.Bytes }),
 			num("value", func(b *B) *[]uint32 { return &b.Sets.Value }),
 			num("correlation", func(b *B) *[]uint32 { return &b.Sets.Correlation }, step...),
@@ -92,8 +108,8 @@ func schema() []table {
 		}},
 		{kind: event.KindSync, time: 2, lasts: true, columns: []column{
 			num("type", func(b *B) *[]event.SyncType { return &b.Syncs.Type }),
-			num("duration", func(b *B) *[]int64 { return &b.Syncs.Duration }, lasting...),
-			num("start", func(b *B) *[]event.Time { return &b.Syncs.Start }, following...),
+			num("duration", func(b *B) *[]int64 { return &b.Syncs.Duration }, lasting(by(5, 2))...),
+			num("start", func(b *B) *[]event.Time { return &b.Syncs.Start }, following(by(5, 2))...),
 			num("correlation", func(b *B) *[]uint32 { return &b.Syncs.Correlation }, step...),
 			num("context", func(b *B) *[]uint32 { return &b.Syncs.Context }),
 			num("stream", func(b *B) *[]uint32 { return &b.Syncs.Stream }),
@@ -101,8 +117,8 @@ func schema() []table {
 		}},
 		{kind: event.KindCall, time: 2, lasts: true, columns: []column{
 			num("name", func(b *B) *[]event.StringID { return &b.Calls.Name }),
-			num("duration", func(b *B) *[]int64 { return &b.Calls.Duration }, lasting...),
-			num("enter", func(b *B) *[]event.Time { return &b.Calls.Enter }, following...),
+			num("duration", func(b *B) *[]int64 { return &b.Calls.Duration }, lasting(by(7, 2))...),
+			num("enter", func(b *B) *[]event.Time { return &b.Calls.Enter }, following(by(7, 3))...),
 			num("domain", func(b *B) *[]event.Domain { return &b.Calls.Domain }),
 			num("thread", func(b *B) *[]uint32 { return &b.Calls.Thread }),
 			num("correlation", func(b *B) *[]uint32 { return &b.Calls.Correlation }, step...),
@@ -120,10 +136,10 @@ func schema() []table {
 			num("color", func(b *B) *[]uint32 { return &b.Markers.Color }),
 			num("category", func(b *B) *[]uint32 { return &b.Markers.Category }),
 		}},
-		{kind: event.KindGraph, time: 2, lasts: true, columns: []column{
+		{kind: event.KindGraph, time: 2, lasts: true, ticks: true, columns: []column{
 			num("graph", func(b *B) *[]uint32 { return &b.Graphs.Graph }),
-			num("duration", func(b *B) *[]int64 { return &b.Graphs.Duration }, lasting...),
-			num("start", func(b *B) *[]event.Time { return &b.Graphs.Start }, following...),
+			num("duration", func(b *B) *[]int64 { return &b.Graphs.Duration }, lasting()...),
+			num("start", func(b *B) *[]event.Time { return &b.Graphs.Start }, following()...).onTicks(lasting()...),
 			num("correlation", func(b *B) *[]uint32 { return &b.Graphs.Correlation }, step...),
 			num("device", func(b *B) *[]uint32 { return &b.Graphs.Device }),
 			num("context", func(b *B) *[]uint32 { return &b.Graphs.Context }),
@@ -131,8 +147,8 @@ func schema() []table {
 		}},
 		{kind: event.KindOverhead, time: 2, lasts: true, columns: []column{
 			num("kind", func(b *B) *[]event.OverheadKind { return &b.Overheads.Kind }),
-			num("duration", func(b *B) *[]int64 { return &b.Overheads.Duration }, lasting...),
-			num("start", func(b *B) *[]event.Time { return &b.Overheads.Start }, following...),
+			num("duration", func(b *B) *[]int64 { return &b.Overheads.Duration }, lasting()...),
+			num("start", func(b *B) *[]event.Time { return &b.Overheads.Start }, following()...),
 			num("thread", func(b *B) *[]uint32 { return &b.Overheads.Thread }),
 			num("correlation", func(b *B) *[]uint32 { return &b.Overheads.Correlation }, step...),
 		}},

@@ -821,8 +821,10 @@ type Column struct {
 	Planes        []byte                 `protobuf:"bytes,1,opt,name=planes,proto3" json:"planes,omitempty"` // residuals, split into planes of `rows` bytes; empty: all are zero
 	Base          int64                  `protobuf:"zigzag64,2,opt,name=base,proto3" json:"base,omitempty"`
 	Chain         Chain                  `protobuf:"varint,3,opt,name=chain,proto3,enum=warpscope.trace.v1.Chain" json:"chain,omitempty"`
-	Key           uint32                 `protobuf:"varint,4,opt,name=key,proto3" json:"key,omitempty"` // field number of the column whose values select the prediction; 0: none
-	Low           uint32                 `protobuf:"varint,5,opt,name=low,proto3" json:"low,omitempty"` // bits of a residual in the first plane; 0: 8
+	Key           uint32                 `protobuf:"varint,4,opt,name=key,proto3" json:"key,omitempty"`     // field number of the column that selects the prediction; 0: none
+	Low           uint32                 `protobuf:"varint,5,opt,name=low,proto3" json:"low,omitempty"`     // bits of a residual in the first plane; 0: 8
+	Pack          uint32                 `protobuf:"varint,6,opt,name=pack,proto3" json:"pack,omitempty"`   // residuals in a byte of the first plane; 0: 1
+	Depth         uint32                 `protobuf:"varint,7,opt,name=depth,proto3" json:"depth,omitempty"` // how many differences of the key select; 0: its value does
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -888,6 +890,20 @@ func (x *Column) GetKey() uint32 {
 func (x *Column) GetLow() uint32 {
 	if x != nil {
 		return x.Low
+	}
+	return 0
+}
+
+func (x *Column) GetPack() uint32 {
+	if x != nil {
+		return x.Pack
+	}
+	return 0
+}
+
+func (x *Column) GetDepth() uint32 {
+	if x != nil {
+		return x.Depth
 	}
 	return 0
 }
@@ -1071,6 +1087,10 @@ type Kernels struct {
 	Stream        *Column                `protobuf:"bytes,8,opt,name=stream,proto3" json:"stream,omitempty"`
 	Graph         *Column                `protobuf:"bytes,9,opt,name=graph,proto3" json:"graph,omitempty"` // 0: not from a graph
 	GraphNode     *Column                `protobuf:"bytes,10,opt,name=graph_node,json=graphNode,proto3" json:"graph_node,omitempty"`
+	Origin        int64                  `protobuf:"zigzag64,27,opt,name=origin,proto3" json:"origin,omitempty"` // with tick: what the first start is counted from
+	Tick          uint64                 `protobuf:"varint,28,opt,name=tick,proto3" json:"tick,omitempty"`       // of the device's clock, 2^-24 ns; 0: times are as they are. See "Ticks" in README.md
+	StartError    *Column                `protobuf:"bytes,29,opt,name=start_error,json=startError,proto3" json:"start_error,omitempty"`
+	EndError      *Column                `protobuf:"bytes,30,opt,name=end_error,json=endError,proto3" json:"end_error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1175,6 +1195,34 @@ func (x *Kernels) GetGraphNode() *Column {
 	return nil
 }
 
+func (x *Kernels) GetOrigin() int64 {
+	if x != nil {
+		return x.Origin
+	}
+	return 0
+}
+
+func (x *Kernels) GetTick() uint64 {
+	if x != nil {
+		return x.Tick
+	}
+	return 0
+}
+
+func (x *Kernels) GetStartError() *Column {
+	if x != nil {
+		return x.StartError
+	}
+	return nil
+}
+
+func (x *Kernels) GetEndError() *Column {
+	if x != nil {
+		return x.EndError
+	}
+	return nil
+}
+
 type Copies struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rows          uint32                 `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"`
@@ -1192,6 +1240,10 @@ type Copies struct {
 	Stream        *Column                `protobuf:"bytes,13,opt,name=stream,proto3" json:"stream,omitempty"`
 	Graph         *Column                `protobuf:"bytes,14,opt,name=graph,proto3" json:"graph,omitempty"`
 	GraphNode     *Column                `protobuf:"bytes,15,opt,name=graph_node,json=graphNode,proto3" json:"graph_node,omitempty"`
+	Origin        int64                  `protobuf:"zigzag64,27,opt,name=origin,proto3" json:"origin,omitempty"` // with tick: what the first start is counted from
+	Tick          uint64                 `protobuf:"varint,28,opt,name=tick,proto3" json:"tick,omitempty"`       // of the device's clock, 2^-24 ns; 0: times are as they are. See "Ticks" in README.md
+	StartError    *Column                `protobuf:"bytes,29,opt,name=start_error,json=startError,proto3" json:"start_error,omitempty"`
+	EndError      *Column                `protobuf:"bytes,30,opt,name=end_error,json=endError,proto3" json:"end_error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1331,6 +1383,34 @@ func (x *Copies) GetGraphNode() *Column {
 	return nil
 }
 
+func (x *Copies) GetOrigin() int64 {
+	if x != nil {
+		return x.Origin
+	}
+	return 0
+}
+
+func (x *Copies) GetTick() uint64 {
+	if x != nil {
+		return x.Tick
+	}
+	return 0
+}
+
+func (x *Copies) GetStartError() *Column {
+	if x != nil {
+		return x.StartError
+	}
+	return nil
+}
+
+func (x *Copies) GetEndError() *Column {
+	if x != nil {
+		return x.EndError
+	}
+	return nil
+}
+
 type Sets struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rows          uint32                 `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"`
@@ -1345,6 +1425,10 @@ type Sets struct {
 	Stream        *Column                `protobuf:"bytes,10,opt,name=stream,proto3" json:"stream,omitempty"`
 	Graph         *Column                `protobuf:"bytes,11,opt,name=graph,proto3" json:"graph,omitempty"`
 	GraphNode     *Column                `protobuf:"bytes,12,opt,name=graph_node,json=graphNode,proto3" json:"graph_node,omitempty"`
+	Origin        int64                  `protobuf:"zigzag64,27,opt,name=origin,proto3" json:"origin,omitempty"` // with tick: what the first start is counted from
+	Tick          uint64                 `protobuf:"varint,28,opt,name=tick,proto3" json:"tick,omitempty"`       // of the device's clock, 2^-24 ns; 0: times are as they are. See "Ticks" in README.md
+	StartError    *Column                `protobuf:"bytes,29,opt,name=start_error,json=startError,proto3" json:"start_error,omitempty"`
+	EndError      *Column                `protobuf:"bytes,30,opt,name=end_error,json=endError,proto3" json:"end_error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1459,6 +1543,34 @@ func (x *Sets) GetGraph() *Column {
 func (x *Sets) GetGraphNode() *Column {
 	if x != nil {
 		return x.GraphNode
+	}
+	return nil
+}
+
+func (x *Sets) GetOrigin() int64 {
+	if x != nil {
+		return x.Origin
+	}
+	return 0
+}
+
+func (x *Sets) GetTick() uint64 {
+	if x != nil {
+		return x.Tick
+	}
+	return 0
+}
+
+func (x *Sets) GetStartError() *Column {
+	if x != nil {
+		return x.StartError
+	}
+	return nil
+}
+
+func (x *Sets) GetEndError() *Column {
+	if x != nil {
+		return x.EndError
 	}
 	return nil
 }
@@ -1797,6 +1909,10 @@ type Graphs struct {
 	Device        *Column                `protobuf:"bytes,6,opt,name=device,proto3" json:"device,omitempty"`
 	Context       *Column                `protobuf:"bytes,7,opt,name=context,proto3" json:"context,omitempty"`
 	Stream        *Column                `protobuf:"bytes,8,opt,name=stream,proto3" json:"stream,omitempty"`
+	Origin        int64                  `protobuf:"zigzag64,27,opt,name=origin,proto3" json:"origin,omitempty"` // with tick: what the first start is counted from
+	Tick          uint64                 `protobuf:"varint,28,opt,name=tick,proto3" json:"tick,omitempty"`       // of the device's clock, 2^-24 ns; 0: times are as they are. See "Ticks" in README.md
+	StartError    *Column                `protobuf:"bytes,29,opt,name=start_error,json=startError,proto3" json:"start_error,omitempty"`
+	EndError      *Column                `protobuf:"bytes,30,opt,name=end_error,json=endError,proto3" json:"end_error,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1883,6 +1999,34 @@ func (x *Graphs) GetContext() *Column {
 func (x *Graphs) GetStream() *Column {
 	if x != nil {
 		return x.Stream
+	}
+	return nil
+}
+
+func (x *Graphs) GetOrigin() int64 {
+	if x != nil {
+		return x.Origin
+	}
+	return 0
+}
+
+func (x *Graphs) GetTick() uint64 {
+	if x != nil {
+		return x.Tick
+	}
+	return 0
+}
+
+func (x *Graphs) GetStartError() *Column {
+	if x != nil {
+		return x.StartError
+	}
+	return nil
+}
+
+func (x *Graphs) GetEndError() *Column {
+	if x != nil {
+		return x.EndError
 	}
 	return nil
 }
@@ -3206,13 +3350,15 @@ const file_warpscope_trace_v1_trace_proto_rawDesc = "" +
 	"\x0edriver_version\x18\f \x01(\rR\rdriverVersion\x12\x18\n" +
 	"\adevices\x18\r \x03(\rR\adevices\x12\x1c\n" +
 	"\tsimulated\x18\x0e \x01(\bR\tsimulated\x12\x12\n" +
-	"\x04rank\x18\x0f \x01(\x11R\x04rank\"\x89\x01\n" +
+	"\x04rank\x18\x0f \x01(\x11R\x04rank\"\xb3\x01\n" +
 	"\x06Column\x12\x16\n" +
 	"\x06planes\x18\x01 \x01(\fR\x06planes\x12\x12\n" +
 	"\x04base\x18\x02 \x01(\x12R\x04base\x12/\n" +
 	"\x05chain\x18\x03 \x01(\x0e2\x19.warpscope.trace.v1.ChainR\x05chain\x12\x10\n" +
 	"\x03key\x18\x04 \x01(\rR\x03key\x12\x10\n" +
-	"\x03low\x18\x05 \x01(\rR\x03low\"\xd2\x06\n" +
+	"\x03low\x18\x05 \x01(\rR\x03low\x12\x12\n" +
+	"\x04pack\x18\x06 \x01(\rR\x04pack\x12\x14\n" +
+	"\x05depth\x18\a \x01(\rR\x05depth\"\xd2\x06\n" +
 	"\x05Batch\x125\n" +
 	"\akernels\x18\x01 \x01(\v2\x1b.warpscope.trace.v1.KernelsR\akernels\x122\n" +
 	"\x06copies\x18\x02 \x01(\v2\x1a.warpscope.trace.v1.CopiesR\x06copies\x12,\n" +
@@ -3231,7 +3377,7 @@ const file_warpscope_trace_v1_trace_proto_rawDesc = "" +
 	"\vgpu_samples\x18\x10 \x01(\v2\x1e.warpscope.trace.v1.GPUSamplesR\n" +
 	"gpuSamples\x122\n" +
 	"\x06usages\x18\x11 \x01(\v2\x1a.warpscope.trace.v1.UsagesR\x06usages\x12\x18\n" +
-	"\aprocess\x18\x1f \x01(\rR\aprocess\"\x84\x04\n" +
+	"\aprocess\x18\x1f \x01(\rR\aprocess\"\xa6\x05\n" +
 	"\aKernels\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\rR\x04rows\x122\n" +
 	"\x06launch\x18\x02 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x06launch\x126\n" +
@@ -3244,7 +3390,12 @@ const file_warpscope_trace_v1_trace_proto_rawDesc = "" +
 	"\x05graph\x18\t \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x05graph\x129\n" +
 	"\n" +
 	"graph_node\x18\n" +
-	" \x01(\v2\x1a.warpscope.trace.v1.ColumnR\tgraphNode\"\xfb\x05\n" +
+	" \x01(\v2\x1a.warpscope.trace.v1.ColumnR\tgraphNode\x12\x16\n" +
+	"\x06origin\x18\x1b \x01(\x12R\x06origin\x12\x12\n" +
+	"\x04tick\x18\x1c \x01(\x04R\x04tick\x12;\n" +
+	"\vstart_error\x18\x1d \x01(\v2\x1a.warpscope.trace.v1.ColumnR\n" +
+	"startError\x127\n" +
+	"\tend_error\x18\x1e \x01(\v2\x1a.warpscope.trace.v1.ColumnR\bendError\"\x9d\a\n" +
 	"\x06Copies\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\rR\x04rows\x12.\n" +
 	"\x04kind\x18\x02 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x04kind\x126\n" +
@@ -3262,7 +3413,12 @@ const file_warpscope_trace_v1_trace_proto_rawDesc = "" +
 	"\x06stream\x18\r \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x06stream\x120\n" +
 	"\x05graph\x18\x0e \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x05graph\x129\n" +
 	"\n" +
-	"graph_node\x18\x0f \x01(\v2\x1a.warpscope.trace.v1.ColumnR\tgraphNode\"\xe5\x04\n" +
+	"graph_node\x18\x0f \x01(\v2\x1a.warpscope.trace.v1.ColumnR\tgraphNode\x12\x16\n" +
+	"\x06origin\x18\x1b \x01(\x12R\x06origin\x12\x12\n" +
+	"\x04tick\x18\x1c \x01(\x04R\x04tick\x12;\n" +
+	"\vstart_error\x18\x1d \x01(\v2\x1a.warpscope.trace.v1.ColumnR\n" +
+	"startError\x127\n" +
+	"\tend_error\x18\x1e \x01(\v2\x1a.warpscope.trace.v1.ColumnR\bendError\"\x87\x06\n" +
 	"\x04Sets\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\rR\x04rows\x122\n" +
 	"\x06memory\x18\x02 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x06memory\x126\n" +
@@ -3277,7 +3433,12 @@ const file_warpscope_trace_v1_trace_proto_rawDesc = "" +
 	" \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x06stream\x120\n" +
 	"\x05graph\x18\v \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x05graph\x129\n" +
 	"\n" +
-	"graph_node\x18\f \x01(\v2\x1a.warpscope.trace.v1.ColumnR\tgraphNode\"\x8f\x03\n" +
+	"graph_node\x18\f \x01(\v2\x1a.warpscope.trace.v1.ColumnR\tgraphNode\x12\x16\n" +
+	"\x06origin\x18\x1b \x01(\x12R\x06origin\x12\x12\n" +
+	"\x04tick\x18\x1c \x01(\x04R\x04tick\x12;\n" +
+	"\vstart_error\x18\x1d \x01(\v2\x1a.warpscope.trace.v1.ColumnR\n" +
+	"startError\x127\n" +
+	"\tend_error\x18\x1e \x01(\v2\x1a.warpscope.trace.v1.ColumnR\bendError\"\x8f\x03\n" +
 	"\x05Syncs\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\rR\x04rows\x12.\n" +
 	"\x04type\x18\x02 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x04type\x126\n" +
@@ -3308,7 +3469,7 @@ const file_warpscope_trace_v1_trace_proto_rawDesc = "" +
 	"\apayload\x18\t \x01(\v2\x1a.warpscope.trace.v1.ColumnR\apayload\x120\n" +
 	"\x05color\x18\n" +
 	" \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x05color\x126\n" +
-	"\bcategory\x18\v \x01(\v2\x1a.warpscope.trace.v1.ColumnR\bcategory\"\x94\x03\n" +
+	"\bcategory\x18\v \x01(\v2\x1a.warpscope.trace.v1.ColumnR\bcategory\"\xb6\x04\n" +
 	"\x06Graphs\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\rR\x04rows\x120\n" +
 	"\x05graph\x18\x02 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x05graph\x126\n" +
@@ -3317,7 +3478,12 @@ const file_warpscope_trace_v1_trace_proto_rawDesc = "" +
 	"\vcorrelation\x18\x05 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\vcorrelation\x122\n" +
 	"\x06device\x18\x06 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x06device\x124\n" +
 	"\acontext\x18\a \x01(\v2\x1a.warpscope.trace.v1.ColumnR\acontext\x122\n" +
-	"\x06stream\x18\b \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x06stream\"\xab\x02\n" +
+	"\x06stream\x18\b \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x06stream\x12\x16\n" +
+	"\x06origin\x18\x1b \x01(\x12R\x06origin\x12\x12\n" +
+	"\x04tick\x18\x1c \x01(\x04R\x04tick\x12;\n" +
+	"\vstart_error\x18\x1d \x01(\v2\x1a.warpscope.trace.v1.ColumnR\n" +
+	"startError\x127\n" +
+	"\tend_error\x18\x1e \x01(\v2\x1a.warpscope.trace.v1.ColumnR\bendError\"\xab\x02\n" +
 	"\tOverheads\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\rR\x04rows\x12.\n" +
 	"\x04kind\x18\x02 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x04kind\x126\n" +
@@ -3511,129 +3677,137 @@ var file_warpscope_trace_v1_trace_proto_depIdxs = []int32{
 	8,   // 27: warpscope.trace.v1.Kernels.stream:type_name -> warpscope.trace.v1.Column
 	8,   // 28: warpscope.trace.v1.Kernels.graph:type_name -> warpscope.trace.v1.Column
 	8,   // 29: warpscope.trace.v1.Kernels.graph_node:type_name -> warpscope.trace.v1.Column
-	8,   // 30: warpscope.trace.v1.Copies.kind:type_name -> warpscope.trace.v1.Column
-	8,   // 31: warpscope.trace.v1.Copies.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 32: warpscope.trace.v1.Copies.start:type_name -> warpscope.trace.v1.Column
-	8,   // 33: warpscope.trace.v1.Copies.bytes:type_name -> warpscope.trace.v1.Column
-	8,   // 34: warpscope.trace.v1.Copies.source:type_name -> warpscope.trace.v1.Column
-	8,   // 35: warpscope.trace.v1.Copies.target:type_name -> warpscope.trace.v1.Column
-	8,   // 36: warpscope.trace.v1.Copies.async:type_name -> warpscope.trace.v1.Column
-	8,   // 37: warpscope.trace.v1.Copies.correlation:type_name -> warpscope.trace.v1.Column
-	8,   // 38: warpscope.trace.v1.Copies.device:type_name -> warpscope.trace.v1.Column
-	8,   // 39: warpscope.trace.v1.Copies.peer:type_name -> warpscope.trace.v1.Column
-	8,   // 40: warpscope.trace.v1.Copies.context:type_name -> warpscope.trace.v1.Column
-	8,   // 41: warpscope.trace.v1.Copies.stream:type_name -> warpscope.trace.v1.Column
-	8,   // 42: warpscope.trace.v1.Copies.graph:type_name -> warpscope.trace.v1.Column
-	8,   // 43: warpscope.trace.v1.Copies.graph_node:type_name -> warpscope.trace.v1.Column
-	8,   // 44: warpscope.trace.v1.Sets.memory:type_name -> warpscope.trace.v1.Column
-	8,   // 45: warpscope.trace.v1.Sets.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 46: warpscope.trace.v1.Sets.start:type_name -> warpscope.trace.v1.Column
-	8,   // 47: warpscope.trace.v1.Sets.bytes:type_name -> warpscope.trace.v1.Column
-	8,   // 48: warpscope.trace.v1.Sets.value:type_name -> warpscope.trace.v1.Column
-	8,   // 49: warpscope.trace.v1.Sets.correlation:type_name -> warpscope.trace.v1.Column
-	8,   // 50: warpscope.trace.v1.Sets.device:type_name -> warpscope.trace.v1.Column
-	8,   // 51: warpscope.trace.v1.Sets.context:type_name -> warpscope.trace.v1.Column
-	8,   // 52: warpscope.trace.v1.Sets.stream:type_name -> warpscope.trace.v1.Column
-	8,   // 53: warpscope.trace.v1.Sets.graph:type_name -> warpscope.trace.v1.Column
-	8,   // 54: warpscope.trace.v1.Sets.graph_node:type_name -> warpscope.trace.v1.Column
-	8,   // 55: warpscope.trace.v1.Syncs.type:type_name -> warpscope.trace.v1.Column
-	8,   // 56: warpscope.trace.v1.Syncs.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 57: warpscope.trace.v1.Syncs.start:type_name -> warpscope.trace.v1.Column
-	8,   // 58: warpscope.trace.v1.Syncs.correlation:type_name -> warpscope.trace.v1.Column
-	8,   // 59: warpscope.trace.v1.Syncs.context:type_name -> warpscope.trace.v1.Column
-	8,   // 60: warpscope.trace.v1.Syncs.stream:type_name -> warpscope.trace.v1.Column
-	8,   // 61: warpscope.trace.v1.Syncs.event:type_name -> warpscope.trace.v1.Column
-	8,   // 62: warpscope.trace.v1.Calls.name:type_name -> warpscope.trace.v1.Column
-	8,   // 63: warpscope.trace.v1.Calls.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 64: warpscope.trace.v1.Calls.enter:type_name -> warpscope.trace.v1.Column
-	8,   // 65: warpscope.trace.v1.Calls.domain:type_name -> warpscope.trace.v1.Column
-	8,   // 66: warpscope.trace.v1.Calls.thread:type_name -> warpscope.trace.v1.Column
-	8,   // 67: warpscope.trace.v1.Calls.correlation:type_name -> warpscope.trace.v1.Column
-	8,   // 68: warpscope.trace.v1.Calls.result:type_name -> warpscope.trace.v1.Column
-	8,   // 69: warpscope.trace.v1.Markers.kind:type_name -> warpscope.trace.v1.Column
-	8,   // 70: warpscope.trace.v1.Markers.time:type_name -> warpscope.trace.v1.Column
-	8,   // 71: warpscope.trace.v1.Markers.id:type_name -> warpscope.trace.v1.Column
-	8,   // 72: warpscope.trace.v1.Markers.thread:type_name -> warpscope.trace.v1.Column
-	8,   // 73: warpscope.trace.v1.Markers.text:type_name -> warpscope.trace.v1.Column
-	8,   // 74: warpscope.trace.v1.Markers.domain:type_name -> warpscope.trace.v1.Column
-	8,   // 75: warpscope.trace.v1.Markers.payload_kind:type_name -> warpscope.trace.v1.Column
-	8,   // 76: warpscope.trace.v1.Markers.payload:type_name -> warpscope.trace.v1.Column
-	8,   // 77: warpscope.trace.v1.Markers.color:type_name -> warpscope.trace.v1.Column
-	8,   // 78: warpscope.trace.v1.Markers.category:type_name -> warpscope.trace.v1.Column
-	8,   // 79: warpscope.trace.v1.Graphs.graph:type_name -> warpscope.trace.v1.Column
-	8,   // 80: warpscope.trace.v1.Graphs.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 81: warpscope.trace.v1.Graphs.start:type_name -> warpscope.trace.v1.Column
-	8,   // 82: warpscope.trace.v1.Graphs.correlation:type_name -> warpscope.trace.v1.Column
-	8,   // 83: warpscope.trace.v1.Graphs.device:type_name -> warpscope.trace.v1.Column
-	8,   // 84: warpscope.trace.v1.Graphs.context:type_name -> warpscope.trace.v1.Column
-	8,   // 85: warpscope.trace.v1.Graphs.stream:type_name -> warpscope.trace.v1.Column
-	8,   // 86: warpscope.trace.v1.Overheads.kind:type_name -> warpscope.trace.v1.Column
-	8,   // 87: warpscope.trace.v1.Overheads.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 88: warpscope.trace.v1.Overheads.start:type_name -> warpscope.trace.v1.Column
-	8,   // 89: warpscope.trace.v1.Overheads.thread:type_name -> warpscope.trace.v1.Column
-	8,   // 90: warpscope.trace.v1.Overheads.correlation:type_name -> warpscope.trace.v1.Column
-	8,   // 91: warpscope.trace.v1.Allocations.api:type_name -> warpscope.trace.v1.Column
-	8,   // 92: warpscope.trace.v1.Allocations.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 93: warpscope.trace.v1.Allocations.enter:type_name -> warpscope.trace.v1.Column
-	8,   // 94: warpscope.trace.v1.Allocations.sequence:type_name -> warpscope.trace.v1.Column
-	8,   // 95: warpscope.trace.v1.Allocations.op:type_name -> warpscope.trace.v1.Column
-	8,   // 96: warpscope.trace.v1.Allocations.space:type_name -> warpscope.trace.v1.Column
-	8,   // 97: warpscope.trace.v1.Allocations.address:type_name -> warpscope.trace.v1.Column
-	8,   // 98: warpscope.trace.v1.Allocations.size:type_name -> warpscope.trace.v1.Column
-	8,   // 99: warpscope.trace.v1.Allocations.handle:type_name -> warpscope.trace.v1.Column
-	8,   // 100: warpscope.trace.v1.Allocations.device:type_name -> warpscope.trace.v1.Column
-	8,   // 101: warpscope.trace.v1.Allocations.context:type_name -> warpscope.trace.v1.Column
-	8,   // 102: warpscope.trace.v1.Allocations.stream:type_name -> warpscope.trace.v1.Column
-	8,   // 103: warpscope.trace.v1.Allocations.thread:type_name -> warpscope.trace.v1.Column
-	8,   // 104: warpscope.trace.v1.Allocations.result:type_name -> warpscope.trace.v1.Column
-	8,   // 105: warpscope.trace.v1.Allocations.known:type_name -> warpscope.trace.v1.Column
-	8,   // 106: warpscope.trace.v1.Allocations.stack:type_name -> warpscope.trace.v1.Column
-	8,   // 107: warpscope.trace.v1.Contexts.time:type_name -> warpscope.trace.v1.Column
-	8,   // 108: warpscope.trace.v1.Contexts.created:type_name -> warpscope.trace.v1.Column
-	8,   // 109: warpscope.trace.v1.Contexts.context:type_name -> warpscope.trace.v1.Column
-	8,   // 110: warpscope.trace.v1.Contexts.device:type_name -> warpscope.trace.v1.Column
-	8,   // 111: warpscope.trace.v1.Contexts.null_stream:type_name -> warpscope.trace.v1.Column
-	8,   // 112: warpscope.trace.v1.Modules.time:type_name -> warpscope.trace.v1.Column
-	8,   // 113: warpscope.trace.v1.Modules.loaded:type_name -> warpscope.trace.v1.Column
-	8,   // 114: warpscope.trace.v1.Modules.module:type_name -> warpscope.trace.v1.Column
-	8,   // 115: warpscope.trace.v1.Modules.context:type_name -> warpscope.trace.v1.Column
-	8,   // 116: warpscope.trace.v1.Modules.bytes:type_name -> warpscope.trace.v1.Column
-	8,   // 117: warpscope.trace.v1.Modules.thread:type_name -> warpscope.trace.v1.Column
-	8,   // 118: warpscope.trace.v1.Pools.time:type_name -> warpscope.trace.v1.Column
-	8,   // 119: warpscope.trace.v1.Pools.device:type_name -> warpscope.trace.v1.Column
-	8,   // 120: warpscope.trace.v1.Pools.pool:type_name -> warpscope.trace.v1.Column
-	8,   // 121: warpscope.trace.v1.Pools.reserved:type_name -> warpscope.trace.v1.Column
-	8,   // 122: warpscope.trace.v1.Pools.used:type_name -> warpscope.trace.v1.Column
-	8,   // 123: warpscope.trace.v1.Pools.reserved_high:type_name -> warpscope.trace.v1.Column
-	8,   // 124: warpscope.trace.v1.Pools.used_high:type_name -> warpscope.trace.v1.Column
-	8,   // 125: warpscope.trace.v1.States.time:type_name -> warpscope.trace.v1.Column
-	8,   // 126: warpscope.trace.v1.States.state:type_name -> warpscope.trace.v1.Column
-	8,   // 127: warpscope.trace.v1.States.reason:type_name -> warpscope.trace.v1.Column
-	8,   // 128: warpscope.trace.v1.GPUSamples.gpu:type_name -> warpscope.trace.v1.Column
-	8,   // 129: warpscope.trace.v1.GPUSamples.time:type_name -> warpscope.trace.v1.Column
-	8,   // 130: warpscope.trace.v1.GPUSamples.used_memory:type_name -> warpscope.trace.v1.Column
-	8,   // 131: warpscope.trace.v1.GPUSamples.reserved_memory:type_name -> warpscope.trace.v1.Column
-	8,   // 132: warpscope.trace.v1.GPUSamples.utilization:type_name -> warpscope.trace.v1.Column
-	8,   // 133: warpscope.trace.v1.GPUSamples.memory_activity:type_name -> warpscope.trace.v1.Column
-	8,   // 134: warpscope.trace.v1.GPUSamples.sm_clock:type_name -> warpscope.trace.v1.Column
-	8,   // 135: warpscope.trace.v1.GPUSamples.memory_clock:type_name -> warpscope.trace.v1.Column
-	8,   // 136: warpscope.trace.v1.GPUSamples.power:type_name -> warpscope.trace.v1.Column
-	8,   // 137: warpscope.trace.v1.GPUSamples.temperature:type_name -> warpscope.trace.v1.Column
-	8,   // 138: warpscope.trace.v1.GPUSamples.throttle:type_name -> warpscope.trace.v1.Column
-	8,   // 139: warpscope.trace.v1.Usages.gpu:type_name -> warpscope.trace.v1.Column
-	8,   // 140: warpscope.trace.v1.Usages.time:type_name -> warpscope.trace.v1.Column
-	8,   // 141: warpscope.trace.v1.Usages.pid:type_name -> warpscope.trace.v1.Column
-	8,   // 142: warpscope.trace.v1.Usages.bytes:type_name -> warpscope.trace.v1.Column
-	18,  // 143: warpscope.trace.v1.LiveSet.live:type_name -> warpscope.trace.v1.Allocations
-	27,  // 144: warpscope.trace.v1.Summary.recorded:type_name -> warpscope.trace.v1.Count
-	28,  // 145: warpscope.trace.v1.Summary.losses:type_name -> warpscope.trace.v1.Loss
-	30,  // 146: warpscope.trace.v1.Index.entries:type_name -> warpscope.trace.v1.Entry
-	27,  // 147: warpscope.trace.v1.Entry.counts:type_name -> warpscope.trace.v1.Count
-	148, // [148:148] is the sub-list for method output_type
-	148, // [148:148] is the sub-list for method input_type
-	148, // [148:148] is the sub-list for extension type_name
-	148, // [148:148] is the sub-list for extension extendee
-	0,   // [0:148] is the sub-list for field type_name
+	8,   // 30: warpscope.trace.v1.Kernels.start_error:type_name -> warpscope.trace.v1.Column
+	8,   // 31: warpscope.trace.v1.Kernels.end_error:type_name -> warpscope.trace.v1.Column
+	8,   // 32: warpscope.trace.v1.Copies.kind:type_name -> warpscope.trace.v1.Column
+	8,   // 33: warpscope.trace.v1.Copies.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 34: warpscope.trace.v1.Copies.start:type_name -> warpscope.trace.v1.Column
+	8,   // 35: warpscope.trace.v1.Copies.bytes:type_name -> warpscope.trace.v1.Column
+	8,   // 36: warpscope.trace.v1.Copies.source:type_name -> warpscope.trace.v1.Column
+	8,   // 37: warpscope.trace.v1.Copies.target:type_name -> warpscope.trace.v1.Column
+	8,   // 38: warpscope.trace.v1.Copies.async:type_name -> warpscope.trace.v1.Column
+	8,   // 39: warpscope.trace.v1.Copies.correlation:type_name -> warpscope.trace.v1.Column
+	8,   // 40: warpscope.trace.v1.Copies.device:type_name -> warpscope.trace.v1.Column
+	8,   // 41: warpscope.trace.v1.Copies.peer:type_name -> warpscope.trace.v1.Column
+	8,   // 42: warpscope.trace.v1.Copies.context:type_name -> warpscope.trace.v1.Column
+	8,   // 43: warpscope.trace.v1.Copies.stream:type_name -> warpscope.trace.v1.Column
+	8,   // 44: warpscope.trace.v1.Copies.graph:type_name -> warpscope.trace.v1.Column
+	8,   // 45: warpscope.trace.v1.Copies.graph_node:type_name -> warpscope.trace.v1.Column
+	8,   // 46: warpscope.trace.v1.Copies.start_error:type_name -> warpscope.trace.v1.Column
+	8,   // 47: warpscope.trace.v1.Copies.end_error:type_name -> warpscope.trace.v1.Column
+	8,   // 48: warpscope.trace.v1.Sets.memory:type_name -> warpscope.trace.v1.Column
+	8,   // 49: warpscope.trace.v1.Sets.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 50: warpscope.trace.v1.Sets.start:type_name -> warpscope.trace.v1.Column
+	8,   // 51: warpscope.trace.v1.Sets.bytes:type_name -> warpscope.trace.v1.Column
+	8,   // 52: warpscope.trace.v1.Sets.value:type_name -> warpscope.trace.v1.Column
+	8,   // 53: warpscope.trace.v1.Sets.correlation:type_name -> warpscope.trace.v1.Column
+	8,   // 54: warpscope.trace.v1.Sets.device:type_name -> warpscope.trace.v1.Column
+	8,   // 55: warpscope.trace.v1.Sets.context:type_name -> warpscope.trace.v1.Column
+	8,   // 56: warpscope.trace.v1.Sets.stream:type_name -> warpscope.trace.v1.Column
+	8,   // 57: warpscope.trace.v1.Sets.graph:type_name -> warpscope.trace.v1.Column
+	8,   // 58: warpscope.trace.v1.Sets.graph_node:type_name -> warpscope.trace.v1.Column
+	8,   // 59: warpscope.trace.v1.Sets.start_error:type_name -> warpscope.trace.v1.Column
+	8,   // 60: warpscope.trace.v1.Sets.end_error:type_name -> warpscope.trace.v1.Column
+	8,   // 61: warpscope.trace.v1.Syncs.type:type_name -> warpscope.trace.v1.Column
+	8,   // 62: warpscope.trace.v1.Syncs.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 63: warpscope.trace.v1.Syncs.start:type_name -> warpscope.trace.v1.Column
+	8,   // 64: warpscope.trace.v1.Syncs.correlation:type_name -> warpscope.trace.v1.Column
+	8,   // 65: warpscope.trace.v1.Syncs.context:type_name -> warpscope.trace.v1.Column
+	8,   // 66: warpscope.trace.v1.Syncs.stream:type_name -> warpscope.trace.v1.Column
+	8,   // 67: warpscope.trace.v1.Syncs.event:type_name -> warpscope.trace.v1.Column
+	8,   // 68: warpscope.trace.v1.Calls.name:type_name -> warpscope.trace.v1.Column
+	8,   // 69: warpscope.trace.v1.Calls.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 70: warpscope.trace.v1.Calls.enter:type_name -> warpscope.trace.v1.Column
+	8,   // 71: warpscope.trace.v1.Calls.domain:type_name -> warpscope.trace.v1.Column
+	8,   // 72: warpscope.trace.v1.Calls.thread:type_name -> warpscope.trace.v1.Column
+	8,   // 73: warpscope.trace.v1.Calls.correlation:type_name -> warpscope.trace.v1.Column
+	8,   // 74: warpscope.trace.v1.Calls.result:type_name -> warpscope.trace.v1.Column
+	8,   // 75: warpscope.trace.v1.Markers.kind:type_name -> warpscope.trace.v1.Column
+	8,   // 76: warpscope.trace.v1.Markers.time:type_name -> warpscope.trace.v1.Column
+	8,   // 77: warpscope.trace.v1.Markers.id:type_name -> warpscope.trace.v1.Column
+	8,   // 78: warpscope.trace.v1.Markers.thread:type_name -> warpscope.trace.v1.Column
+	8,   // 79: warpscope.trace.v1.Markers.text:type_name -> warpscope.trace.v1.Column
+	8,   // 80: warpscope.trace.v1.Markers.domain:type_name -> warpscope.trace.v1.Column
+	8,   // 81: warpscope.trace.v1.Markers.payload_kind:type_name -> warpscope.trace.v1.Column
+	8,   // 82: warpscope.trace.v1.Markers.payload:type_name -> warpscope.trace.v1.Column
+	8,   // 83: warpscope.trace.v1.Markers.color:type_name -> warpscope.trace.v1.Column
+	8,   // 84: warpscope.trace.v1.Markers.category:type_name -> warpscope.trace.v1.Column
+	8,   // 85: warpscope.trace.v1.Graphs.graph:type_name -> warpscope.trace.v1.Column
+	8,   // 86: warpscope.trace.v1.Graphs.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 87: warpscope.trace.v1.Graphs.start:type_name -> warpscope.trace.v1.Column
+	8,   // 88: warpscope.trace.v1.Graphs.correlation:type_name -> warpscope.trace.v1.Column
+	8,   // 89: warpscope.trace.v1.Graphs.device:type_name -> warpscope.trace.v1.Column
+	8,   // 90: warpscope.trace.v1.Graphs.context:type_name -> warpscope.trace.v1.Column
+	8,   // 91: warpscope.trace.v1.Graphs.stream:type_name -> warpscope.trace.v1.Column
+	8,   // 92: warpscope.trace.v1.Graphs.start_error:type_name -> warpscope.trace.v1.Column
+	8,   // 93: warpscope.trace.v1.Graphs.end_error:type_name -> warpscope.trace.v1.Column
+	8,   // 94: warpscope.trace.v1.Overheads.kind:type_name -> warpscope.trace.v1.Column
+	8,   // 95: warpscope.trace.v1.Overheads.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 96: warpscope.trace.v1.Overheads.start:type_name -> warpscope.trace.v1.Column
+	8,   // 97: warpscope.trace.v1.Overheads.thread:type_name -> warpscope.trace.v1.Column
+	8,   // 98: warpscope.trace.v1.Overheads.correlation:type_name -> warpscope.trace.v1.Column
+	8,   // 99: warpscope.trace.v1.Allocations.api:type_name -> warpscope.trace.v1.Column
+	8,   // 100: warpscope.trace.v1.Allocations.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 101: warpscope.trace.v1.Allocations.enter:type_name -> warpscope.trace.v1.Column
+	8,   // 102: warpscope.trace.v1.Allocations.sequence:type_name -> warpscope.trace.v1.Column
+	8,   // 103: warpscope.trace.v1.Allocations.op:type_name -> warpscope.trace.v1.Column
+	8,   // 104: warpscope.trace.v1.Allocations.space:type_name -> warpscope.trace.v1.Column
+	8,   // 105: warpscope.trace.v1.Allocations.address:type_name -> warpscope.trace.v1.Column
+	8,   // 106: warpscope.trace.v1.Allocations.size:type_name -> warpscope.trace.v1.Column
+	8,   // 107: warpscope.trace.v1.Allocations.handle:type_name -> warpscope.trace.v1.Column
+	8,   // 108: warpscope.trace.v1.Allocations.device:type_name -> warpscope.trace.v1.Column
+	8,   // 109: warpscope.trace.v1.Allocations.context:type_name -> warpscope.trace.v1.Column
+	8,   // 110: warpscope.trace.v1.Allocations.stream:type_name -> warpscope.trace.v1.Column
+	8,   // 111: warpscope.trace.v1.Allocations.thread:type_name -> warpscope.trace.v1.Column
+	8,   // 112: warpscope.trace.v1.Allocations.result:type_name -> warpscope.trace.v1.Column
+	8,   // 113: warpscope.trace.v1.Allocations.known:type_name -> warpscope.trace.v1.Column
+	8,   // 114: warpscope.trace.v1.Allocations.stack:type_name -> warpscope.trace.v1.Column
+	8,   // 115: warpscope.trace.v1.Contexts.time:type_name -> warpscope.trace.v1.Column
+	8,   // 116: warpscope.trace.v1.Contexts.created:type_name -> warpscope.trace.v1.Column
+	8,   // 117: warpscope.trace.v1.Contexts.context:type_name -> warpscope.trace.v1.Column
+	8,   // 118: warpscope.trace.v1.Contexts.device:type_name -> warpscope.trace.v1.Column
+	8,   // 119: warpscope.trace.v1.Contexts.null_stream:type_name -> warpscope.trace.v1.Column
+	8,   // 120: warpscope.trace.v1.Modules.time:type_name -> warpscope.trace.v1.Column
+	8,   // 121: warpscope.trace.v1.Modules.loaded:type_name -> warpscope.trace.v1.Column
+	8,   // 122: warpscope.trace.v1.Modules.module:type_name -> warpscope.trace.v1.Column
+	8,   // 123: warpscope.trace.v1.Modules.context:type_name -> warpscope.trace.v1.Column
+	8,   // 124: warpscope.trace.v1.Modules.bytes:type_name -> warpscope.trace.v1.Column
+	8,   // 125: warpscope.trace.v1.Modules.thread:type_name -> warpscope.trace.v1.Column
+	8,   // 126: warpscope.trace.v1.Pools.time:type_name -> warpscope.trace.v1.Column
+	8,   // 127: warpscope.trace.v1.Pools.device:type_name -> warpscope.trace.v1.Column
+	8,   // 128: warpscope.trace.v1.Pools.pool:type_name -> warpscope.trace.v1.Column
+	8,   // 129: warpscope.trace.v1.Pools.reserved:type_name -> warpscope.trace.v1.Column
+	8,   // 130: warpscope.trace.v1.Pools.used:type_name -> warpscope.trace.v1.Column
+	8,   // 131: warpscope.trace.v1.Pools.reserved_high:type_name -> warpscope.trace.v1.Column
+	8,   // 132: warpscope.trace.v1.Pools.used_high:type_name -> warpscope.trace.v1.Column
+	8,   // 133: warpscope.trace.v1.States.time:type_name -> warpscope.trace.v1.Column
+	8,   // 134: warpscope.trace.v1.States.state:type_name -> warpscope.trace.v1.Column
+	8,   // 135: warpscope.trace.v1.States.reason:type_name -> warpscope.trace.v1.Column
+	8,   // 136: warpscope.trace.v1.GPUSamples.gpu:type_name -> warpscope.trace.v1.Column
+	8,   // 137: warpscope.trace.v1.GPUSamples.time:type_name -> warpscope.trace.v1.Column
+	8,   // 138: warpscope.trace.v1.GPUSamples.used_memory:type_name -> warpscope.trace.v1.Column
+	8,   // 139: warpscope.trace.v1.GPUSamples.reserved_memory:type_name -> warpscope.trace.v1.Column
+	8,   // 140: warpscope.trace.v1.GPUSamples.utilization:type_name -> warpscope.trace.v1.Column
+	8,   // 141: warpscope.trace.v1.GPUSamples.memory_activity:type_name -> warpscope.trace.v1.Column
+	8,   // 142: warpscope.trace.v1.GPUSamples.sm_clock:type_name -> warpscope.trace.v1.Column
+	8,   // 143: warpscope.trace.v1.GPUSamples.memory_clock:type_name -> warpscope.trace.v1.Column
+	8,   // 144: warpscope.trace.v1.GPUSamples.power:type_name -> warpscope.trace.v1.Column
+	8,   // 145: warpscope.trace.v1.GPUSamples.temperature:type_name -> warpscope.trace.v1.Column
+	8,   // 146: warpscope.trace.v1.GPUSamples.throttle:type_name -> warpscope.trace.v1.Column
+	8,   // 147: warpscope.trace.v1.Usages.gpu:type_name -> warpscope.trace.v1.Column
+	8,   // 148: warpscope.trace.v1.Usages.time:type_name -> warpscope.trace.v1.Column
+	8,   // 149: warpscope.trace.v1.Usages.pid:type_name -> warpscope.trace.v1.Column
+	8,   // 150: warpscope.trace.v1.Usages.bytes:type_name -> warpscope.trace.v1.Column
+	18,  // 151: warpscope.trace.v1.LiveSet.live:type_name -> warpscope.trace.v1.Allocations
+	27,  // 152: warpscope.trace.v1.Summary.recorded:type_name -> warpscope.trace.v1.Count
+	28,  // 153: warpscope.trace.v1.Summary.losses:type_name -> warpscope.trace.v1.Loss
+	30,  // 154: warpscope.trace.v1.Index.entries:type_name -> warpscope.trace.v1.Entry
+	27,  // 155: warpscope.trace.v1.Entry.counts:type_name -> warpscope.trace.v1.Count
+	156, // [156:156] is the sub-list for method output_type
+	156, // [156:156] is the sub-list for method input_type
+	156, // [156:156] is the sub-list for extension type_name
+	156, // [156:156] is the sub-list for extension extendee
+	0,   // [0:156] is the sub-list for field type_name
 }
 
 func init() { file_warpscope_trace_v1_trace_proto_init() }
