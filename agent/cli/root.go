@@ -8,7 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/warpscope/warpscope/agent/trace"
 	"github.com/warpscope/warpscope/agent/version"
+	"github.com/warpscope/warpscope/cupti/abi"
 )
 
 // Exit statuses. `run` passes the program's own through.
@@ -120,7 +122,7 @@ func atLeast(n int, what string) cobra.PositionalArgs {
 func newVersion(env *Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Print the version",
+		Short: "Print the versions of the tool, of the trace format and of the capture's memory",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usagef("version takes no argument")
@@ -128,7 +130,7 @@ func newVersion(env *Env) *cobra.Command {
 			return nil
 		},
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(env.Stdout, "warpscope "+version.String())
+			_, err := fmt.Fprintf(env.Stdout, "warpscope %s\ntrace format %d.%d\ncapture ABI %d\n", version.String(), trace.Major, trace.Minor, abi.AbiVersion)
 			return err
 		},
 	}
