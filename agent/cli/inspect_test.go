@@ -373,11 +373,11 @@ func TestRoot(t *testing.T) {
 		t.Errorf("status %d: %s", status, out)
 	}
 	status, out, _ = world{}.run(t, "version")
-	if status != 0 || !strings.HasPrefix(out, "warpscope ") {
+	if status != 0 || !strings.HasPrefix(out, "warpscope ") || !strings.Contains(out, "\ntrace format 1.") {
 		t.Errorf("status %d: %s", status, out)
 	}
 	_, flagged, _ := world{}.run(t, "--version")
-	if flagged != out {
+	if first, _, _ := strings.Cut(out, "\n"); flagged != first+"\n" {
 		t.Errorf("--version says %q, version %q", flagged, out)
 	}
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
