@@ -49,21 +49,32 @@ func (w *Writer) flush(p *pending) error {
 	err := w.define()
 	if err == nil {
 		w.frame = w.encoder.batch(w.frame[:0], &p.batch, w.sequence)
-		err = w.put(&w.encoder.counts)
+		if size := int64(len(w.frame)); size > w.room() && !w.full {
+			return w.report(w.squeeze(p, size))
+		}
+		err = w.events()
 	}
 	switch {
 	case err == nil:
-		for kind, n := range w.encoder.counts {
-			if n > 0 {
-				w.recorded[event.Kind(kind)] += uint64(n)
-			}
-		}
 	case errors.Is(err, ErrFull):
 		w.lose(&p.batch, event.LossTraceFull)
 	default:
 		w.lose(&p.batch, event.LossDisk)
 	}
 	return w.report(err)
+}
+
+// events writes the frame of events in w.frame and counts them.
+func (w *Writer) events() error {
+	if err := w.put(&w.encoder.counts); err != nil {
+		return err
+	}
+	for kind, n := range w.encoder.counts {
+		if n > 0 {
+			w.recorded[event.Kind(kind)] += uint64(n)
+		}
+	}
+	return nil
 }
 
 // define writes the definitions that wait. Those that could not be written go on waiting: later
@@ -79,6 +90,7 @@ func (w *Writer) define() error {
 		}
 		w.frame = w.encoder.message(w.frame[:0], payload, frameHeader{typ: frameDefinitions, sequence: w.sequence})
 		if err := w.put(nil); err != nil {
+			w.full = w.full || errors.Is(err, ErrFull) // nothing can be told without its name
 			return err
 		}
 		w.defined = w.defined.plus(&w.definitions).minus(&rest)
@@ -90,12 +102,7 @@ func (w *Writer) define() error {
 
 // put writes w.frame, and an index frame where one is due.
 func (w *Writer) put(counts *[32]uint32) error {
-	if w.full {
-		return ErrFull
-	}
-	closing := int64(len(w.index.entries) + 32*len(w.lost) + closingRoom)
-	if w.options.maxSize > 0 && w.offset+int64(len(w.frame))+closing > w.options.maxSize {
-		w.full = true
+	if w.full || int64(len(w.frame)) > w.room() {
 		return ErrFull
 	}
 	at := w.offset

@@ -27,11 +27,10 @@ const (
 
 // What the writer does, short of the limits.
 const (
-	writeRows    = 1 << 16  // of one table, flush
-	writeTotal   = 1 << 17  // of all tables, flush
-	writeDefined = 1 << 13  // definitions of one sort in one frame
-	writeText    = 1 << 20  // bytes of definitions in one frame, roughly
-	maxString    = 1 << 20  // a longer string is cut
-	writeEntries = 1 << 12  // entries in one index frame
-	closingRoom  = 16 << 10 // kept free of a size limit: headers and summary
+	writeRows    = 1 << 16 // of one table, flush
+	writeTotal   = 1 << 17 // of all tables, flush
+	writeDefined = 1 << 13 // definitions of one sort in one frame
+	writeText    = 1 << 20 // bytes of definitions in one frame, roughly
+	maxString    = 1 << 20 // a longer string is cut
+	writeEntries = 1 << 12 // entries in one index frame
 )

@@ -2,6 +2,7 @@ package trace
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -173,6 +174,10 @@ func (w *Writer) Live(l *event.LiveSet) error {
 		w.frame = w.encoder.liveSet(w.frame[:0], l, part, from, min(n, from+writeTotal), w.sequence)
 		err = w.put(&w.encoder.counts)
 	}
+	if errors.Is(err, ErrFull) && !w.full && n > 0 {
+		// There is room for events, but nobody may believe that all allocations are known.
+		w.lost[event.Loss{Process: l.Process, Kind: event.KindAllocation, Cause: event.LossTraceFull}] += uint64(n)
+	}
 	return cmp.Or(failure, w.report(err))
 }
 
@@ -208,18 +213,26 @@ func (w *Writer) Close(s event.Summary) error {
 		failure = nil // the summary tells
 	}
 	w.closed = true
-	s = w.complete(s)
-	payload, err := marshalSummary(&s)
+	b, err := w.shorten(w.complete(s), w.ending)
 	if err != nil {
 		return cmp.Or(failure, err)
 	}
+	return cmp.Or(failure, w.write(b))
+}
+
+// ending returns the end of the file: the frames of summary and index, and the trailer.
+func (w *Writer) ending(s event.Summary) ([]byte, error) {
+	payload, err := marshalSummary(&s)
+	if err != nil {
+		return nil, err
+	}
 	b := w.encoder.message(nil, payload, frameHeader{typ: frameSummary, sequence: w.sequence, min: s.End, max: s.End})
 	h, _ := parseFrameHeader(b)
-	w.index.add(w.offset, &h, nil)
+	index := indexWriter{entries: slices.Clone(w.index.entries), previous: w.index.previous}
+	index.add(w.offset, &h, nil)
 	at := len(b)
-	b = w.encoder.message(b, w.index.payload(), frameHeader{typ: frameIndex, sequence: w.sequence + 1})
-	b = appendTrailer(b, w.offset+int64(at), len(b)-at)
-	return cmp.Or(failure, w.write(b))
+	b = w.encoder.message(b, index.payload(), frameHeader{typ: frameIndex, sequence: w.sequence + 1})
+	return appendTrailer(b, w.offset+int64(at), len(b)-at), nil
 }
 
 // Summary returns s as [Writer.Close] writes it, for who closed the trace to tell: with what has been

@@ -153,43 +153,86 @@ func TestDefinitionsComeFirst(t *testing.T) {
 	}
 }
 
+// TestMaxSize checks that a limit is kept and used, whatever the size of frames.
 func TestMaxSize(t *testing.T) {
-	const limit = 200 << 10
+	for _, c := range []struct{ limit, batch, notes int }{
+		{64 << 10, 500, 1}, {64 << 10, 40_000, 1}, {64 << 10, 40_000, 9000},
+		{200 << 10, 1000, 1}, {200 << 10, 30_000, 1}, {200 << 10, writeRows, 1},
+		{1 << 20, 1000, 1}, {1 << 20, writeRows, 3},
+	} {
+		t.Run(fmt.Sprintf("%d by %d", c.limit, c.batch), func(t *testing.T) {
+			var file bytes.Buffer
+			w, err := NewWriter(&file, event.Provenance{}, WithMaxSize(int64(c.limit)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			g := newGPT(1, 32)
+			if err := w.Define(g.definitions()); err != nil {
+				t.Fatal(err)
+			}
+			given, refused := 0, 0
+			for given < c.limit*2/5+c.batch {
+				b := &event.Batch{}
+				g.fill(b, c.batch)
+				given += c.batch
+				err := w.Batch(b)
+				if err == nil {
+					err = w.Flush()
+				}
+				if errors.Is(err, ErrFull) {
+					refused++
+				} else if err != nil {
+					t.Fatal(err)
+				}
+			}
+			notes := make([]string, c.notes)
+			for i := range notes {
+				notes[i] = fmt.Sprint("note ", i*i*i)
+			}
+			if err := w.Close(event.Summary{Notes: notes}); err != nil {
+				t.Fatal(err)
+			}
+			if refused == 0 || file.Len() > c.limit || file.Len() < c.limit*9/10 {
+				t.Errorf("%d batches refused, file of %d bytes, %.1f%% of its limit", refused, file.Len(), 100*float64(file.Len())/float64(c.limit))
+			}
+			got, report := collectBytes(t, file.Bytes())
+			if report.Err() != nil {
+				t.Error(report.Err())
+			}
+			checkLosses(t, got, given, event.LossTraceFull)
+			if n := len(got.batches[1].Kernels.Start); n < c.limit/10 {
+				t.Errorf("%d kernels in the file", n)
+			}
+		})
+	}
+}
+
+// TestMaxSizeLive checks that a live set for which there is no room is counted as lost, and costs nothing else.
+func TestMaxSizeLive(t *testing.T) {
 	var file bytes.Buffer
-	w, err := NewWriter(&file, event.Provenance{}, WithMaxSize(limit))
+	w, err := NewWriter(&file, event.Provenance{}, WithMaxSize(100<<10))
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := newGPT(1, 0)
-	if err := w.Define(g.definitions()); err != nil {
+	l := &event.LiveSet{Process: 1, Time: 99}
+	rng := rand.New(rand.NewPCG(8, 8))
+	randomTable(rng, reflect.ValueOf(&l.Live).Elem(), 30_000)
+	for i := range l.Live.Address {
+		l.Live.Address[i] = rng.Uint64()
+	}
+	if err := w.Live(l); !errors.Is(err, ErrFull) {
+		t.Errorf("a live set larger than the file: %v", err)
+	}
+	b := &event.Batch{}
+	newGPT(1, 32).fill(b, 1000)
+	if err := errors.Join(w.Batch(b), w.Close(event.Summary{})); err != nil {
 		t.Fatal(err)
 	}
-	given, refused := 0, 0
-	for range 60 {
-		b := &event.Batch{}
-		g.fill(b, 1000)
-		given += 1000
-		err := w.Batch(b)
-		if err == nil {
-			err = w.Flush()
-		}
-		if errors.Is(err, ErrFull) {
-			refused++
-		} else if err != nil {
-			t.Fatal(err)
-		}
+	got, _ := collectBytes(t, file.Bytes())
+	want := event.Loss{Process: 1, Kind: event.KindAllocation, Cause: event.LossTraceFull, Count: 30_000}
+	if n := got.summary.Recorded[event.KindKernel]; n != 1000 || len(got.lives) != 0 || len(got.summary.Losses) != 1 || got.summary.Losses[0] != want {
+		t.Errorf("%d kernels, losses %+v", n, got.summary.Losses)
 	}
-	if err := w.Close(event.Summary{Notes: []string{"closed"}}); err != nil {
-		t.Fatal(err)
-	}
-	if refused == 0 || file.Len() > limit || file.Len() < limit/2 {
-		t.Errorf("%d batches refused, file of %d bytes", refused, file.Len())
-	}
-	got, report := collectBytes(t, file.Bytes())
-	if report.Err() != nil {
-		t.Error(report.Err())
-	}
-	checkLosses(t, got, given, event.LossTraceFull)
 }
 
 // checkLosses adds up what was recorded and what was lost.
