@@ -132,7 +132,7 @@ func BenchmarkCodec(b *testing.B) {
 		var batch, out event.Batch
 		newGPT(1, c.tick).fill(&batch, writeRows)
 		e, d := testCodec(b)
-		var frame []byte
+		frame := e.batch(nil, &batch, 0)
 		b.Run("encode/"+c.name, func(b *testing.B) {
 			for b.Loop() {
 				frame = e.batch(frame[:0], &batch, 0)

@@ -63,12 +63,9 @@ func join(residuals []uint64, planes []byte, l layout) {
 		return
 	}
 	if l.pack > 1 {
-		mask := byte(1<<l.low - 1)
-		for i := range residuals {
-			residuals[i] = uint64(planes[uint(i)/l.pack] >> (uint(i) % l.pack * l.low) & mask)
-		}
-		planes = planes[l.first(n):]
-		higher(residuals, planes, l.low)
+		first := l.first(n)
+		unpack(residuals, planes[:first], l)
+		higher(residuals, planes[first:], l.low)
 		return
 	}
 	low := l.low
@@ -90,6 +87,19 @@ func join(residuals []uint64, planes []byte, l layout) {
 		residuals[i] = uint64(a[i]) | uint64(b[i])<<low | uint64(c[i])<<(low+8)
 	}
 	higher(residuals, planes[3*n:], low+16)
+}
+
+// unpack sets the residuals to what a packed first plane holds.
+func unpack(residuals []uint64, plane []byte, l layout) {
+	mask := byte(1<<l.low - 1)
+	for _, b := range plane {
+		row := residuals[:min(int(l.pack), len(residuals))]
+		for i := range row {
+			row[i] = uint64(b & mask)
+			b >>= l.low
+		}
+		residuals = residuals[len(row):]
+	}
 }
 
 // higher adds planes of which the first begins at bit shift.
