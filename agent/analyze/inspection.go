@@ -125,7 +125,8 @@ type KindCount struct {
 
 // LossSummary says what was lost.
 type LossSummary struct {
-	// Known is false if the trace has no summary: then losses were not told.
+	// Known is false if the trace has no summary, or is an import whose tool does not count: then
+	// losses were not told.
 	Known bool `json:"known"`
 	// Lost counts records that are missing, Incomplete those that lack something.
 	Lost       uint64    `json:"lost"`
@@ -154,7 +155,7 @@ type GraphSummary struct {
 }
 
 func lossSummary(tables *event.Tables, s *event.Summary) LossSummary {
-	out := LossSummary{Known: s != nil, Rows: []LossRow{}}
+	out := LossSummary{Known: s != nil && !s.LossesUnknown, Rows: []LossRow{}}
 	if s == nil {
 		return out
 	}

@@ -97,6 +97,9 @@ type Summary struct {
 	ExitCode int32 // of the program; -1 unknown
 	Signal   int32 // that ended it; 0 none
 	Notes    []string
+	// LossesUnknown says that Losses is empty because nobody counted: the trace is an import. No
+	// .wscope file says so.
+	LossesUnknown bool
 }
 
 // LiveSet is what was allocated at a moment, for one process: the open allocations, whose rows

@@ -301,6 +301,8 @@ func (d *Document) losses(in *analyze.Inspection) {
 	}
 	d.Heading("Losses", note)
 	switch {
+	case !l.Known && in.Provenance.Complete:
+		d.Line("not known: the tool that recorded the trace does not tell what it lost")
 	case !l.Known:
 		d.Alert("not known: the trace was not closed, so its counters of losses are missing")
 	case len(l.Rows) == 0 && len(in.Damage) == 0:
