@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"regexp"
@@ -29,6 +30,7 @@ type inspectFlags struct {
 
 // inspection is what inspect was asked for, validated.
 type inspection struct {
+	ctx      context.Context // of the command
 	env      *Env
 	config   analyze.Config
 	overview bool
@@ -49,7 +51,8 @@ func newInspect(env *Env) *cobra.Command {
 		Use:   "inspect FILE…",
 		Short: "Say what happened in a trace",
 		Long: "Say what happened in traces: without a flag an overview, with one or more of --kernels, --copies, --memory,\n" +
-			"--streams and --nvtx the details, with --events every single event. A FILE of - is standard input.",
+			"--streams and --nvtx the details, with --events every single event. A FILE is a .wscope trace or one of PyTorch's\n" +
+			"profiler (JSON, also compressed), whatever its name; - is standard input.",
 		Example: "  warpscope inspect train.wscope\n" +
 			"  warpscope inspect train.wscope --kernels --sort p99 --name 'flash|gemm'\n" +
 			"  warpscope inspect train.wscope --memory --from 2s --to 5s\n" +
@@ -85,7 +88,7 @@ func newInspect(env *Env) *cobra.Command {
 
 // validate makes sense of the flags.
 func (f *inspectFlags) validate(env *Env, c *cobra.Command) (*inspection, error) {
-	i := &inspection{env: env, json: f.json, sort: f.sort, style: env.Style(f.wide), events: f.events, top: f.top}
+	i := &inspection{ctx: c.Context(), env: env, json: f.json, sort: f.sort, style: env.Style(f.wide), events: f.events, top: f.top}
 	if f.top < 0 {
 		return nil, usagef("--top %d: give a number of rows, 0 for all", f.top)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/warpscope/warpscope/agent/analyze"
 	"github.com/warpscope/warpscope/agent/event"
+	"github.com/warpscope/warpscope/agent/exchange"
 	"github.com/warpscope/warpscope/agent/report"
 	"github.com/warpscope/warpscope/agent/trace"
 )
@@ -20,13 +21,14 @@ const stdinName = "standard input"
 // takes some MiB.
 func readAhead() int { return min(runtime.GOMAXPROCS(0), 8) }
 
-// open opens a trace; "-" is the command's standard input. The caller closes both.
-func (i *inspection) open(file string, options ...trace.ReadOption) (*trace.Reader, io.Closer, error) {
+// open opens a trace. The caller closes both.
+func (i *inspection) open(in *input, options ...trace.ReadOption) (*trace.Reader, io.Closer, error) {
 	options = append(options, trace.WithReadAhead(readAhead()))
-	if file == "-" {
-		r, err := trace.NewReader(i.env.Stdin, options...)
+	file := in.file
+	if in.stream != nil {
+		r, err := trace.NewReader(in.stream, options...)
 		if err != nil {
-			return nil, nil, fmt.Errorf("read trace from %s: %w", stdinName, err)
+			return nil, nil, fmt.Errorf("read trace from %s: %w", in.name(), err)
 		}
 		return r, io.NopCloser(nil), nil
 	}
@@ -62,10 +64,20 @@ func (i *inspection) kinds() []event.Kind {
 
 // selection returns what the reader can leave out, so that a part of a large file is read through
 // its index, and when the trace begins: a part of it does not tell. What can be read only once is read whole.
-func (i *inspection) selection(file string) (options []trace.ReadOption, start event.Time, err error) {
+func (i *inspection) selection(in *input) (options []trace.ReadOption, start event.Time, err error) {
 	w := i.config.Window
 	windowed := w.From.Set || w.To.Set
-	kinds := i.kinds()
+	kinds, file := i.kinds(), in.file
+	if in.format == exchange.Kineto {
+		if in.stream != nil || !windowed {
+			return nil, 0, nil
+		}
+		clock, err := i.foreignClock(in)
+		if err != nil {
+			return nil, 0, err
+		}
+		return nil, clock.Origin(), nil
+	}
 	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() || !windowed && kinds == nil {
 		return nil, 0, nil
 	}
@@ -133,20 +145,24 @@ type sink interface {
 	Provenance(*event.Provenance)
 }
 
-// feed hands a trace to s.
-func (i *inspection) feed(file string, options []trace.ReadOption, s sink, summary func(*event.Summary)) (trace.Report, error) {
-	r, source, err := i.open(file, options...)
+// feed hands a trace to s, and returns what of it could not be read.
+func (i *inspection) feed(in *input, options []trace.ReadOption, s sink, summary func(*event.Summary)) (notes []string, err error) {
+	if in.format == exchange.Kineto {
+		return i.feedForeign(in, s, summary)
+	}
+	r, source, err := i.open(in, options...)
 	if err != nil {
-		return trace.Report{}, err
+		return nil, err
 	}
 	defer func() { _, _ = r.Close(), source.Close() }() // they were read only
 	for {
 		item, err := r.Next()
 		if errors.Is(err, io.EOF) {
-			return r.Report(), nil
+			report := r.Report()
+			return report.Notes(), nil
 		}
 		if err != nil {
-			return r.Report(), fmt.Errorf("read trace %s: %w", file, err)
+			return nil, fmt.Errorf("read trace %s: %w", in.file, err)
 		}
 		switch {
 		case item.Provenance != nil:
@@ -161,21 +177,26 @@ func (i *inspection) feed(file string, options []trace.ReadOption, s sink, summa
 			summary(item.Summary)
 		}
 		if err != nil {
-			return r.Report(), err
+			return nil, err
 		}
 	}
 }
 
 // analyze computes what was asked of one file.
 func (i *inspection) analyze(file string) (*analyze.Inspection, error) {
-	options, start, err := i.selection(file)
+	input, err := i.input(file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = input.Close() }() // it was read only
+	options, start, err := i.selection(input)
 	if err != nil {
 		return nil, err
 	}
 	config := i.config
 	config.Start = start
 	a := analyze.New(config)
-	rep, err := i.feed(file, options, a, a.Summary)
+	notes, err := i.feed(input, options, a, a.Summary)
 	if err != nil {
 		return nil, err
 	}
@@ -183,18 +204,20 @@ func (i *inspection) analyze(file string) (*analyze.Inspection, error) {
 	if w := config.Window; (w.From.Wall || w.To.Wall) && in.Range.StartUnixNS == 0 {
 		return nil, errNoWall
 	}
-	in.File = file
-	if file == "-" {
-		in.File = stdinName
-	}
+	in.File = input.name()
 	in.Partial = len(options) > 0 || in.Range.Window
-	in.Damage = append(in.Damage, rep.Notes()...)
+	in.Damage = append(in.Damage, notes...)
 	return in, nil
 }
 
 // writeEvents prints one file's events.
 func (i *inspection) writeEvents(file string, n int, several bool) error {
-	options, start, err := i.selection(file)
+	input, err := i.input(file)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = input.Close() }() // it was read only
+	options, start, err := i.selection(input)
 	if err != nil {
 		return err
 	}
@@ -203,7 +226,7 @@ func (i *inspection) writeEvents(file string, n int, several bool) error {
 		o.File = file
 	}
 	e := report.NewEvents(i.env.Stdout, o)
-	rep, err := i.feed(file, options, e, func(*event.Summary) {})
+	notes, err := i.feed(input, options, e, func(*event.Summary) {})
 	if err != nil && !report.LimitReached(err) {
 		return errors.Join(err, e.Close())
 	}
@@ -211,7 +234,7 @@ func (i *inspection) writeEvents(file string, n int, several bool) error {
 		return fmt.Errorf("write events: %w", err)
 	}
 	if err == nil {
-		for _, note := range rep.Notes() {
+		for _, note := range notes {
 			fmt.Fprintf(i.env.Stderr, "warpscope: %s: %s\n", file, note)
 		}
 	}
