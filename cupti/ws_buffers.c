@@ -3,6 +3,7 @@
 
 #include <sched.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 /* Big enough that a launch-bound program (40k kernels/s of 216 bytes) fills one in 120 ms, small
  * enough that one buffer for each thread (CUPTI 13.0 and newer) stays cheap. */
@@ -12,6 +13,7 @@
 
 static struct {
   struct ws_shm *shm;
+  pid_t process; /* whose pool this is: a child made without the C library's fork gets our callbacks too */
   _Atomic(uint8_t *) idle[BUFFERS_MAX];
   _Atomic uint32_t mapped;
   _Atomic uint32_t discards; /* discard buffers in the queue */
@@ -27,6 +29,12 @@ static uint8_t discard[BUFFER_SIZE] __attribute__((aligned(64)));
 
 void ws_buffers_open(struct ws_shm *shm) {
   pool.shm = shm;
+  pool.process = getpid();
+}
+
+/* The shared memory is not mapped in children. */
+static bool ours(void) {
+  return pool.process == getpid();
 }
 
 static uint8_t *map_one(void) {
@@ -39,7 +47,7 @@ static uint8_t *map_one(void) {
     atomic_fetch_sub(&pool.mapped, 1);
     return NULL;
   }
-  __atomic_fetch_add(&pool.shm->header->buffer_bytes, BUFFER_SIZE, __ATOMIC_RELAXED);
+  if (ours()) __atomic_fetch_add(&pool.shm->header->buffer_bytes, BUFFER_SIZE, __ATOMIC_RELAXED);
   return p;
 }
 
@@ -64,7 +72,7 @@ void ws_buffers_complete(void *context, uint32_t stream, uint8_t *data, size_t s
    * for itself. */
   if (data == discard && atomic_fetch_add(&pool.discards, 1) >= BUFFERS_MAX) {
     atomic_fetch_sub(&pool.discards, 1);
-    ws_lost(pool.shm, WS_REC_PAD, WS_LOSS_NO_BUFFER, 1);
+    if (ours()) ws_lost(pool.shm, WS_REC_PAD, WS_LOSS_NO_BUFFER, 1);
     return;
   }
   uint32_t at = atomic_fetch_add(&pool.head, 1) % (2 * BUFFERS_MAX);

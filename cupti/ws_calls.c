@@ -86,6 +86,22 @@ bool ws_call_is_launch(const char *name) {
   return begins(name, launches, sizeof launches / sizeof *launches);
 }
 
+bool ws_call_is_work(const char *name) {
+  static const char *const work[] = {"cuLaunch", "cuGraphLaunch", "cuMemcpy", "cuMemset"};
+  return begins(name, work, sizeof work / sizeof *work);
+}
+
+static const char *const essential[WS_ESSENTIAL_CALLS] = {
+    "cuMemAlloc_v2",    "cuMemFree_v2", "cuMemAllocManaged", "cuMemAllocAsync", "cuMemFreeAsync", "cuMemHostAlloc",
+    "cuMemFreeHost",    "cuMemCreate",  "cuMemRelease",      "cuMemMap",        "cuMemUnmap",     "cuMemAllocFromPoolAsync",
+};
+
+bool ws_call_is_essential(const char *name) {
+  for (unsigned i = 0; i < WS_ESSENTIAL_CALLS; i++)
+    if (strcmp(name, essential[i]) == 0) return true;
+  return false;
+}
+
 static uint64_t texel(uint32_t format, uint32_t channels) {
   uint64_t bytes = 1; /* CU_AD_FORMAT_*: 0x01 u8, 0x08 s8 */
   if (format == 0x02 || format == 0x09 || format == 0x10) bytes = 2;

@@ -51,6 +51,13 @@ const struct ws_call *ws_call_at(unsigned index);
 /* Calls that `--api=launch` records: launches, copies, sets and waits. */
 bool ws_call_is_launch(const char *name);
 
+/* Those of them that put work on a GPU. */
+bool ws_call_is_work(const char *name);
+
+/* Calls that every driver since CUDA 11.2 has and without which a ledger is none. */
+#define WS_ESSENTIAL_CALLS 12u
+bool ws_call_is_essential(const char *name);
+
 /* What a call was asked for and what it gave. */
 struct ws_args {
   uint64_t address, size, handle;

@@ -46,11 +46,6 @@ bool ws_capture_armed(void) {
   return capture.armed && atomic_load(capture.armed) != 0 && capture.shm->header->pid == getpid();
 }
 
-static void refuse(struct ws_shm *shm, unsigned reason) {
-  __atomic_fetch_or(&shm->header->reason, 1u << reason, __ATOMIC_RELAXED);
-}
-
-
 static bool start_ledger(struct ws_shm *shm) {
   struct ws_ledger *l = &capture.ledger;
   l->shm = shm;
@@ -61,14 +56,16 @@ static bool start_ledger(struct ws_shm *shm) {
   void *subscriber = NULL;
   int r = capture.cupti.subscribe(&subscriber, ws_ledger_callback, l);
   if (r != CUPTI_OK) {
-    refuse(shm, r == CUPTI_INSUFFICIENT_PRIVILEGES ? WS_REASON_NO_PRIVILEGE : WS_REASON_SUBSCRIBER_TAKEN);
+    bool taken = r == CUPTI_MULTIPLE_SUBSCRIBERS || r == CUPTI_MAX_LIMIT_REACHED; /* 12.x and newer, older */
+    ws_reason(shm, r == CUPTI_INSUFFICIENT_PRIVILEGES ? WS_REASON_NO_PRIVILEGE
+                   : taken                            ? WS_REASON_SUBSCRIBER_TAKEN
+                                                      : WS_REASON_CALLS_UNWATCHED);
     return false;
   }
-  if (ws_ledger_subscribe(l, subscriber) < 0) {
-    refuse(shm, WS_REASON_CUPTI_TOO_OLD);
-    return false;
-  }
-  return true;
+  capture.worker.subscriber = subscriber;
+  bool watched = ws_ledger_subscribe(l, subscriber) > 0;
+  if (!watched || l->unwatched) ws_reason(shm, WS_REASON_CALLS_UNWATCHED);
+  return watched;
 }
 
 static bool start_timeline(struct ws_shm *shm, const struct ws_config *config) {
@@ -76,13 +73,13 @@ static bool start_timeline(struct ws_shm *shm, const struct ws_config *config) {
   if (capture.cupti.thread_id_type) capture.cupti.thread_id_type(CUPTI_THREAD_ID_SYSTEM);
   int r = capture.cupti.register_callbacks(ws_buffers_request, ws_buffers_complete);
   if (r != CUPTI_OK) {
-    refuse(shm, WS_REASON_ACTIVITY_FAILED);
+    ws_reason(shm, WS_REASON_ACTIVITY_FAILED);
     return false;
   }
   if (config->paused) return true;
   r = ws_worker_timeline(&capture.worker, true);
   if (r == CUPTI_OK) return true;
-  refuse(shm, r == CUPTI_INSUFFICIENT_PRIVILEGES ? WS_REASON_NO_PRIVILEGE : WS_REASON_ACTIVITY_FAILED);
+  ws_reason(shm, r == CUPTI_INSUFFICIENT_PRIVILEGES ? WS_REASON_NO_PRIVILEGE : WS_REASON_ACTIVITY_FAILED);
   return false;
 }
 
@@ -115,11 +112,11 @@ bool ws_capture_start(struct ws_shm *shm, const struct ws_config *config) {
   ws_live_open(shm);
 
   bool complete = ws_load_cupti(&capture.cupti);
-  struct ws_driver driver;
-  ws_load_driver(&driver);
-  describe(shm, config, &driver);
+  /* Here and not in the worker: the loader's lock may be held for as long as this thread likes. */
+  ws_load_driver(&capture.worker.driver);
+  describe(shm, config, &capture.worker.driver);
   if (!complete) {
-    refuse(shm, capture.cupti.handle ? WS_REASON_CUPTI_TOO_OLD : WS_REASON_NO_CUPTI);
+    ws_reason(shm, capture.cupti.handle ? WS_REASON_CUPTI_TOO_OLD : WS_REASON_NO_CUPTI);
     __atomic_store_n(&shm->header->state, WS_STATE_REFUSED, __ATOMIC_RELEASE);
     ws_shm_publish(shm);
     return false;
@@ -142,13 +139,24 @@ bool ws_capture_start(struct ws_shm *shm, const struct ws_config *config) {
   atomic_store(capture.armed, 1);
   /* A child shares nothing with our reader; it does not even see the memory. */
   madvise(shm->base, shm->header->total_size, MADV_DONTFORK);
-  return ws_worker_start(&capture.worker);
+  if (ws_worker_start(&capture.worker)) return true;
+  /* Without the worker nothing is flushed, no stack can be read, and nobody ends the capture. */
+  atomic_store(capture.armed, 0);
+  if (timeline) ws_worker_timeline(&capture.worker, false);
+  ws_reason(shm, WS_REASON_NO_THREAD);
+  __atomic_store_n(&shm->header->state, WS_STATE_REFUSED, __ATOMIC_RELEASE);
+  return false;
 }
 
-void ws_capture_finish(unsigned timeout_ms) {
-  if (!ws_capture_armed()) return;
-  ws_worker_stop(&capture.worker, timeout_ms);
+bool ws_capture_stop(unsigned timeout_ms) {
+  return !ws_capture_armed() || ws_worker_stop(&capture.worker, timeout_ms);
+}
+
+bool ws_capture_finish(unsigned timeout_ms) {
+  if (!ws_capture_armed()) return true;
+  bool whole = ws_worker_stop(&capture.worker, timeout_ms);
   atomic_store(capture.armed, 0);
+  return whole;
 }
 
 int ws_capture_nvtx(void *get_export_table, int version) {

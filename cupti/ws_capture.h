@@ -23,8 +23,13 @@ struct ws_config {
  * header then says why. */
 bool ws_capture_start(struct ws_shm *shm, const struct ws_config *config);
 
-/* Flushes everything, at most `timeout_ms`, and ends the capture. Any later call does nothing. */
-void ws_capture_finish(unsigned timeout_ms);
+/* Flushes everything, in at most `timeout_ms`, and ends the timeline. Allocations are recorded on:
+ * programs release memory after exit() was called. Both this and the next return false if the time was not enough,
+ * and do nothing when called again. */
+bool ws_capture_stop(unsigned timeout_ms);
+
+/* The same, and ends the capture. */
+bool ws_capture_finish(unsigned timeout_ms);
 
 /* True in the process that armed the capture, false in its forked children. */
 bool ws_capture_armed(void);

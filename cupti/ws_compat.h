@@ -31,14 +31,18 @@ WS_OLD(dlsym);
 WS_OLD(dladdr);
 WS_OLD(pthread_create);
 WS_OLD(pthread_detach);
+WS_OLD(pthread_attr_init);
+WS_OLD(pthread_attr_setstacksize);
+WS_OLD(pthread_attr_destroy);
 #pragma weak dlopen
 #pragma weak dlsym
 #pragma weak dladdr
 #pragma weak pthread_create
 #pragma weak pthread_detach
+#pragma weak pthread_attr_setstacksize
 
 static inline bool ws_compat_complete(void) {
-  return dlopen && dlsym && dladdr && pthread_create && pthread_detach;
+  return dlopen && dlsym && dladdr && pthread_create && pthread_detach && pthread_attr_setstacksize;
 }
 #else
 static inline bool ws_compat_complete(void) {

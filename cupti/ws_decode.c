@@ -224,10 +224,19 @@ static void overhead(struct ws_decoder *d, const struct cupti_overhead *o) {
   push(d, &r.rec);
 }
 
+/* The next record of a buffer. Any other end than the buffer's own means that what follows cannot be
+ * read, and nobody knows how much that is. */
+static bool next(struct ws_decoder *d, uint8_t *data, size_t valid, struct cupti_record **r) {
+  int code = d->cupti->next_record(data, valid, r);
+  if (code == CUPTI_OK && *r) return true;
+  if (code != CUPTI_OK && code != CUPTI_MAX_LIMIT_REACHED) ws_reason(d->shm, WS_REASON_UNDELIVERED);
+  return false;
+}
+
 size_t ws_decode(struct ws_decoder *d, uint8_t *data, size_t valid) {
   struct cupti_record *r = NULL;
   size_t count = 0;
-  while (d->cupti->next_record(data, valid, &r) == CUPTI_OK && r) {
+  while (next(d, data, valid, &r)) {
     count++;
     const void *p = r;
     switch (r->kind) {
@@ -270,5 +279,5 @@ static unsigned record_type(uint32_t kind) {
 
 void ws_decode_lost(struct ws_decoder *d, uint8_t *data, size_t valid) {
   struct cupti_record *r = NULL;
-  while (d->cupti->next_record(data, valid, &r) == CUPTI_OK && r) ws_lost(d->shm, record_type(r->kind), WS_LOSS_NO_BUFFER, 1);
+  while (next(d, data, valid, &r)) ws_lost(d->shm, record_type(r->kind), WS_LOSS_NO_BUFFER, 1);
 }

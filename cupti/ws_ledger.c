@@ -16,23 +16,38 @@ static uint32_t thread_id(void) {
 }
 
 void ws_ledger_open(struct ws_ledger *l) {
+  unsigned essential = 0;
   for (uint32_t id = 1; id < WS_CALLBACK_IDS; id++) {
     const char *name = NULL;
     if (l->cupti->callback_name(CUPTI_DOMAIN_DRIVER, id, &name) != CUPTI_OK || !name) continue;
     unsigned call = ws_call_find(name);
+    if (ws_call_is_essential(name)) essential++;
+    l->work[id] = ws_call_is_work(name);
     l->call[id] = (uint8_t)call;
     if (call) l->name[id] = ws_arena_string(l->arena, name, WS_REC_ALLOC);
   }
+  /* CUPTI says of an id that does not exist what it says of one whose name it cannot tell. */
+  if (essential < WS_ESSENTIAL_CALLS) l->unwatched = WS_ESSENTIAL_CALLS - essential;
 }
 
 int ws_ledger_subscribe(struct ws_ledger *l, void *subscriber) {
   int watched = 0;
-  for (uint32_t id = 1; id < WS_CALLBACK_IDS; id++)
-    if (l->call[id] && l->cupti->enable_callback(1, subscriber, CUPTI_DOMAIN_DRIVER, id) == CUPTI_OK) watched++;
+  for (uint32_t id = 1; id < WS_CALLBACK_IDS; id++) {
+    if (!l->call[id]) continue;
+    if (l->cupti->enable_callback(1, subscriber, CUPTI_DOMAIN_DRIVER, id) == CUPTI_OK)
+      watched++;
+    else
+      l->unwatched++;
+  }
   static const uint32_t resources[] = {CUPTI_CONTEXT_CREATED, CUPTI_CONTEXT_DESTROYING, CUPTI_MODULE_LOADED, CUPTI_MODULE_UNLOADING};
   for (size_t i = 0; i < sizeof resources / sizeof *resources; i++)
-    if (l->cupti->enable_callback(1, subscriber, CUPTI_DOMAIN_RESOURCE, resources[i]) != CUPTI_OK) return -1;
+    if (l->cupti->enable_callback(1, subscriber, CUPTI_DOMAIN_RESOURCE, resources[i]) != CUPTI_OK) l->unwatched++;
   return watched ? watched : -1;
+}
+
+void ws_ledger_watch_work(struct ws_ledger *l, void *subscriber) {
+  for (uint32_t id = 1; id < WS_CALLBACK_IDS; id++)
+    if (l->work[id] && !l->call[id]) l->cupti->enable_callback(1, subscriber, CUPTI_DOMAIN_DRIVER, id);
 }
 
 static int32_t context_device(const struct ws_ledger *l, uint32_t context) {
@@ -153,7 +168,10 @@ static void call_returned(struct ws_ledger *l, const struct ws_call *c, uint32_t
 
 static void context_changed(struct ws_ledger *l, const struct cupti_resource_data *data, bool created) {
   uint32_t context = 0, device = 0;
-  if (l->cupti->context_id(data->context, &context) != CUPTI_OK) return;
+  if (l->cupti->context_id(data->context, &context) != CUPTI_OK) {
+    ws_reason(l->shm, WS_REASON_CALLS_UNWATCHED); /* which context it was, and so what went with it, is unknown */
+    return;
+  }
   bool known = l->cupti->device_id(data->context, &device) == CUPTI_OK;
   if (created && known && context < WS_CONTEXTS) atomic_store(&l->device[context], (int32_t)device + 1);
   struct ws_context r = {
@@ -196,6 +214,8 @@ void ws_ledger_callback(void *user, uint32_t domain, uint32_t id, const void *da
       *cb->correlationData = ws_mono();
     return;
   }
+  if (domain == CUPTI_DOMAIN_DRIVER && id < WS_CALLBACK_IDS && l->work[id] && atomic_load(&l->over))
+    ws_reason(l->shm, WS_REASON_UNDELIVERED);
   if (domain != CUPTI_DOMAIN_RESOURCE) return;
   switch (id) {
   case CUPTI_CONTEXT_CREATED:

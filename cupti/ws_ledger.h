@@ -21,6 +21,9 @@ struct ws_ledger {
   const _Atomic uint32_t *armed;      /* 0: callbacks return at once */
   uint8_t call[WS_CALLBACK_IDS];      /* by callback id: 0 not watched, else index of the table + 1 */
   uint32_t name[WS_CALLBACK_IDS];     /* arena id of the call's name */
+  uint8_t work[WS_CALLBACK_IDS];      /* by callback id: 1 if the call puts work on a GPU */
+  uint32_t unwatched;                 /* calls that should be watched and are not */
+  _Atomic uint32_t over;              /* 1: the timeline has ended, work from now on is missing in it */
   _Atomic uint32_t maps;              /* arena id of the module map in force */
   struct {
     _Atomic uint64_t start, end;
@@ -36,6 +39,10 @@ void ws_ledger_open(struct ws_ledger *ledger);
 
 /* Enables the callbacks; returns how many driver calls are watched, negative on error. */
 int ws_ledger_subscribe(struct ws_ledger *ledger, void *subscriber);
+
+/* The timeline is about to end: calls that put work on a GPU are watched from now on, so that those
+ * after its end (`over`) do not go unnoticed. */
+void ws_ledger_watch_work(struct ws_ledger *ledger, void *subscriber);
 
 /* The callback to subscribe; user is the ws_ledger. */
 void ws_ledger_callback(void *user, uint32_t domain, uint32_t id, const void *data);

@@ -27,7 +27,7 @@ static int next_record(uint8_t *buffer, size_t valid, struct cupti_record **reco
   (void)buffer, (void)valid;
   *record = current->next;
   current->next = NULL;
-  return *record ? CUPTI_OK : -1;
+  return *record ? CUPTI_OK : CUPTI_MAX_LIMIT_REACHED;
 }
 
 static int no_name(uint32_t domain, uint32_t id, const char **name) {

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -56,6 +57,43 @@ static void open_ring(struct ws_ring_view *view, uint8_t *base, struct ws_region
   view->control->limit = file ? 0 : UINT64_MAX;
 }
 
+/* The system call itself: the C library gave fstat a symbol of its own only in glibc 2.33. */
+static bool identify(int fd, uint64_t *device, uint64_t *inode) {
+  struct stat s;
+  if (syscall(SYS_fstat, fd, &s) != 0) return false;
+  *device = (uint64_t)s.st_dev;
+  *inode = (uint64_t)s.st_ino;
+  return true;
+}
+
+static bool is_file(const struct ws_shm *shm, int fd) {
+  uint64_t device, inode;
+  return identify(fd, &device, &inode) && device == shm->file_device && inode == shm->file_inode;
+}
+
+/* A number that programs which count on the lowest free one, or close what they find, rarely meet. */
+static int move_away(int fd) {
+  int far = fcntl(fd, F_DUPFD_CLOEXEC, 1000);
+  if (far < 0) return fd;
+  close(fd);
+  return far;
+}
+
+/* The capture file's descriptor; -1 if it cannot be reached any more. Programs close descriptors that
+ * they do not know (daemons all of them) and open files of their own under the same numbers: whoever
+ * trusts a number here writes into the program's data. */
+static int file_of(struct ws_shm *shm) {
+  if (is_file(shm, shm->fd)) return shm->fd;
+  int fd = shm->path ? open(shm->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW) : -1;
+  if (fd < 0) return -1;
+  if (!is_file(shm, fd)) {
+    close(fd);
+    return -1;
+  }
+  shm->fd = move_away(fd);
+  return shm->fd;
+}
+
 void ws_shm_format(struct ws_shm *shm, void *base, const struct ws_sizes *s, int fd) {
   struct ws_header *h = base;
   uint64_t at = WS_PAGE;
@@ -70,7 +108,9 @@ void ws_shm_format(struct ws_shm *shm, void *base, const struct ws_sizes *s, int
 
   shm->header = h;
   shm->base = base;
+  shm->path = NULL;
   shm->fd = fd;
+  if (fd >= 0 && identify(fd, &shm->file_device, &shm->file_inode)) shm->fd = move_away(fd);
   shm->arena = shm->base + h->arena.offset;
   atomic_store(&shm->arena_limit, fd >= 0 ? 0 : h->arena.size);
   /* offset 0 means "nothing": the first object starts at 8 */
@@ -80,6 +120,7 @@ void ws_shm_format(struct ws_shm *shm, void *base, const struct ws_sizes *s, int
 /* Allocates the file's blocks for [from, to); ranges that are there already cost nothing. */
 static bool allocate(int fd, uint64_t from, uint64_t to) {
   if (to <= from) return true;
+  if (fd < 0) return false;
   long r = syscall(SYS_fallocate, fd, 0, (off_t)from, (off_t)(to - from));
   if (r == 0) return true;
   if (errno != EOPNOTSUPP && errno != ENOSYS) return false;
@@ -99,7 +140,7 @@ static bool secure_ring(struct ws_shm *shm, struct ws_ring_view *ring, uint64_t 
   uint64_t want = __atomic_load_n(&c->reserved, __ATOMIC_RELAXED) + SECURE_AHEAD;
   if (want > c->capacity) want = c->capacity; /* a capture file never wraps */
   if (want <= limit) return true;
-  if (!allocate(shm->fd, offset + WS_PAGE + limit, offset + WS_PAGE + want)) return false;
+  if (!allocate(file_of(shm), offset + WS_PAGE + limit, offset + WS_PAGE + want)) return false;
   __atomic_store_n(&c->limit, want, __ATOMIC_RELEASE);
   return true;
 }
@@ -109,9 +150,10 @@ bool ws_shm_secure(struct ws_shm *shm) {
   struct ws_header *h = shm->header;
   bool first = atomic_load(&shm->arena_limit) == 0;
   if (first) {
-    if (!allocate(shm->fd, h->live_table.offset, h->live_table.offset + h->live_table.size)) return false;
-    if (!allocate(shm->fd, h->alloc_ring.offset, h->alloc_ring.offset + WS_PAGE + SECURE_START)) return false;
-    if (!allocate(shm->fd, h->timeline_ring.offset, h->timeline_ring.offset + WS_PAGE + SECURE_START)) return false;
+    int fd = file_of(shm);
+    if (!allocate(fd, h->live_table.offset, h->live_table.offset + h->live_table.size)) return false;
+    if (!allocate(fd, h->alloc_ring.offset, h->alloc_ring.offset + WS_PAGE + SECURE_START)) return false;
+    if (!allocate(fd, h->timeline_ring.offset, h->timeline_ring.offset + WS_PAGE + SECURE_START)) return false;
     open_ring(&shm->alloc, shm->base, h->alloc_ring, true);
     open_ring(&shm->timeline, shm->base, h->timeline_ring, true);
   }
@@ -120,7 +162,7 @@ bool ws_shm_secure(struct ws_shm *shm) {
   uint64_t want = used + SECURE_AHEAD;
   if (want > h->arena.size) want = h->arena.size;
   if (want > limit) {
-    if (!allocate(shm->fd, h->arena.offset + limit, h->arena.offset + want)) return false;
+    if (!allocate(file_of(shm), h->arena.offset + limit, h->arena.offset + want)) return false;
     atomic_store(&shm->arena_limit, want);
   }
   return secure_ring(shm, &shm->alloc, h->alloc_ring.offset) && secure_ring(shm, &shm->timeline, h->timeline_ring.offset);
@@ -131,14 +173,25 @@ static void give_back(int fd, uint64_t from, uint64_t to) {
   if (from < to) syscall(SYS_fallocate, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(to - from));
 }
 
-void ws_shm_trim(struct ws_shm *shm) {
+/* What is handed out by now is the end: a thread that still records drops and counts. */
+static uint64_t close_ring(struct ws_ring *c) {
+  uint64_t end = __atomic_load_n(&c->reserved, __ATOMIC_RELAXED);
+  __atomic_store_n(&c->limit, end, __ATOMIC_RELEASE);
+  return end;
+}
+
+void ws_shm_trim(struct ws_shm *shm, bool cut) {
   if (shm->fd < 0) return;
   struct ws_header *h = shm->header;
-  give_back(shm->fd, h->alloc_ring.offset + WS_PAGE + __atomic_load_n(&shm->alloc.control->reserved, __ATOMIC_RELAXED),
-            h->alloc_ring.offset + h->alloc_ring.size);
-  give_back(shm->fd, h->arena.offset + __atomic_load_n(&h->arena_used, __ATOMIC_RELAXED), h->arena.offset + h->arena.size);
-  uint64_t end = h->timeline_ring.offset + WS_PAGE + __atomic_load_n(&shm->timeline.control->reserved, __ATOMIC_RELAXED);
-  if (ftruncate(shm->fd, (off_t)page_up(end)) != 0) return; /* it stays long and sparse */
+  uint64_t alloc_end = close_ring(shm->alloc.control), timeline_end = close_ring(shm->timeline.control);
+  uint64_t arena_end = __atomic_load_n(&h->arena_used, __ATOMIC_RELAXED);
+  atomic_store(&shm->arena_limit, arena_end);
+  int fd = file_of(shm);
+  if (fd < 0) return;
+  give_back(fd, h->alloc_ring.offset + WS_PAGE + alloc_end, h->alloc_ring.offset + h->alloc_ring.size);
+  give_back(fd, h->arena.offset + arena_end, h->arena.offset + h->arena.size);
+  uint64_t end = h->timeline_ring.offset + WS_PAGE + timeline_end;
+  if (cut && ftruncate(fd, (off_t)page_up(end)) != 0) return; /* it stays long and sparse */
 }
 
 void ws_shm_publish(struct ws_shm *shm) {
@@ -152,6 +205,10 @@ void ws_shm_publish(struct ws_shm *shm) {
 void ws_lost(struct ws_shm *shm, unsigned type, unsigned cause, uint64_t count) {
   if (type < WS_REC_TYPES && cause < WS_LOSS_CAUSES)
     __atomic_fetch_add(&shm->header->lost[type][cause], count, __ATOMIC_RELAXED);
+}
+
+void ws_reason(struct ws_shm *shm, unsigned reason) {
+  __atomic_fetch_or(&shm->header->reason, 1u << reason, __ATOMIC_RELAXED);
 }
 
 static void commit(uint8_t *slot, uint64_t position) {

@@ -32,21 +32,24 @@ struct ws_shm {
   uint8_t *arena;
   _Atomic uint64_t arena_limit; /* bytes that may be handed out */
   int fd;                       /* capture file that grows with its contents; -1: memory is there */
+  const char *path;             /* of the capture file, for the day on which the program closes a descriptor unknown to it */
+  uint64_t file_device, file_inode;
 };
 
 /* Total bytes that ws_shm_format needs for these sizes. */
 uint64_t ws_shm_size(const struct ws_sizes *sizes);
 
 /* Lays out `base` (zeroed, ws_shm_size bytes). fd >= 0: a sparse file of which nothing but what
- * ws_shm_secure has allocated may be written. */
+ * ws_shm_secure has allocated may be written; the descriptor is shm's from now on. */
 void ws_shm_format(struct ws_shm *shm, void *base, const struct ws_sizes *sizes, int fd);
 
 /* Capture files: allocates disk space ahead of the writers; worker thread only. Returns false when
  * the disk is full: writers then drop and count. */
 bool ws_shm_secure(struct ws_shm *shm);
 
-/* Capture files: gives back the space that nothing was written to. Nothing may be pushed after it. */
-void ws_shm_trim(struct ws_shm *shm);
+/* Capture files: gives back the space that nothing was written to. What is pushed after it is dropped
+ * and counted. With `cut` the file ends behind the timeline, whose writer must be gone. */
+void ws_shm_trim(struct ws_shm *shm, bool cut);
 
 /* Publishes the header: the memory is complete and may be read. */
 void ws_shm_publish(struct ws_shm *shm);
@@ -56,6 +59,9 @@ void ws_shm_publish(struct ws_shm *shm);
 bool ws_ring_push(struct ws_shm *shm, struct ws_ring_view *ring, struct ws_rec *rec, unsigned slots);
 
 void ws_lost(struct ws_shm *shm, unsigned type, unsigned cause, uint64_t count);
+
+/* Adds a ws_reason to the header's. */
+void ws_reason(struct ws_shm *shm, unsigned reason);
 
 /* CLOCK_MONOTONIC and CLOCK_REALTIME in ns. */
 uint64_t ws_mono(void);

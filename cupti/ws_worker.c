@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "ws_worker.h"
 
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -24,6 +25,10 @@
 #define FLUSH_EVERY (250 * MS)
 #define CLOCK_EVERY (1000 * MS)
 #define HOUSEKEEPING_EVERY (100 * MS)
+/* The worker's own stack: what a program has set as the default for its threads may be too small for
+ * CUPTI, or more than its limits leave. */
+#define STACK (1u << 20)
+#define STACK_LEAST (128u << 10)
 
 static const uint32_t kinds[] = {CUPTI_KIND_CONCURRENT_KERNEL, CUPTI_KIND_MEMCPY, CUPTI_KIND_MEMCPY2, CUPTI_KIND_MEMSET};
 /* Kinds without which a timeline is still one. */
@@ -48,7 +53,10 @@ void ws_worker_clock(struct ws_worker *w) {
   for (int i = 0; i < 20; i++) {
     uint64_t cupti = 0;
     uint64_t before = ws_mono();
-    if (w->cupti->timestamp(&cupti) != CUPTI_OK) return;
+    if (w->cupti->timestamp(&cupti) != CUPTI_OK) {
+      if (!best.cupti) ws_reason(w->shm, WS_REASON_NO_CLOCK);
+      break;
+    }
     uint64_t after = ws_mono();
     if (after - before >= width) continue;
     width = after - before;
@@ -57,7 +65,7 @@ void ws_worker_clock(struct ws_worker *w) {
     best.mono_after = after;
     best.wall = ws_wall();
   }
-  ws_ring_push(w->shm, &w->shm->alloc, &best.rec, 1);
+  if (best.cupti) ws_ring_push(w->shm, &w->shm->alloc, &best.rec, 1);
 }
 
 /* Where frames say nothing: CUPTI's code and our own. */
@@ -102,30 +110,31 @@ void ws_worker_maps(struct ws_worker *w) {
  * every call and the decoder hides the rest. */
 static int enable_launches(struct ws_worker *w, uint32_t domain, uint32_t kind, int (*single)(uint32_t, uint8_t), bool on) {
   const struct ws_cupti *c = w->cupti;
+  int result = CUPTI_OK;
   for (uint32_t id = 1; id < WS_CALL_IDS; id++) {
     const char *name = NULL;
     if (c->callback_name(domain, id, &name) != CUPTI_OK || !name) continue;
     bool wanted = ws_call_is_launch(name);
     w->decoder.call_hidden[domain][id] = !wanted;
-    if (single && wanted) single(id, on);
+    if (single && wanted && single(id, on) != CUPTI_OK) result = -1;
   }
-  if (single) return CUPTI_OK;
+  if (single) return result;
   return on ? c->activity_enable(kind) : c->activity_disable(kind);
+}
+
+static int set_calls(struct ws_worker *w, uint32_t domain, uint32_t kind, int (*single)(uint32_t, uint8_t), bool on) {
+  if (w->config.api == WS_API_LAUNCH) return enable_launches(w, domain, kind, single, on);
+  return on ? w->cupti->activity_enable(kind) : w->cupti->activity_disable(kind);
 }
 
 /* The CPU side of calls. Both domains: a launch through the runtime leaves no driver record, and
  * some libraries call the driver alone. */
-static int enable_calls(struct ws_worker *w, bool on) {
+static bool enable_calls(struct ws_worker *w, bool on) {
   const struct ws_cupti *c = w->cupti;
-  if (w->config.api == WS_API_NONE) return CUPTI_OK;
-  int r;
-  if (w->config.api == WS_API_LAUNCH) {
-    r = enable_launches(w, CUPTI_DOMAIN_DRIVER, CUPTI_KIND_DRIVER, c->enable_driver_api, on);
-    return r ? r : enable_launches(w, CUPTI_DOMAIN_RUNTIME, CUPTI_KIND_RUNTIME, c->enable_runtime_api, on);
-  }
-  r = on ? c->activity_enable(CUPTI_KIND_DRIVER) : c->activity_disable(CUPTI_KIND_DRIVER);
-  if (r) return r;
-  return on ? c->activity_enable(CUPTI_KIND_RUNTIME) : c->activity_disable(CUPTI_KIND_RUNTIME);
+  if (w->config.api == WS_API_NONE) return true;
+  int driver = set_calls(w, CUPTI_DOMAIN_DRIVER, CUPTI_KIND_DRIVER, c->enable_driver_api, on);
+  int runtime = set_calls(w, CUPTI_DOMAIN_RUNTIME, CUPTI_KIND_RUNTIME, c->enable_runtime_api, on);
+  return driver == CUPTI_OK && runtime == CUPTI_OK;
 }
 
 int ws_worker_timeline(struct ws_worker *w, bool on) {
@@ -134,11 +143,26 @@ int ws_worker_timeline(struct ws_worker *w, bool on) {
   w->timeline_on = on;
   for (size_t i = 0; i < COUNT(kinds); i++) {
     int r = set_kind(kinds[i]);
-    if (on && r != CUPTI_OK) return r;
+    if (!on || r == CUPTI_OK) continue;
+    for (size_t j = 0; j < i; j++) c->activity_disable(kinds[j]); /* half a timeline would pass for a whole one */
+    w->timeline_on = false;
+    return r;
   }
-  for (size_t i = 0; i < COUNT(extra_kinds); i++) set_kind(extra_kinds[i]);
-  if (w->config.graphs == WS_GRAPHS_GRAPH) set_kind(CUPTI_KIND_GRAPH_TRACE);
-  return enable_calls(w, on);
+  bool all = true;
+  for (size_t i = 0; i < COUNT(extra_kinds); i++) all = set_kind(extra_kinds[i]) == CUPTI_OK && all;
+  if (w->config.graphs == WS_GRAPHS_GRAPH) all = set_kind(CUPTI_KIND_GRAPH_TRACE) == CUPTI_OK && all;
+  all = enable_calls(w, on) && all;
+  if (on && !all) ws_reason(w->shm, WS_REASON_KINDS_MISSING);
+  return CUPTI_OK;
+}
+
+/* What CUPTI dropped since it was asked last. */
+static void count_dropped(struct ws_worker *w, void *context, uint32_t stream) {
+  size_t dropped = 0;
+  if (w->cupti->dropped(context, stream, &dropped) != CUPTI_OK)
+    ws_reason(w->shm, WS_REASON_UNDELIVERED);
+  else if (dropped)
+    ws_lost(w->shm, WS_REC_PAD, WS_LOSS_CUPTI, dropped);
 }
 
 static void drain(struct ws_worker *w) {
@@ -149,8 +173,7 @@ static void drain(struct ws_worker *w) {
     else
       ws_decode(&w->decoder, f.data, f.valid);
     ws_buffers_recycle(f.data);
-    size_t dropped = 0;
-    if (w->cupti->dropped(f.context, f.stream, &dropped) == CUPTI_OK && dropped) ws_lost(w->shm, WS_REC_PAD, WS_LOSS_CUPTI, dropped);
+    count_dropped(w, f.context, f.stream);
   }
 }
 
@@ -164,15 +187,18 @@ static void follow_reader(struct ws_worker *w) {
   if (!w->timeline_possible) return;
   bool want = __atomic_load_n(&w->shm->header->want_timeline, __ATOMIC_ACQUIRE) != 0;
   if (want == w->timeline_on) return;
-  if (!want) w->cupti->flush_all(CUPTI_FLUSH_NORMAL);
-  ws_worker_timeline(w, want);
+  if (!want && w->cupti->flush_all(CUPTI_FLUSH_NORMAL) != CUPTI_OK) ws_reason(w->shm, WS_REASON_UNDELIVERED);
+  if (ws_worker_timeline(w, want) != CUPTI_OK) {
+    ws_reason(w->shm, WS_REASON_ACTIVITY_FAILED);
+    w->timeline_possible = false;
+    return;
+  }
   drain(w);
   change_state(w, want ? WS_STATE_ARMED : WS_STATE_PAUSED);
 }
 
 static void housekeeping(struct ws_worker *w, uint64_t now) {
   __atomic_store_n(&w->shm->header->heartbeat, now, __ATOMIC_RELAXED);
-  ws_shm_secure(w->shm);
   follow_reader(w);
   ws_worker_maps(w);
   uint32_t contexts = atomic_load(&w->ledger->contexts);
@@ -197,27 +223,54 @@ static void futex_wake(_Atomic uint32_t *word) {
 }
 
 static void end(struct ws_worker *w) {
-  if (w->timeline_on) {
-    w->cupti->flush_all(CUPTI_FLUSH_FORCED);
-    drain(w);
-  }
   housekeeping(w, ws_mono());
+  if (w->timeline_on) {
+    if (w->subscriber) ws_ledger_watch_work(w->ledger, w->subscriber);
+    if (w->cupti->flush_all(CUPTI_FLUSH_FORCED) != CUPTI_OK) ws_reason(w->shm, WS_REASON_UNDELIVERED);
+    drain(w);
+    count_dropped(w, NULL, 0); /* where everything was dropped no buffer came */
+    atomic_store(&w->ledger->over, 1);
+  }
   ws_worker_clock(w);
   change_state(w, WS_STATE_FINISHED);
 }
 
+/* Whether all of the program's threads have ended, so that this one alone keeps the process there: the
+ * program's last thread left by pthread_exit, or by the system call, and not by exit. *status is
+ * the main thread's, as the system call got it. */
+static bool is_alone(int *status) {
+  char stat[1024];
+  int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  ssize_t n = read(fd, stat, sizeof stat - 1);
+  close(fd);
+  stat[n > 0 ? n : 0] = 0;
+  char *p = strrchr(stat, ')'); /* the name before it may hold anything */
+  if (!p || p[1] != ' ' || p[2] != 'Z') return false;
+  for (int field = 2; p && field < 20; field++) p = strchr(p + 1, ' ');
+  if (!p || atoi(p + 1) != 2) return false; /* the main thread, which is a zombie, and this one */
+  for (int field = 20; p && field < 52; field++) p = strchr(p + 1, ' ');
+  *status = p ? atoi(p + 1) >> 8 : 0;
+  return true;
+}
+
 static void *run(void *user) {
   struct ws_worker *w = user;
-  uint64_t next_flush = 0, next_clock = 0, next_housekeeping = 0;
+  uint64_t next_flush = 0, next_clock = 0, next_housekeeping = 0, position = UINT64_MAX;
   prctl(PR_SET_NAME, "warpscope");
-  ws_load_driver(&w->driver);
+  int status = 0;
   while (!atomic_load(&w->stop)) {
     futex_wait(&w->stop, 0, TURN);
     uint64_t now = ws_mono();
+    ws_shm_secure(w->shm);
     if (ws_unwind_unknown() != w->unknown_seen) ws_worker_maps(w); /* a stack met code that is new */
     if (now >= next_housekeeping) {
       housekeeping(w, now);
       next_housekeeping = now + HOUSEKEEPING_EVERY;
+      /* A program that allocates is there. */
+      uint64_t before = position;
+      position = __atomic_load_n(&w->shm->alloc.control->reserved, __ATOMIC_RELAXED);
+      if (position == before && is_alone(&status)) break;
     }
     if (w->timeline_on && now >= next_flush) {
       w->cupti->flush_all(CUPTI_FLUSH_NORMAL);
@@ -232,6 +285,9 @@ static void *run(void *user) {
   end(w);
   atomic_store(&w->done, 1);
   futex_wake(&w->done);
+  /* The last thread's status is the process's. The C library's pthread_exit gives 0 and calls exit
+   * in the thread that is the last to return. */
+  if (status) syscall(SYS_exit, status);
   return NULL;
 }
 
@@ -240,21 +296,31 @@ bool ws_worker_start(struct ws_worker *w) {
    * library's own: setuid waits until every thread has answered one of them. */
   uint64_t all = ~(3ull << 31), before = 0;
   pthread_t thread;
+  pthread_attr_t attributes;
+  if (pthread_attr_init(&attributes) != 0) return false;
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
-  int r = pthread_create(&thread, NULL, run, w);
+  int r = -1;
+  for (size_t stack = STACK; r != 0 && stack >= STACK_LEAST; stack /= 2) {
+    pthread_attr_setstacksize(&attributes, stack);
+    r = pthread_create(&thread, &attributes, run, w);
+  }
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
-  if (r != 0) return false;
-  pthread_detach(thread);
-  return true;
+  pthread_attr_destroy(&attributes);
+  if (r == 0)
+    pthread_detach(thread);
+  else
+    atomic_store(&w->done, 1); /* nobody waits for it */
+  return r == 0;
 }
 
-void ws_worker_stop(struct ws_worker *w, unsigned timeout_ms) {
+bool ws_worker_stop(struct ws_worker *w, unsigned timeout_ms) {
   uint64_t deadline = ws_mono() + timeout_ms * MS;
   atomic_store(&w->stop, 1);
   futex_wake(&w->stop);
   while (!atomic_load(&w->done)) {
     uint64_t now = ws_mono();
-    if (now >= deadline) return;
+    if (now >= deadline) return false;
     futex_wait(&w->done, 0, deadline - now);
   }
+  return true;
 }

@@ -17,6 +17,7 @@ struct ws_worker {
   struct ws_arena *arena;
   const struct ws_cupti *cupti;
   struct ws_ledger *ledger;
+  void *subscriber; /* of the ledger's callbacks; NULL: none */
   struct ws_config config;
   struct ws_decoder decoder;
   struct ws_driver driver;
@@ -36,12 +37,15 @@ void ws_worker_open(struct ws_worker *worker, struct ws_shm *shm, struct ws_aren
 void ws_worker_clock(struct ws_worker *worker);
 void ws_worker_maps(struct ws_worker *worker);
 
-/* Switches the activity records on or off; a CUptiResult. Before start, or on the worker. */
+/* Switches the activity records on or off; a CUptiResult. What is refused and can be done without is
+ * noted in the header's reasons. Before start, or on the worker. */
 int ws_worker_timeline(struct ws_worker *worker, bool on);
 
+/* False if the system gives no thread. */
 bool ws_worker_start(struct ws_worker *worker);
 
-/* Flushes, drains and ends, waiting at most timeout_ms. */
-void ws_worker_stop(struct ws_worker *worker, unsigned timeout_ms);
+/* Flushes, drains and ends, waiting at most timeout_ms. False if it takes longer; it may then still
+ * be at work. */
+bool ws_worker_stop(struct ws_worker *worker, unsigned timeout_ms);
 
 #endif

@@ -104,7 +104,9 @@ func ReasonNames(set uint32) []string {
 	texts := []string{
 		"", "no libcupti was found", "libcupti is too old", "another tool holds CUPTI's callbacks",
 		"activity records could not be enabled", "the driver restricts profiling to administrators",
-		"CUDA_INJECTION64_PATH names another tool",
+		"CUDA_INJECTION64_PATH names another tool", "not all driver calls could be watched",
+		"CUPTI refused some kinds of records", "CUPTI did not hand over all that it had",
+		"CUPTI's clock could not be read", "no thread could be started",
 	}
 	names := []string{}
 	for i, text := range texts {

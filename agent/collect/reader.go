@@ -288,6 +288,7 @@ func (r *Reader) endState(dead bool) {
 		d.stateRow(r.lastSign(), event.StateKilled, reason)
 		d.undelivered = state == event.StateArmed && h.Mode == abi.ModeTimeline
 	}
+	d.undelivered = d.undelivered || reason&(1<<abi.ReasonUndelivered) != 0
 }
 
 func firstError(a, b error) error {

@@ -147,6 +147,11 @@ const (
 	ReasonActivityFailed   Reason = 4
 	ReasonNoPrivilege      Reason = 5
 	ReasonForeignInjection Reason = 6
+	ReasonCallsUnwatched   Reason = 7 // some driver calls could not be watched
+	ReasonKindsMissing     Reason = 8 // CUPTI refused some kinds of records
+	ReasonUndelivered      Reason = 9 // CUPTI did not hand over all that it had
+	ReasonNoClock          Reason = 10
+	ReasonNoThread         Reason = 11
 )
 
 // Values of Kind.

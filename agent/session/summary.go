@@ -51,10 +51,10 @@ func (r *Result) findings(window bool) []string {
 		return nil // said at the start
 	}
 	if len(r.Processes) == 0 {
-		return []string{"no process of the program used CUDA (none initialised the driver): there are no kernels and no allocations in the trace"}
+		return []string{"no process of the program used CUDA (none initialised the driver, or said above why it is not recorded): there are no kernels and no allocations in the trace"}
 	}
 	var notes []string
-	for reason := event.ReasonNoCUPTI; reason <= event.ReasonForeignInjection; reason++ {
+	for reason := event.ReasonNoCUPTI; reason <= event.ReasonNoThread; reason++ {
 		var who []string
 		for i := range r.Processes {
 			if r.Processes[i].Reason&(1<<reason) != 0 {
@@ -64,6 +64,15 @@ func (r *Result) findings(window bool) []string {
 		if len(who) > 0 {
 			notes = append(notes, some(who)+": "+explain(reason))
 		}
+	}
+	var never []string
+	for i := range r.Processes {
+		if p := &r.Processes[i]; p.State == event.StateEmpty && !p.Running {
+			never = append(never, describe(p))
+		}
+	}
+	if len(never) > 0 {
+		notes = append(notes, some(never)+": not recorded, the capture never began (a message of its own says why, or it ended at once)")
 	}
 	if window && len(notes) == 0 && r.Summary.Recorded[event.KindKernel] == 0 {
 		notes = append(notes, "no kernel ran while the timeline was recorded: --start-after and --duration count from the start of the program")
@@ -88,6 +97,16 @@ func explain(reason event.Reason) string {
 		return "no timeline was recorded, CUPTI refused activity records; is another profiler at work in the program?"
 	case event.ReasonNoPrivilege:
 		return "the driver restricts profiling to administrators; run as root, or load the nvidia module with NVreg_RestrictProfilingToAdminUsers=0"
+	case event.ReasonCallsUnwatched:
+		return "CUPTI would not watch all driver calls: allocations and releases are missing, and what is live at the end may be wrong"
+	case event.ReasonKindsMissing:
+		return "CUPTI refused some kinds of records: waits, NVTX ranges, graph launches, calls or overheads are missing"
+	case event.ReasonUndelivered:
+		return "CUPTI did not hand over all that it had, or the program went on after it had called exit: kernels, copies and calls are missing, how many is not known"
+	case event.ReasonNoClock:
+		return "CUPTI's clock could not be read: kernels and copies are placed in time by the wall clock"
+	case event.ReasonNoThread:
+		return "nothing was captured, no thread could be started (ulimit -u, ulimit -v)"
 	case event.ReasonForeignInjection:
 		return "nothing was captured, " + injectionVariable + " names another tool there"
 	default:

@@ -46,10 +46,10 @@ func TestReport(t *testing.T) {
 
 func TestEveryReasonIsExplained(t *testing.T) {
 	seen := map[string]bool{}
-	for reason := event.ReasonNoCUPTI; reason <= event.ReasonForeignInjection; reason++ {
+	for reason := event.ReasonNoCUPTI; reason <= event.ReasonNoThread; reason++ {
 		r := &Result{Processes: []collect.Status{
-			{PID: 7, Command: []string{"python", "train.py"}},
-			{PID: 8, Executable: "/usr/bin/worker", Reason: 1 << reason},
+			{PID: 7, Command: []string{"python", "train.py"}, State: event.StateFinished},
+			{PID: 8, Executable: "/usr/bin/worker", State: event.StateRefused, Reason: 1 << reason},
 		}}
 		notes := r.findings(true)
 		if len(notes) != 1 || !strings.HasPrefix(notes[0], "process 8 (/usr/bin/worker): ") || seen[notes[0]] ||
@@ -63,8 +63,9 @@ func TestEveryReasonIsExplained(t *testing.T) {
 func TestFindings(t *testing.T) {
 	many := make([]collect.Status, 9)
 	for i := range many {
-		many[i] = collect.Status{PID: int32(i), Reason: 1 << event.ReasonNoCUPTI, Simulated: true}
+		many[i] = collect.Status{PID: int32(i), State: event.StateRefused, Reason: 1 << event.ReasonNoCUPTI, Simulated: true}
 	}
+	ended := []collect.Status{{State: event.StateFinished}}
 	for _, c := range []struct {
 		name   string
 		result Result
@@ -73,8 +74,10 @@ func TestFindings(t *testing.T) {
 	}{
 		{"no CUDA", Result{}, true, []string{"no process of the program used CUDA"}},
 		{"another tool", Result{Foreign: "/opt/tool.so"}, true, nil},
-		{"in order", Result{Processes: make([]collect.Status, 1)}, false, nil},
-		{"beside the window", Result{Processes: make([]collect.Status, 1)}, true, []string{"no kernel ran while the timeline was recorded"}},
+		{"in order", Result{Processes: ended}, false, nil},
+		{"never began", Result{Processes: make([]collect.Status, 1)}, false, []string{"not recorded, the capture never began"}},
+		{"goes on", Result{Processes: []collect.Status{{Running: true}}}, false, nil},
+		{"beside the window", Result{Processes: ended}, true, []string{"no kernel ran while the timeline was recorded"}},
 		{"many", Result{Processes: many}, true, []string{"and 6 more: nothing was captured", "simulated device"}},
 	} {
 		notes := c.result.findings(c.window)

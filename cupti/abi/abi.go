@@ -54,6 +54,11 @@ const (
 	ReasonActivityFailed   = 0x4
 	ReasonNoPrivilege      = 0x5
 	ReasonForeignInjection = 0x6
+	ReasonCallsUnwatched   = 0x7
+	ReasonKindsMissing     = 0x8
+	ReasonUndelivered      = 0x9
+	ReasonNoClock          = 0xa
+	ReasonNoThread         = 0xb
 )
 
 const (

@@ -66,6 +66,11 @@ const (
 	ReasonActivityFailed   = C.WS_REASON_ACTIVITY_FAILED
 	ReasonNoPrivilege      = C.WS_REASON_NO_PRIVILEGE
 	ReasonForeignInjection = C.WS_REASON_FOREIGN_INJECTION
+	ReasonCallsUnwatched   = C.WS_REASON_CALLS_UNWATCHED
+	ReasonKindsMissing     = C.WS_REASON_KINDS_MISSING
+	ReasonUndelivered      = C.WS_REASON_UNDELIVERED
+	ReasonNoClock          = C.WS_REASON_NO_CLOCK
+	ReasonNoThread         = C.WS_REASON_NO_THREAD
 )
 
 // Values of enum ws_loss_cause.

@@ -222,7 +222,8 @@ static void growing_file(void) {
   CHECK(kept == secured / WS_SLOT && shm.header->lost[WS_REC_KERNEL][WS_LOSS_RING_FULL] == 10);
   CHECK(ws_shm_secure(&shm) && shm.timeline.control->limit > secured);
   CHECK(ws_ring_push(&shm, &shm.timeline, &k.rec, 1));
-  ws_shm_trim(&shm);
+  ws_shm_trim(&shm, true);
+  fd = shm.fd; /* it was moved out of the program's way */
   off_t end = lseek(fd, 0, SEEK_END);
   CHECK(end < (off_t)(shm.header->timeline_ring.offset + 2 * WS_PAGE + secured + WS_PAGE));
   munmap(base, size);

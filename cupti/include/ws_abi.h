@@ -46,7 +46,12 @@ enum ws_reason {
   WS_REASON_SUBSCRIBER_TAKEN = 3, /* another tool holds CUPTI's callbacks: no ledger */
   WS_REASON_ACTIVITY_FAILED = 4,  /* activity records could not be enabled: no timeline */
   WS_REASON_NO_PRIVILEGE = 5,     /* the driver restricts profiling to administrators */
-  WS_REASON_FOREIGN_INJECTION = 6 /* CUDA_INJECTION64_PATH names another tool */
+  WS_REASON_FOREIGN_INJECTION = 6, /* CUDA_INJECTION64_PATH names another tool */
+  WS_REASON_CALLS_UNWATCHED = 7,   /* callbacks of some driver calls could not be had: their allocations are missing */
+  WS_REASON_KINDS_MISSING = 8,     /* CUPTI refused some kinds of records: waits, NVTX, graphs or calls are missing */
+  WS_REASON_UNDELIVERED = 9,       /* CUPTI did not hand over all that it had, or does not say how much it dropped */
+  WS_REASON_NO_CLOCK = 10,         /* CUPTI's clock could not be read */
+  WS_REASON_NO_THREAD = 11         /* no thread could be started: no capture */
 };
 
 /* ws_header.flags */

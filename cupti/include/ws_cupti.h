@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 /* CUptiResult and CUresult: 0 is success. */
-enum { CUPTI_OK = 0, CUPTI_MULTIPLE_SUBSCRIBERS = 39, CUPTI_INSUFFICIENT_PRIVILEGES = 35, CUDA_OOM = 2 };
+enum { CUPTI_OK = 0, CUPTI_MAX_LIMIT_REACHED = 12, CUPTI_MULTIPLE_SUBSCRIBERS = 39, CUPTI_INSUFFICIENT_PRIVILEGES = 35, CUDA_OOM = 2 };
 
 /* cuptiGetVersion of 11.8, the oldest whose records these are. */
 enum { CUPTI_OLDEST = 18 };

@@ -21,10 +21,22 @@
 static struct ws_shm shm;
 static bool enabled = true;
 
+/* exit() begins. What the program, and libraries before us, do after this is not over yet; but CUPTI
+ * must be asked now, before the driver is taken down. */
+static void stop(void) {
+  ws_capture_stop(FINISH_MS);
+}
+
+/* Nothing of the program's runs after this. */
 static void finish(void) {
   if (!ws_capture_armed()) return;
-  ws_capture_finish(FINISH_MS);
-  ws_connect_finish(&shm);
+  bool whole = ws_capture_finish(FINISH_MS);
+  ws_connect_finish(&shm, whole);
+}
+
+/* exit() ends: the last that it calls are the destructors of libraries. */
+__attribute__((destructor)) static void destructor(void) {
+  finish();
 }
 
 static bool is_us(const char *path, const char *self) {
@@ -33,6 +45,7 @@ static bool is_us(const char *path, const char *self) {
 
 /* LD_PRELOAD alone does not make the driver call us: it asks CUDA_INJECTION64_PATH. */
 __attribute__((constructor)) static void constructor(void) {
+  ws_connect_open();
   const char *off = getenv("WARPSCOPE_DISABLE");
   if (off && *off && strcmp(off, "0") != 0) {
     enabled = false;
@@ -57,7 +70,8 @@ static void start(void) {
   }
   if (!ws_connect(&shm, &config)) return;
   ws_capture_start(&shm, &config);
-  atexit(finish);
+  atexit(stop);
+  at_quick_exit(finish);
 }
 
 /* Called by the driver while it initialises. Always 1: a failure of ours is not the program's. */
