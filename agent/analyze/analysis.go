@@ -20,6 +20,10 @@ const (
 	PartCalls // calls, waits and overheads
 	PartMemory
 	PartRanges
+	PartSteps    // where steps begin and end
+	PartAccount  // where the time of a step goes
+	PartIdle     // why GPUs have nothing to do
+	PartsOfSteps = PartSteps | PartAccount | PartIdle
 	PartOverview = PartKernels | PartCopies | PartCalls | PartMemory
 )
 
@@ -29,6 +33,8 @@ type Config struct {
 	Window  Window
 	Name    *regexp.Regexp // kernels, calls and ranges: on their demangled names; nil: all
 	GroupBy GroupBy        // kernels and copies; "": ByName
+	// IgnoreRanges finds steps by the sequence of kernels alone, not by NVTX ranges.
+	IgnoreRanges bool
 	// Start is when the trace begins, for an analysis that is given a part of it; 0: it is given all,
 	// and finds out.
 	Start event.Time
@@ -52,6 +58,7 @@ type Analysis struct {
 	pools      map[poolKey]*PoolRow
 	graphs     graphTable
 	ranges     *rangeTable
+	timelines  *timelines
 	provenance *event.Provenance
 	summary    *event.Summary
 	first      event.Time
@@ -75,6 +82,9 @@ func New(config Config) *Analysis {
 	}
 	if config.Parts&PartRanges != 0 || config.GroupBy == ByRange {
 		a.ranges = newRangeTable(a)
+	}
+	if config.Parts&PartsOfSteps != 0 {
+		a.timelines = newTimelines(a)
 	}
 	return a
 }
@@ -187,6 +197,9 @@ func (a *Analysis) Batch(b *event.Batch) error {
 	}
 	if a.ranges != nil {
 		a.ranges.add(p, b)
+	}
+	if a.timelines != nil {
+		a.timelines.add(p, b)
 	}
 	a.addSamples(b)
 	for i, t := range b.States.Time {
@@ -311,6 +324,9 @@ func (a *Analysis) Inspect() *Inspection {
 	}
 	if a.config.Parts&PartRanges != 0 {
 		r.Ranges = a.ranges.summary(busy)
+	}
+	if a.timelines != nil {
+		a.timelines.finish(r, a.config.Parts)
 	}
 	return r
 }

@@ -36,6 +36,10 @@ type Inspection struct {
 	Calls   *CallSummary   `json:"calls,omitempty"`
 	Memory  *MemorySummary `json:"memory,omitempty"`
 	Ranges  *RangeSummary  `json:"nvtx,omitempty"`
+
+	Steps   *StepSummary    `json:"steps,omitempty"`
+	Account *AccountSummary `json:"account,omitempty"`
+	Idle    *IdleSummary    `json:"idle,omitempty"`
 }
 
 // Origin says where a trace comes from.

@@ -1,0 +1,247 @@
+package analyze
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/warpscope/warpscope/agent/event"
+)
+
+// AccountSummary says where the wall time of the measured steps went.
+type AccountSummary struct {
+	Rows []AccountRow `json:"rows"`
+}
+
+// AccountRow is the account of one process on one GPU. Each moment of each measured step stands in
+// exactly one line: the lines' TotalNS add up to WallNS, to the nanosecond.
+type AccountRow struct {
+	Key
+	Unit   string `json:"unit"`
+	Steps  int    `json:"steps"`
+	WallNS int64  `json:"wall_ns"` // of all measured steps
+	Wall   Figure `json:"wall_per_step_ns"`
+	// Lines is in the order of an account: computing, communication, copies, idle; in each the
+	// largest first. Lines without time are left out.
+	Lines []AccountLine `json:"lines"`
+	// OverlappedCommunicationNS and OverlappedCopiesNS ran while something computed: they cost no time
+	// of their own, and are part of no line.
+	OverlappedCommunicationNS int64 `json:"overlapped_communication_ns"`
+	OverlappedCopiesNS        int64 `json:"overlapped_copies_ns"`
+	// Kernels are the kernels in the measured steps by the sum of their durations, at most
+	// [MaxAccountKernels].
+	Kernels        []AccountKernel `json:"kernels"`
+	OmittedKernels int             `json:"omitted_kernels"`
+	Facts          AccountFacts    `json:"facts"`
+
+	lines [][]int64 // by step, then lineID: what Lines sums up
+	walls []int64
+}
+
+// MaxAccountKernels bounds the kernels of an account.
+const MaxAccountKernels = 256
+
+// Groups of lines.
+const (
+	GroupCompute       = "compute"
+	GroupCommunication = "communication"
+	GroupCopies        = "copies"
+	GroupIdle          = "idle"
+)
+
+// AccountLine is one way in which time was spent.
+type AccountLine struct {
+	ID      string  `json:"id"` // "matmul", "copies-pageable", "idle-sync" …
+	Title   string  `json:"title"`
+	Group   string  `json:"group"`
+	TotalNS int64   `json:"total_ns"`
+	Share   float64 `json:"share"` // of WallNS
+	PerStep Figure  `json:"per_step_ns"`
+}
+
+// AccountKernel is one kernel in the measured steps.
+type AccountKernel struct {
+	Name    string  `json:"name"`
+	Symbol  string  `json:"symbol,omitempty"`
+	Class   string  `json:"class"`
+	Count   uint64  `json:"count"`
+	TotalNS int64   `json:"total_ns"`
+	PerStep float64 `json:"per_step_ns"`
+}
+
+// AccountFacts is what rules want to know of the measured steps beside the account.
+type AccountFacts struct {
+	Launches     uint64 `json:"launches"`      // pieces of work: kernels, copies, fills, graphs
+	Kernels      uint64 `json:"kernels"`       // recorded one by one
+	MedianKernel int64  `json:"median_kernel"` // ns
+	GraphLaunch  uint64 `json:"graph_launches"`
+	Joined       uint64 `json:"joined"` // launches whose call is in the trace
+	// SmallNS is the time in which only kernels ran that have fewer blocks than the GPU has
+	// multiprocessors, each alone; 0 where that number is not known.
+	SmallNS    int64 `json:"small_kernels_ns"`
+	SmallKnown bool  `json:"small_kernels_known"`
+	// ChainNS is the time of elementwise, reduction and moving kernels that follow one another on a
+	// stream, ChainFusedNS that of the longest of each chain, ChainKernels their number.
+	ChainNS      int64  `json:"chain_ns"`
+	ChainFusedNS int64  `json:"chain_fused_ns"`
+	ChainKernels uint64 `json:"chain_kernels"`
+	Chains       uint64 `json:"chains"`
+	// Streams counts streams with computing work.
+	Streams int `json:"streams"`
+	// PageableCopies and PinnedCopies count copies between host and GPU; their bytes are in the copies' summary.
+	PageableCopies   uint64 `json:"pageable_copies"`
+	PageableNS       int64  `json:"pageable_ns"`
+	PinnedCopies     uint64 `json:"pinned_copies"`
+	PinnedNS         int64  `json:"pinned_ns"`
+	ExposedPinnedNS  int64  `json:"exposed_pinned_ns"`
+	Communications   uint64 `json:"communications"`
+	CommunicationNS  int64  `json:"communication_ns"`
+	SameStreamNS     int64  `json:"same_stream_communication_ns"` // on the stream that computes
+	Syncs            uint64 `json:"syncs"`                        // waiting calls that began in the steps
+	SyncNS           int64  `json:"sync_ns"`
+	Allocations      uint64 `json:"allocations"`
+	AllocationNS     int64  `json:"allocation_ns"`
+	CodeLoads        uint64 `json:"code_loads"`
+	StepsWithLoads   int    `json:"steps_with_loads"`
+	HostLaunchNS     int64  `json:"host_launch_ns"` // inside launching calls
+	CaptureOverheads int64  `json:"capture_overhead_ns"`
+	// Clock readings of the GPU in the measured steps.
+	Samples      int              `json:"samples"`
+	ClockMedian  int64            `json:"clock_median_mhz"`
+	ClockHighest int64            `json:"clock_highest_mhz"` // in the whole trace
+	Throttled    map[string]int   `json:"throttled_samples,omitempty"`
+	ThrottleMHz  map[string]int64 `json:"throttled_clock_mhz,omitempty"` // median while throttled
+}
+
+// lineID is the index of a line: classes of kernels first, then copies, then causes of idleness.
+type lineID int
+
+const (
+	lineCopyPageable = lineID(classes) + lineID(iota)
+	lineCopyPinned
+	lineCopyDevice
+	lineIdle // and the causes from here on
+)
+
+const lineCount = int(lineIdle) + int(causes)
+
+func (l lineID) describe() (id, title, group string) {
+	switch {
+	case l < lineID(classes):
+		c := Class(l)
+		if c == ClassCommunication {
+			return "communication", "communication, exposed", GroupCommunication
+		}
+		return c.String(), ClassTitle(c), GroupCompute
+	case l == lineCopyPageable:
+		return "copies-pageable", "copies with pageable memory, exposed", GroupCopies
+	case l == lineCopyPinned:
+		return "copies-pinned", "copies with pinned memory, exposed", GroupCopies
+	case l == lineCopyDevice:
+		return "copies-device", "copies on the GPU and fills, exposed", GroupCopies
+	}
+	c := cause(l - lineIdle)
+	return "idle-" + c.String(), "idle: " + c.title(), GroupIdle
+}
+
+// account makes the account of a lane's measured steps.
+func (ln *lane) account(a *Analysis) (AccountRow, *idleTable) {
+	r := AccountRow{Key: ln.key(a), Unit: ln.unit, Lines: []AccountLine{}, Kernels: []AccountKernel{}}
+	idle := newIdleTable(a, ln)
+	s := newAccountSweep(a, ln, idle)
+	for i := range ln.steps {
+		st := &ln.steps[i]
+		if st.phase != PhaseSteady {
+			continue
+		}
+		lines := s.step(st)
+		r.lines = append(r.lines, lines)
+		r.walls = append(r.walls, st.wall())
+		r.WallNS += st.wall()
+		r.Steps++
+	}
+	r.OverlappedCommunicationNS, r.OverlappedCopiesNS = s.overlappedComm, s.overlappedCopy
+	r.fill()
+	ln.kernels(a, &r)
+	r.Facts = ln.facts(a, s)
+	return r, idle
+}
+
+// fill computes the lines of all steps.
+func (r *AccountRow) fill() {
+	r.Wall = figureOf(slices.Clone(r.walls))
+	for l := range lineCount {
+		var total int64
+		values := make([]int64, len(r.lines))
+		for i := range r.lines {
+			values[i] = r.lines[i][l]
+			total += values[i]
+		}
+		if total == 0 {
+			continue
+		}
+		id, title, group := lineID(l).describe()
+		r.Lines = append(r.Lines, AccountLine{id, title, group, total, share(total, r.WallNS), figureOf(values)})
+	}
+	order := []string{GroupCompute, GroupCommunication, GroupCopies, GroupIdle}
+	slices.SortStableFunc(r.Lines, func(x, y AccountLine) int {
+		return cmp.Or(cmp.Compare(slices.Index(order, x.Group), slices.Index(order, y.Group)), cmp.Compare(y.TotalNS, x.TotalNS))
+	})
+}
+
+// Line returns a line by its identifier; its zero value if no time was spent so.
+func (r *AccountRow) Line(id string) AccountLine {
+	for _, l := range r.Lines {
+		if l.ID == id {
+			return l
+		}
+	}
+	return AccountLine{ID: id}
+}
+
+// Group returns the time of a group of lines, in ns over all measured steps.
+func (r *AccountRow) Group(group string) int64 {
+	var ns int64
+	for _, l := range r.Lines {
+		if l.Group == group {
+			ns += l.TotalNS
+		}
+	}
+	return ns
+}
+
+// kernels adds up the kernels in measured steps by name.
+func (ln *lane) kernels(a *Analysis, r *AccountRow) {
+	rows := make(map[event.StringID]*AccountKernel)
+	for i := range ln.steps {
+		st := &ln.steps[i]
+		if st.phase != PhaseSteady {
+			continue
+		}
+		for n := st.from; n < st.to; n++ {
+			w := &ln.work[n]
+			if w.kind != workKernel {
+				continue
+			}
+			name := a.tables.Launch(event.LaunchID(w.id)).Name
+			row := rows[name]
+			if row == nil {
+				symbol := a.tables.String(name)
+				row = &AccountKernel{Name: a.demangle.name(symbol), Symbol: symbol, Class: w.class.String()}
+				if row.Name == row.Symbol {
+					row.Symbol = ""
+				}
+				rows[name] = row
+			}
+			row.Count++
+			row.TotalNS += int64(w.end - w.start)
+		}
+	}
+	for _, row := range rows {
+		row.PerStep = float64(row.TotalNS) / float64(max(r.Steps, 1))
+		r.Kernels = append(r.Kernels, *row)
+	}
+	slices.SortFunc(r.Kernels, func(x, y AccountKernel) int {
+		return cmp.Or(cmp.Compare(y.TotalNS, x.TotalNS), cmp.Compare(x.Name, y.Name))
+	})
+	r.Kernels, r.OmittedKernels = first(r.Kernels, MaxAccountKernels)
+}

@@ -1,0 +1,225 @@
+package analyze
+
+import (
+	"slices"
+	"sort"
+
+	"github.com/warpscope/warpscope/agent/event"
+)
+
+// maxClockReadings bounds the readings of clocks that are kept: 11 days at two a second.
+const maxClockReadings = 1 << 21
+
+// clockReading is what NVML said of a GPU's clock at a moment.
+type clockReading struct {
+	time     event.Time
+	gpu      event.GPUID
+	clock    int32
+	throttle int64
+}
+
+// addReadings keeps what NVML said of clocks.
+func (t *timelines) addReadings(g *event.GPUSamples) {
+	for i, at := range g.Time {
+		if t.a.span.has(at) && len(t.readings) < maxClockReadings {
+			t.readings = append(t.readings, clockReading{at, g.GPU[i], g.SMClock[i], g.Throttle[i]})
+		}
+	}
+}
+
+// facts collects what rules want to know of the measured steps.
+func (ln *lane) facts(a *Analysis, s *accountSweep) AccountFacts {
+	f := AccountFacts{SmallNS: s.small, SmallKnown: s.smallKnown}
+	var durations []int64
+	streams := make(map[uint32]bool)
+	chains := make(map[uint32]*chain)
+	for i := range ln.steps {
+		st := &ln.steps[i]
+		if st.phase != PhaseSteady {
+			continue
+		}
+		for n := st.from; n < st.to; n++ {
+			w := &ln.work[n]
+			f.add(w, ln.calls)
+			if w.kind == workKernel {
+				durations = append(durations, int64(w.end-w.start))
+			}
+			if w.kind == workKernel || w.kind == workGraph {
+				if w.class != ClassCommunication {
+					streams[w.stream] = true
+				} else if n := ln.work[ln.main[0]].stream; w.stream == n {
+					f.SameStreamNS += int64(w.end - w.start)
+				}
+			}
+			c := chains[w.stream]
+			if c == nil {
+				c = &chain{}
+				chains[w.stream] = c
+			}
+			c.add(w, &f)
+		}
+		for _, c := range chains {
+			c.close(&f)
+		}
+		ln.host(st, &f)
+	}
+	f.MedianKernel = median(durations)
+	f.Streams = len(streams)
+	ln.clocks(a, &f)
+	return f
+}
+
+func (f *AccountFacts) add(w *gpuWork, calls *callIndex) {
+	ns := int64(w.end - w.start)
+	f.Launches++
+	if calls.of(w.correlation) >= 0 {
+		f.Joined++
+	}
+	switch {
+	case w.kind == workGraph:
+		f.GraphLaunch++
+	case w.kind == workCopy && w.how == copyPageable:
+		f.PageableCopies++
+		f.PageableNS += ns
+	case w.kind == workCopy && w.how == copyPinned:
+		f.PinnedCopies++
+		f.PinnedNS += ns
+	case w.kind == workKernel:
+		f.Kernels++
+		if w.class == ClassCommunication {
+			f.Communications++
+			f.CommunicationNS += ns
+		}
+	}
+}
+
+// chain is kernels on one stream that follow one another and could be one.
+type chain struct {
+	count        uint64
+	sum, longest int64
+}
+
+// fusable says whether a kernel's work is done element by element or row by row, so that it can be
+// made part of the one before or after it.
+func fusable(w *gpuWork) bool {
+	return w.kind == workKernel && (w.class == ClassElementwise || w.class == ClassReduction || w.class == ClassMemory)
+}
+
+func (c *chain) add(w *gpuWork, f *AccountFacts) {
+	if !fusable(w) {
+		c.close(f)
+		return
+	}
+	ns := int64(w.end - w.start)
+	c.count++
+	c.sum += ns
+	c.longest = max(c.longest, ns)
+}
+
+func (c *chain) close(f *AccountFacts) {
+	if c.count > 1 {
+		f.Chains++
+		f.ChainKernels += c.count
+		f.ChainNS += c.sum
+		f.ChainFusedNS += c.longest
+	}
+	*c = chain{}
+}
+
+// host counts what threads did in a step.
+func (ln *lane) host(st *step, f *AccountFacts) {
+	cpu := ln.calls.cpu
+	at := sort.Search(len(cpu), func(i int) bool { return cpu[i].start >= st.start })
+	loads := uint64(0)
+	for ; at < len(cpu) && cpu[at].start < st.end; at++ {
+		c := &cpu[at]
+		ns := int64(c.end - c.start)
+		switch c.kind {
+		case cpuSync:
+			f.Syncs++
+			f.SyncNS += ns
+		case cpuAlloc:
+			f.Allocations++
+			f.AllocationNS += ns
+		case cpuCode:
+			loads++
+		case cpuLaunch:
+			f.HostLaunchNS += ns
+		case cpuCapture:
+			f.CaptureOverheads += ns
+		}
+	}
+	f.CodeLoads += loads
+	if loads > 0 {
+		f.StepsWithLoads++
+	}
+}
+
+// clocks compares the GPU's clock in the measured steps with its highest.
+func (ln *lane) clocks(a *Analysis, f *AccountFacts) {
+	gpu := a.devices.list[ln.device].gpu
+	if gpu == 0 {
+		return
+	}
+	readings := a.timelines.readings
+	var clocks []int64
+	throttled := make(map[string][]int64)
+	n := 0
+	for i := range readings {
+		r := &readings[i]
+		if r.gpu != gpu || r.clock < 0 {
+			continue
+		}
+		f.ClockHighest = max(f.ClockHighest, int64(r.clock))
+		for n < len(ln.steps) && ln.steps[n].end <= r.time {
+			n++
+		}
+		if n == len(ln.steps) || ln.steps[n].start > r.time || ln.steps[n].phase != PhaseSteady {
+			continue
+		}
+		f.Samples++
+		clocks = append(clocks, int64(r.clock))
+		for bit := range 63 {
+			if r.throttle > 0 && r.throttle&(1<<bit) != 0 {
+				if name := throttleName(bit); name != "" {
+					throttled[name] = append(throttled[name], int64(r.clock))
+				}
+			}
+		}
+	}
+	f.ClockMedian = median(clocks)
+	for name, clocks := range throttled {
+		if f.Throttled == nil {
+			f.Throttled, f.ThrottleMHz = make(map[string]int), make(map[string]int64)
+		}
+		f.Throttled[name], f.ThrottleMHz[name] = len(clocks), median(clocks)
+	}
+}
+
+// finish sorts what came out of order, finds the steps and computes what was asked for.
+func (t *timelines) finish(r *Inspection, parts Part) {
+	slices.SortStableFunc(t.readings, func(x, y clockReading) int { return int(min(max(x.time-y.time, -1), 1)) })
+	steps, account, idle := &StepSummary{Rows: []StepRow{}}, &AccountSummary{Rows: []AccountRow{}}, &IdleSummary{Rows: []IdleRow{}}
+	for _, l := range t.inOrder {
+		for _, ln := range l.lanes() {
+			ln.find(t.a)
+			steps.Rows = append(steps.Rows, ln.row(t.a))
+			if parts&(PartAccount|PartIdle) == 0 {
+				continue
+			}
+			row, table := ln.account(t.a)
+			account.Rows = append(account.Rows, row)
+			idle.Rows = append(idle.Rows, table.row(&row))
+		}
+		l.gpu, l.cpu = nil, nil
+	}
+	if parts&PartSteps != 0 {
+		r.Steps = steps
+	}
+	if parts&PartAccount != 0 {
+		r.Account = account
+	}
+	if parts&PartIdle != 0 {
+		r.Idle = idle
+	}
+}

@@ -1,0 +1,192 @@
+package analyze
+
+import (
+	"strings"
+
+	"github.com/warpscope/warpscope/agent/event"
+)
+
+const (
+	// alike is how much of two steps' work must be the same for them to be of one kind.
+	alike = 0.7
+	// slower is how much longer than the later ones a step at the beginning is to count as warm-up.
+	slower = 1.25
+	// pauses is how many times the median a step is that something interrupted.
+	pauses = 5
+)
+
+// phases tells warm-up, prefill and interrupted steps from those that are measured.
+func (ln *lane) phases(a *Analysis) {
+	usual := ln.usual()
+	training := ln.trains(a)
+	var walls []int64
+	for i := range ln.steps {
+		s := &ln.steps[i]
+		if s.phase == "" && ln.likeness(s, usual) < alike {
+			s.phase = PhaseOther
+		}
+		if s.phase == "" && i >= len(ln.steps)/2 {
+			walls = append(walls, s.wall())
+		}
+	}
+	if len(walls) == 0 {
+		for i := range ln.steps {
+			walls = append(walls, ln.steps[i].wall())
+		}
+	}
+	typical := median(walls)
+	ln.warmUp(typical, training)
+	decode := false
+	for i := range ln.steps {
+		s := &ln.steps[i]
+		switch {
+		case s.phase == "" && s.wall() > pauses*typical:
+			s.phase = PhaseInterrupted
+		case s.phase == "":
+			s.phase = PhaseSteady
+		case s.phase == PhaseOther && !training && ln.isPrefill(i):
+			s.phase = PhasePrefill
+			decode = true
+		}
+	}
+	switch {
+	case training && ln.source == StepsByPeriod && !ln.optimizer:
+		ln.unit = "repetition" // a step, or a layer of a step that was not finished
+	case training:
+		ln.unit = "training step"
+	case decode || strings.Contains(strings.ToLower(ln.marker), "token") || strings.Contains(strings.ToLower(ln.marker), "decode"):
+		ln.unit = "token"
+	default:
+		ln.unit = "step"
+	}
+	ln.ensureSteady()
+}
+
+// warmUp marks the steps at the beginning that are slower than the later ones, until one is not.
+func (ln *lane) warmUp(typical int64, training bool) {
+	for i := range ln.steps {
+		s := &ln.steps[i]
+		if i >= len(ln.steps)/2 {
+			return
+		}
+		if s.phase == PhaseOther && training {
+			s.phase = PhaseWarmUp // the optimizer's state is made in the first step
+			continue
+		}
+		if s.phase != "" {
+			continue
+		}
+		if float64(s.wall()) <= slower*float64(typical) {
+			return
+		}
+		s.phase = PhaseWarmUp
+	}
+}
+
+// ensureSteady makes sure that there is something to measure.
+func (ln *lane) ensureSteady() {
+	for i := range ln.steps {
+		if ln.steps[i].phase == PhaseSteady {
+			return
+		}
+	}
+	for i := range ln.steps {
+		if ln.steps[i].phase != PhaseTail {
+			ln.steps[i].phase = PhaseSteady
+		}
+	}
+}
+
+// isPrefill says whether a step that differs from the others processes a prompt: much of the same model
+// on other shapes, just before steps that are measured.
+func (ln *lane) isPrefill(i int) bool {
+	s := &ln.steps[i]
+	for j := i + 1; j < len(ln.steps) && j <= i+3; j++ {
+		next := &ln.steps[j]
+		if next.phase != "" && next.phase != PhaseSteady && next.phase != PhaseWarmUp {
+			continue
+		}
+		n, m := s.to-s.from, next.to-next.from
+		return n*2 >= m && n <= 3*m
+	}
+	return false
+}
+
+// launchKey is what makes two pieces of work the same.
+func (w *gpuWork) launchKey() uint64 { return uint64(w.kind)<<32 | uint64(w.id) }
+
+// usual returns how often each kind of work comes in a typical step: the median over some steps.
+func (ln *lane) usual() map[uint64]int {
+	const sample = 64
+	stride := max(1, len(ln.steps)/sample)
+	counts := make(map[uint64][]int64)
+	n := 0
+	for i := len(ln.steps) - 1; i >= 0; i -= stride {
+		n++
+		for key, c := range ln.counts(&ln.steps[i]) {
+			counts[key] = append(counts[key], int64(c))
+		}
+	}
+	usual := make(map[uint64]int)
+	for key, c := range counts {
+		for len(c) < n {
+			c = append(c, 0)
+		}
+		if m := median(c); m > 0 {
+			usual[key] = int(m)
+		}
+	}
+	return usual
+}
+
+func (ln *lane) counts(s *step) map[uint64]int {
+	counts := make(map[uint64]int)
+	for i := s.from; i < s.to; i++ {
+		counts[ln.work[i].launchKey()]++
+	}
+	return counts
+}
+
+// likeness returns how much of a step's work is that of a typical one: 1 is all.
+func (ln *lane) likeness(s *step, usual map[uint64]int) float64 {
+	counts := ln.counts(s)
+	same, all := 0, 0
+	for key, n := range counts {
+		same += min(n, usual[key])
+		all += max(n, usual[key])
+	}
+	for key, n := range usual {
+		if _, ok := counts[key]; !ok {
+			all += n
+		}
+	}
+	if all == 0 {
+		return 1
+	}
+	return float64(same) / float64(all)
+}
+
+// trains says whether the steps have kernels that only training has.
+func (ln *lane) trains(a *Analysis) bool {
+	backward := make(map[uint32]bool)
+	for i := range ln.steps {
+		s := &ln.steps[i]
+		for n := s.from; n < s.to; n++ {
+			w := &ln.work[n]
+			if w.kind != workKernel {
+				continue
+			}
+			if w.class == ClassOptimizer {
+				return true
+			}
+			if _, seen := backward[w.id]; !seen {
+				name := strings.ToLower(a.tables.String(a.tables.Launch(event.LaunchID(w.id)).Name))
+				backward[w.id] = contains(name, []string{"backward", "bprop", "_bwd", "dgrad", "wgrad", "_grad"})
+			}
+			if backward[w.id] {
+				return true
+			}
+		}
+	}
+	return false
+}
