@@ -1,16 +1,22 @@
 #define _GNU_SOURCE
 #include "ws_live.h"
 
+#include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-/* One writer at a time: with it a removal can close its gap, so that no table fills up with the
- * marks of what was removed. Held for some ten instructions; CUPTI calls back from allocations
- * alone, which take microseconds. */
+/* The thread that changes the table, 0: none. One at a time: with it a removal can close its gap, so
+ * that no table fills up with the marks of what was removed. Held for some ten instructions; CUPTI
+ * calls back from allocations alone, which take microseconds. */
 static _Atomic uint32_t writer;
-/* A holder that was preempted comes back; one that was interrupted by a signal handler that
- * allocates GPU memory never does. Then the change is given up and counted. */
-#define PATIENCE 2000000u
+/* A holder that was preempted comes back. One that was interrupted by a signal handler on the same
+ * thread waits for us, and one whose thread was ended in the midst is looked for now and then. What
+ * else there may be ends here: the change is given up and counted. */
+#define PATIENCE 200000u
+#define LOOK_FOR_HOLDER 2048u
 
 static struct ws_live_table *table(struct ws_shm *shm) {
   return (struct ws_live_table *)(void *)(shm->base + shm->header->live_table.offset);
@@ -24,14 +30,37 @@ void ws_live_open(struct ws_shm *shm) {
   table(shm)->capacity = (shm->header->live_table.size - WS_PAGE) / sizeof(struct ws_live);
 }
 
+static uint32_t this_thread(void) {
+  static __thread uint32_t id;
+  if (!id) id = (uint32_t)syscall(SYS_gettid);
+  return id;
+}
+
+static bool is_gone(uint32_t thread) {
+  int saved = errno;
+  bool gone = syscall(SYS_tgkill, getpid(), thread, 0) != 0 && errno == ESRCH;
+  errno = saved;
+  return gone;
+}
+
+/* Takes the table over from a thread that died while it changed it. At most one entry is busy for good
+ * or there twice, and that is counted. */
+static bool inherit(struct ws_shm *shm, uint32_t from, uint32_t me) {
+  if (!is_gone(from) || !atomic_compare_exchange_strong(&writer, &from, me)) return false;
+  ws_lost(shm, WS_REC_ALLOC, WS_LOSS_LIVE_TABLE, 1);
+  if (__atomic_load_n(&table(shm)->version, __ATOMIC_RELAXED) % 2 == 0) __atomic_fetch_add(&table(shm)->version, 1, __ATOMIC_ACQ_REL);
+  return true;
+}
+
 static bool lock(struct ws_shm *shm) {
-  uint32_t idle = 0;
-  for (unsigned spin = 0; !atomic_compare_exchange_weak_explicit(&writer, &idle, 1, memory_order_acquire, memory_order_relaxed); spin++) {
-    idle = 0;
-    if (spin == PATIENCE) {
+  uint32_t holder = 0, me = this_thread();
+  for (unsigned spin = 0; !atomic_compare_exchange_weak_explicit(&writer, &holder, me, memory_order_acquire, memory_order_relaxed); spin++) {
+    if (holder == me || spin == PATIENCE) {
       ws_lost(shm, WS_REC_ALLOC, WS_LOSS_LIVE_TABLE, 1);
       return false;
     }
+    if (spin % LOOK_FOR_HOLDER == LOOK_FOR_HOLDER - 1 && holder && inherit(shm, holder, me)) return true;
+    holder = 0;
     if (spin > 100) sched_yield();
   }
   __atomic_fetch_add(&table(shm)->version, 1, __ATOMIC_ACQ_REL);
