@@ -70,7 +70,8 @@ static bool start_ledger(struct ws_shm *shm) {
 
 static bool start_timeline(struct ws_shm *shm, const struct ws_config *config) {
   ws_buffers_open(shm);
-  if (capture.cupti.thread_id_type) capture.cupti.thread_id_type(CUPTI_THREAD_ID_SYSTEM);
+  if (capture.cupti.thread_id_type && capture.cupti.thread_id_type(CUPTI_THREAD_ID_SYSTEM) != CUPTI_OK)
+    capture.worker.decoder.threads_unknown = true; /* they would be the C library's numbers, beside the kernel's of the ledger */
   int r = capture.cupti.register_callbacks(ws_buffers_request, ws_buffers_complete);
   if (r != CUPTI_OK) {
     ws_reason(shm, WS_REASON_ACTIVITY_FAILED);

@@ -12,7 +12,7 @@ static uint16_t ordinal(uint32_t device) {
 }
 
 static void check_time(struct ws_decoder *d, unsigned type, uint64_t start, uint64_t end) {
-  if (!start || !end) ws_lost(d->shm, type, WS_LOSS_NO_TIME, 1);
+  if (!start || end < start) ws_lost(d->shm, type, WS_LOSS_NO_TIME, 1);
 }
 
 static uint32_t launch_id(struct ws_decoder *d, const struct cupti_kernel *k) {
@@ -150,7 +150,7 @@ static void call(struct ws_decoder *d, const struct cupti_api *a, uint32_t domai
       .enter = a->start,
       .exit = a->end,
       .correlation = a->correlationId,
-      .thread = a->threadId,
+      .thread = d->threads_unknown ? 0 : a->threadId,
       .name = call_name(d, domain, a->cbid),
       .cbid = a->cbid,
       .result = (int32_t)a->returnValue,
@@ -168,7 +168,7 @@ static void marker(struct ws_decoder *d, const struct cupti_marker *m) {
       .rec = {.type = WS_REC_MARKER, .flags = flags},
       .time = m->timestamp,
       .id = m->id,
-      .thread = m->objectKind == CUPTI_OBJECT_THREAD ? m->objectId[1] : 0,
+      .thread = m->objectKind == CUPTI_OBJECT_THREAD && !d->threads_unknown ? m->objectId[1] : 0,
       .text = ws_arena_string(d->arena, m->name, WS_REC_MARKER),
       .domain = m->domain && *m->domain ? ws_arena_string(d->arena, m->domain, WS_REC_MARKER) : 0,
   };
@@ -219,7 +219,7 @@ static void overhead(struct ws_decoder *d, const struct cupti_overhead *o) {
       .start = o->start,
       .end = o->end,
       .kind = o->overheadKind,
-      .thread = o->objectKind == CUPTI_OBJECT_THREAD ? o->objectId[1] : 0,
+      .thread = o->objectKind == CUPTI_OBJECT_THREAD && !d->threads_unknown ? o->objectId[1] : 0,
   };
   push(d, &r.rec);
 }

@@ -53,10 +53,7 @@ void ws_worker_clock(struct ws_worker *w) {
   for (int i = 0; i < 20; i++) {
     uint64_t cupti = 0;
     uint64_t before = ws_mono();
-    if (w->cupti->timestamp(&cupti) != CUPTI_OK) {
-      if (!best.cupti) ws_reason(w->shm, WS_REASON_NO_CLOCK);
-      break;
-    }
+    if (w->cupti->timestamp(&cupti) != CUPTI_OK) continue;
     uint64_t after = ws_mono();
     if (after - before >= width) continue;
     width = after - before;
@@ -65,7 +62,13 @@ void ws_worker_clock(struct ws_worker *w) {
     best.mono_after = after;
     best.wall = ws_wall();
   }
-  if (best.cupti) ws_ring_push(w->shm, &w->shm->alloc, &best.rec, 1);
+  if (best.cupti) {
+    ws_ring_push(w->shm, &w->shm->alloc, &best.rec, 1);
+    w->clock_read = true;
+    __atomic_fetch_and(&w->shm->header->reason, ~(1u << WS_REASON_NO_CLOCK), __ATOMIC_RELAXED);
+  } else if (!w->clock_read) {
+    ws_reason(w->shm, WS_REASON_NO_CLOCK);
+  }
 }
 
 /* Where frames say nothing: CUPTI's code and our own. */

@@ -23,6 +23,7 @@ struct ws_worker {
   struct ws_driver driver;
   bool timeline_possible;
   bool timeline_on;
+  bool clock_read; /* at least once */
   uint32_t contexts_seen;
   uint64_t pools_seen;
   uint64_t unknown_seen; /* of ws_unwind_unknown */

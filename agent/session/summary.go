@@ -186,6 +186,9 @@ func (r *Result) lost() string {
 		causes = append(causes, "what CUPTI still held when "+plural(uint64(cut), "process", "processes")+" ended without flushing (how much is not known)")
 	}
 	if len(counts) == 0 && cut == 0 {
+		if slices.ContainsFunc(r.Processes, func(p collect.Status) bool { return p.Reason != 0 || p.State == event.StateEmpty && !p.Running }) {
+			return "nothing lost but what is said above"
+		}
 		return "nothing lost"
 	}
 	for _, cause := range slices.Sorted(maps.Keys(counts)) {
