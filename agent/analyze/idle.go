@@ -91,6 +91,8 @@ type IdleGap struct {
 	Before  string `json:"before"`
 	Thread  uint32 `json:"thread,omitempty"`
 	Process int32  `json:"pid,omitempty"`
+	// BeforeSymbol is the symbol of Before, where it is a kernel.
+	BeforeSymbol string `json:"before_symbol,omitempty"`
 }
 
 // Bounds of what is kept: places are told apart by the kernels around them.
@@ -233,7 +235,7 @@ func (t *idleTable) row(r *AccountRow) IdleRow {
 	for _, g := range t.long {
 		row := IdleGap{AtNS: t.a.offset(g.start), IdleNS: g.ns, Cause: g.cause.String(), Call: t.a.tables.String(g.call), Thread: g.thread, Process: t.ln.l.p.info.PID}
 		row.After, _ = t.name(g.after)
-		row.Before, _ = t.name(g.before)
+		row.Before, row.BeforeSymbol = t.name(g.before)
 		out.Longest = append(out.Longest, row)
 	}
 	return out

@@ -17,6 +17,7 @@ import (
 // inspectFlags are the flags of inspect, as they were given.
 type inspectFlags struct {
 	kernels, copies, memory, streams, nvtx, events bool
+	inspectStepFlags
 
 	top      int
 	sort     string
@@ -35,6 +36,7 @@ type inspection struct {
 	config   analyze.Config
 	overview bool
 	events   bool
+	diff     bool
 	format   report.EventFormat
 	top      int
 	sort     string
@@ -56,6 +58,8 @@ func newInspect(env *Env) *cobra.Command {
 		Example: "  warpscope inspect train.wscope\n" +
 			"  warpscope inspect train.wscope --kernels --sort p99 --name 'flash|gemm'\n" +
 			"  warpscope inspect train.wscope --memory --from 2s --to 5s\n" +
+			"  warpscope inspect train.wscope --account --idle\n" +
+			"  warpscope inspect --diff before.wscope after.wscope\n" +
 			"  warpscope inspect train.wscope --events --format jsonl > events.jsonl",
 		Args: atLeast(1, "the trace to inspect"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -73,6 +77,7 @@ func newInspect(env *Env) *cobra.Command {
 	flags.BoolVar(&f.memory, "memory", false, "memory: by library and space, peak, end, failed calls")
 	flags.BoolVar(&f.streams, "streams", false, "streams: what ran on each, how busy it was")
 	flags.BoolVar(&f.nvtx, "nvtx", false, "NVTX ranges: count, time, GPU time launched inside")
+	f.inspectStepFlags.register(c)
 	flags.BoolVar(&f.events, "events", false, "every single event, see --format")
 	flags.StringVar(&f.format, "format", "text", "of --events: text, jsonl or csv")
 	flags.IntVar(&f.top, "top", listRows, "rows of each list; of --events: records; 0 is all")
@@ -103,6 +108,9 @@ func (f *inspectFlags) validate(env *Env, c *cobra.Command) (*inspection, error)
 		if asked {
 			i.config.Parts |= part
 		}
+	}
+	if err := f.inspectStepFlags.validate(i, c); err != nil {
+		return nil, err
 	}
 	if err := f.events1(i, c); err != nil {
 		return nil, err
@@ -172,6 +180,9 @@ func (f *inspectFlags) window(w *analyze.Window) error {
 
 // run inspects all files, one after another: a file that cannot be read does not hide the others.
 func (i *inspection) run(files []string) error {
+	if i.diff {
+		return i.compare(files)
+	}
 	if n := len(files); n > 1 && slices.Index(files, "-") != lastIndex(files, "-") {
 		return usagef("standard input (-) can be read only once")
 	}

@@ -56,6 +56,9 @@ func (i *inspection) kinds() []event.Kind {
 	if i.config.Parts&analyze.PartMemory != 0 {
 		kinds = append(kinds, event.KindAllocation, event.KindPool, event.KindGPUSample, event.KindUsage)
 	}
+	if i.config.Parts&analyze.PartsOfSteps != 0 {
+		kinds = append(kinds, stepKinds()...)
+	}
 	if i.config.Parts&analyze.PartRanges != 0 || i.config.GroupBy == analyze.ByRange {
 		kinds = append(kinds, event.KindCall, event.KindMarker)
 	}

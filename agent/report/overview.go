@@ -36,6 +36,7 @@ func Overview(in *analyze.Inspection) *Document {
 func Details(in *analyze.Inspection) *Document {
 	d := &Document{}
 	d.begin(in)
+	d.steps(in)
 	d.kernels(in)
 	d.copies(in, false)
 	d.streams(in)
