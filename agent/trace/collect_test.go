@@ -166,8 +166,7 @@ func sample(t testing.TB, rng *rand.Rand, rounds, rows int, options ...Option) (
 	for range rounds {
 		d, b, l := random[event.Definitions](rng), randomBatch(rng, rows), &event.LiveSet{Process: 2, Time: event.Time(1 + rng.Uint64N(1<<40))}
 		randomTable(rng, reflect.ValueOf(&l.Live).Elem(), rng.IntN(rows+1))
-		steps := &event.Batch{} // of a GPU's clock, and of a program that repeats itself
-		newGPT(rng.Uint64(), 32).fill(steps, 10*rows)
+		steps := idle(rng, 10*rows) // of a GPU's clock, and of a program that repeats itself
 		steps.Process = 9
 		for _, sink := range []event.Sink{w, in} {
 			if err := errors.Join(sink.Define(d), sink.Batch(b), sink.Batch(steps), sink.Live(l)); err != nil {

@@ -9,6 +9,7 @@ const (
 	chainBase chain = iota
 	chainPrevious
 	chainEnd
+	chainLaunch
 )
 
 // coding says from what a column's residuals are counted.
@@ -16,6 +17,8 @@ type coding struct {
 	chain chain
 	key   int // field number of the column that selects the prediction; 0: no prediction
 	depth int // how many of the key's differences select it; 0: its value
+
+	lag, reach int64 // of chainLaunch, ns
 }
 
 const (
@@ -23,6 +26,8 @@ const (
 	slots      = 1 << slotBits // predictions that a keyed column keeps
 	valueSlots = 1 << 12       // of these, what the key's value alone can select
 	maxDepth   = 8
+
+	scatter = 2654435761 // 2^32 divided by the golden ratio
 )
 
 // memory holds what a keyed column remembers: in each slot the last three differences. Its
@@ -65,7 +70,6 @@ func contexts(dst []uint32, keys []uint64, depth int) {
 		}
 		return
 	}
-	const scatter = 2654435761 // 2^32 divided by the golden ratio
 	for i := range keys {
 		h := uint32(0)
 		for _, k := range keys[max(0, i-depth+1) : i+1] {

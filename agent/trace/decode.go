@@ -1,7 +1,6 @@
 package trace
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 
@@ -27,8 +26,9 @@ type decoder struct {
 	slots                   []uint32
 	keyed                   coding // whose slots those are
 	timed                   bool
-	memory                  memory
+	memory                  *memory // nil until a column is keyed
 	ticks                   ticks
+	launches                launches
 
 	only  uint32 // kinds to decode, as bits; 0: all
 	begun int    // rows of the frame so far
@@ -110,6 +110,7 @@ func (d *decoder) reset(b *event.Batch) {
 
 // batch replaces b by what a batch frame holds.
 func (d *decoder) batch(payload []byte, h *frameHeader, b *event.Batch) error {
+	const kernels = protowire.Number(event.KindKernel)
 	d.reset(b)
 	b.Process = h.process
 	for rest := payload; len(rest) > 0; {
@@ -124,8 +125,8 @@ func (d *decoder) batch(payload []byte, h *frameHeader, b *event.Batch) error {
 				return fmt.Errorf("%w: its process differs from its header's", errPayload)
 			}
 		case f.typ == protowire.BytesType && int(f.number) < len(d.byKind) && d.byKind[f.number] != nil:
-			if d.only != 0 && d.only&(1<<f.number) == 0 {
-				continue
+			if d.only != 0 && d.only&(1<<f.number) == 0 && !(f.number == kernels && d.only&(1<<event.KindCall) != 0) {
+				continue // calls need kernels
 			}
 			t := d.byKind[f.number]
 			if t.rows(b) > 0 {
@@ -134,6 +135,12 @@ func (d *decoder) batch(payload []byte, h *frameHeader, b *event.Batch) error {
 			if err := d.table(t, f.bytes, b); err != nil {
 				return err
 			}
+		}
+	}
+	if t := d.byKind[kernels]; d.only != 0 && d.only&(1<<kernels) == 0 {
+		d.begun -= t.rows(b)
+		for _, c := range t.columns {
+			c.cells.reset(b)
 		}
 	}
 	if d.only == 0 && d.begun != int(h.rows) {
@@ -173,185 +180,4 @@ func (d *decoder) liveSet(payload []byte, h *frameHeader, b *event.Batch) (liveP
 	}
 	b.Process = h.process
 	return p, nil
-}
-
-// encoded is a column as found in a payload.
-type encoded struct {
-	planes []byte
-	base   uint64
-	how    coding
-	layout layout
-}
-
-// constant tells whether the column is its base in every row.
-func (c *encoded) constant() bool { return len(c.planes) == 0 && c.how == (coding{}) }
-
-// stands tells whether the column can be decoded before all others.
-func (c *encoded) stands() bool { return c.how.key == 0 && c.how.chain != chainEnd }
-
-// table decodes one table into b.
-func (d *decoder) table(t *table, message []byte, b *event.Batch) error {
-	var found [32]encoded
-	var rows uint64
-	d.ticks.tick, d.ticks.origin = 0, 0
-	for i := range found {
-		found[i].layout = plain()
-	}
-	for rest := message; len(rest) > 0; {
-		var f field
-		var err error
-		if f, rest, err = next(rest); err != nil {
-			return err
-		}
-		ours := f.number >= fieldFirst && int(f.number) < fieldFirst+len(t.columns) || t.ticks && (f.number == fieldStartError || f.number == fieldEndError)
-		switch {
-		case f.number == fieldRows && f.typ == protowire.VarintType:
-			rows = f.varint
-		case f.number == fieldTick && t.ticks && f.typ == protowire.VarintType:
-			d.ticks.tick = f.varint
-		case f.number == fieldOrigin && t.ticks && f.typ == protowire.VarintType:
-			d.ticks.origin = uint64(protowire.DecodeZigZag(f.varint))
-		case f.typ == protowire.BytesType && ours:
-			if err := found[f.number].parse(f.bytes); err != nil {
-				return err
-			}
-		}
-	}
-	if rows > maxRows || d.begun+int(rows) > maxRows {
-		return fmt.Errorf("%w: it declares more than %d rows", errPayload, maxRows)
-	}
-	d.begun += int(rows)
-	return d.columns(t, &found, int(rows), b)
-}
-
-func (c *encoded) parse(message []byte) error {
-	*c = encoded{layout: plain()}
-	for rest := message; len(rest) > 0; {
-		var f field
-		var err error
-		if f, rest, err = next(rest); err != nil {
-			return err
-		}
-		small := uint(min(f.varint, 1<<16))
-		switch f.number {
-		case columnPlanes:
-			c.planes = f.bytes
-		case columnBase:
-			c.base = uint64(protowire.DecodeZigZag(f.varint))
-		case columnChain:
-			c.how.chain = chain(small)
-		case columnKey:
-			c.how.key = int(small)
-		case columnDepth:
-			c.how.depth = int(small)
-		case columnLow:
-			c.layout.low = cmp.Or(small, 8)
-		case columnPack:
-			c.layout.pack = cmp.Or(small, 1)
-		}
-	}
-	return nil
-}
-
-// columns decodes the columns of a table into b: first those that need no other.
-func (d *decoder) columns(t *table, found *[32]encoded, rows int, b *event.Batch) error {
-	d.values, d.keys, d.slots = resize(d.values, rows), resize(d.keys, rows), resize(d.slots, rows)
-	d.keyed, d.timed = coding{}, false
-	for _, first := range []bool{true, false} {
-		for i := range t.columns {
-			c := &found[i+fieldFirst]
-			if c.stands() != first {
-				continue
-			}
-			if err := d.column(t, i, found, rows, b); err != nil {
-				return fmt.Errorf("column %s of kind %d: %w", t.columns[i].name, t.kind, err)
-			}
-		}
-	}
-	if d.ticks.tick == 0 {
-		return nil
-	}
-	d.ticks.startErrors, d.ticks.endErrors = resize(d.ticks.startErrors, rows), resize(d.ticks.endErrors, rows)
-	if !found[fieldStartError].stands() || !found[fieldEndError].stands() {
-		return fmt.Errorf("%w: errors of ticks depend on a column", errPayload)
-	}
-	err := cmp.Or(d.decode(t, fieldStartError, found, d.ticks.startErrors, b), d.decode(t, fieldEndError, found, d.ticks.endErrors, b))
-	if err != nil {
-		return fmt.Errorf("errors of ticks of kind %d: %w", t.kind, err)
-	}
-	d.ticks.join()
-	t.columns[t.time].cells.store(b, d.ticks.gaps)
-	t.columns[fieldDuration-fieldFirst].cells.store(b, d.ticks.lengths)
-	return nil
-}
-
-// column decodes the i-th column of t into b; what is in ticks, into ticks.
-func (d *decoder) column(t *table, i int, found *[32]encoded, rows int, b *event.Batch) error {
-	cells := t.columns[i].cells
-	c := &found[i+fieldFirst]
-	if d.ticks.tick != 0 && (i == t.time || i+fieldFirst == fieldDuration) {
-		into := &d.ticks.gaps
-		if i != t.time {
-			into = &d.ticks.lengths
-		}
-		*into = resize(*into, rows)
-		return d.decode(t, i+fieldFirst, found, *into, b)
-	}
-	if c.constant() {
-		cells.fill(b, rows, c.base)
-		return nil
-	}
-	if err := d.decode(t, i+fieldFirst, found, d.values, b); err != nil {
-		return err
-	}
-	cells.store(b, d.values)
-	return nil
-}
-
-// decode sets values to those of the column that is a field of t.
-func (d *decoder) decode(t *table, field int, found *[32]encoded, values []uint64, b *event.Batch) error {
-	c := &found[field]
-	switch {
-	case c.how.chain > chainEnd:
-		return fmt.Errorf("%w: unknown chain %d", errPayload, c.how.chain)
-	case c.how.chain == chainEnd && (!t.lasts || field <= fieldDuration || d.ticks.tick != 0):
-		return fmt.Errorf("%w: it has no durations to be chained to", errPayload)
-	case !c.layout.valid(len(c.planes), len(values)):
-		return fmt.Errorf("%w: %d bytes for %d rows, of which the first plane has %d bits", errPayload, len(c.planes), len(values), c.layout.low)
-	}
-	if c.how.key != 0 {
-		if err := d.context(t, field, found, c.how, b); err != nil {
-			return err
-		}
-	}
-	if c.how.chain == chainEnd && !d.timed {
-		d.timed = true
-		d.durations = resize(d.durations, len(values))
-		t.columns[fieldDuration-fieldFirst].cells.load(b, 0, d.durations)
-	}
-	join(values, c.planes, c.layout)
-	restore(values, c.base, c.how, d.slots, d.durations, &d.memory)
-	return nil
-}
-
-// context sets slots to those of a key, which is a column that has been decoded.
-func (d *decoder) context(t *table, field int, found *[32]encoded, how coding, b *event.Batch) error {
-	key := how.key - fieldFirst
-	ticked := d.ticks.tick != 0 && (key == t.time || how.key == fieldDuration)
-	if key < 0 || key >= len(t.columns) || how.key == field || ticked || !found[how.key].stands() {
-		return fmt.Errorf("%w: its key is no column that stands for itself", errPayload)
-	}
-	if how.depth > maxDepth {
-		return fmt.Errorf("%w: a key of %d rows", errPayload, how.depth)
-	}
-	if how.chain = chainBase; d.keyed == how {
-		return nil
-	}
-	d.keyed = how
-	t.columns[key].cells.load(b, 0, d.keys)
-	if how.depth > 0 {
-		differences(d.keys, found[how.key].base, found[how.key].how.chain)
-	}
-	contexts(d.slots, d.keys, how.depth)
-	return nil
 }

@@ -250,6 +250,15 @@ func FuzzBatch(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(bytes.Clone(payload), h.rows)
+	batch := idle(rand.New(rand.NewPCG(2, 3)), tickRows)
+	newGPT(1, 32).fill(batch, tickRows)
+	frame = e.batch(nil, batch, 0)
+	if h, _ = parseFrameHeader(frame); h.flags != 0 {
+		if payload, err = d.payload(&h, frame[frameHeaderSize:]); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(bytes.Clone(payload), h.rows)
+	}
 	small, _ := hex.DecodeString("0a0408011202080a")
 	f.Add(small, uint32(1))
 	f.Fuzz(func(t *testing.T, payload []byte, rows uint32) {

@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	longKernels = flag.Int("kernels", 2_000_000, "kernels in the trace of TestLongTrace")
+	longKernels = flag.Int("kernels", 500_000, "kernels in the trace of TestLongTrace")
 	longFile    = flag.String("keep", "", "where TestLongTrace leaves its trace; empty: nowhere")
 )
 

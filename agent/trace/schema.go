@@ -18,6 +18,8 @@ const (
 	fieldFirst    = 2 // of the first column
 	fieldDuration = 3 // where a table has both an end and a beginning
 
+	fieldCorrelation = 7 // of calls
+
 	fieldOrigin     = 27 // of a table whose times are in ticks
 	fieldTick       = 28
 	fieldStartError = 29

@@ -34,6 +34,7 @@ const (
 	Chain_BASE     Chain = 0 // from base
 	Chain_PREVIOUS Chain = 1 // from the value of the row before
 	Chain_END      Chain = 2 // from the row before, plus its duration (field 3) if that is not negative
+	Chain_LAUNCH   Chain = 3 // of calls: as END, or from the start of the kernel that the call launched
 )
 
 // Enum value maps for Chain.
@@ -42,11 +43,13 @@ var (
 		0: "BASE",
 		1: "PREVIOUS",
 		2: "END",
+		3: "LAUNCH",
 	}
 	Chain_value = map[string]int32{
 		"BASE":     0,
 		"PREVIOUS": 1,
 		"END":      2,
+		"LAUNCH":   3,
 	}
 )
 
@@ -825,6 +828,8 @@ type Column struct {
 	Low           uint32                 `protobuf:"varint,5,opt,name=low,proto3" json:"low,omitempty"`     // bits of a residual in the first plane; 0: 8
 	Pack          uint32                 `protobuf:"varint,6,opt,name=pack,proto3" json:"pack,omitempty"`   // residuals in a byte of the first plane; 0: 1
 	Depth         uint32                 `protobuf:"varint,7,opt,name=depth,proto3" json:"depth,omitempty"` // how many differences of the key select; 0: its value does
+	Lag           int64                  `protobuf:"zigzag64,8,opt,name=lag,proto3" json:"lag,omitempty"`   // of LAUNCH: from a call's end to its kernel's start, ns
+	Reach         uint64                 `protobuf:"varint,9,opt,name=reach,proto3" json:"reach,omitempty"` // of LAUNCH: how far apart the two predictions may be, ns
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -904,6 +909,20 @@ func (x *Column) GetPack() uint32 {
 func (x *Column) GetDepth() uint32 {
 	if x != nil {
 		return x.Depth
+	}
+	return 0
+}
+
+func (x *Column) GetLag() int64 {
+	if x != nil {
+		return x.Lag
+	}
+	return 0
+}
+
+func (x *Column) GetReach() uint64 {
+	if x != nil {
+		return x.Reach
 	}
 	return 0
 }
@@ -3350,7 +3369,7 @@ const file_warpscope_trace_v1_trace_proto_rawDesc = "" +
 	"\x0edriver_version\x18\f \x01(\rR\rdriverVersion\x12\x18\n" +
 	"\adevices\x18\r \x03(\rR\adevices\x12\x1c\n" +
 	"\tsimulated\x18\x0e \x01(\bR\tsimulated\x12\x12\n" +
-	"\x04rank\x18\x0f \x01(\x11R\x04rank\"\xb3\x01\n" +
+	"\x04rank\x18\x0f \x01(\x11R\x04rank\"\xdb\x01\n" +
 	"\x06Column\x12\x16\n" +
 	"\x06planes\x18\x01 \x01(\fR\x06planes\x12\x12\n" +
 	"\x04base\x18\x02 \x01(\x12R\x04base\x12/\n" +
@@ -3358,7 +3377,9 @@ const file_warpscope_trace_v1_trace_proto_rawDesc = "" +
 	"\x03key\x18\x04 \x01(\rR\x03key\x12\x10\n" +
 	"\x03low\x18\x05 \x01(\rR\x03low\x12\x12\n" +
 	"\x04pack\x18\x06 \x01(\rR\x04pack\x12\x14\n" +
-	"\x05depth\x18\a \x01(\rR\x05depth\"\xd2\x06\n" +
+	"\x05depth\x18\a \x01(\rR\x05depth\x12\x10\n" +
+	"\x03lag\x18\b \x01(\x12R\x03lag\x12\x14\n" +
+	"\x05reach\x18\t \x01(\x04R\x05reach\"\xd2\x06\n" +
 	"\x05Batch\x125\n" +
 	"\akernels\x18\x01 \x01(\v2\x1b.warpscope.trace.v1.KernelsR\akernels\x122\n" +
 	"\x06copies\x18\x02 \x01(\v2\x1a.warpscope.trace.v1.CopiesR\x06copies\x12,\n" +
@@ -3593,11 +3614,13 @@ const file_warpscope_trace_v1_trace_proto_rawDesc = "" +
 	"\aprocess\x18\x04 \x01(\rR\aprocess\x12\x19\n" +
 	"\bmin_time\x18\x05 \x01(\x12R\aminTime\x12\x19\n" +
 	"\bmax_time\x18\x06 \x01(\x12R\amaxTime\x121\n" +
-	"\x06counts\x18\a \x03(\v2\x19.warpscope.trace.v1.CountR\x06counts*(\n" +
+	"\x06counts\x18\a \x03(\v2\x19.warpscope.trace.v1.CountR\x06counts*4\n" +
 	"\x05Chain\x12\b\n" +
 	"\x04BASE\x10\x00\x12\f\n" +
 	"\bPREVIOUS\x10\x01\x12\a\n" +
-	"\x03END\x10\x02BAZ?github.com/warpscope/warpscope/proto/warpscope/trace/v1;tracepbb\x06proto3"
+	"\x03END\x10\x02\x12\n" +
+	"\n" +
+	"\x06LAUNCH\x10\x03BAZ?github.com/warpscope/warpscope/proto/warpscope/trace/v1;tracepbb\x06proto3"
 
 var (
 	file_warpscope_trace_v1_trace_proto_rawDescOnce sync.Once
