@@ -5,11 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/warpscope/warpscope/agent/event"
 )
+
+// busy returns the processor time that this process has used: on a machine shared with others, a rate by
+// it is that of one core.
+func busy(tb testing.TB) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
 
 // benchKernels is how many kernels the benchmarks write and read: some 40 s of training.
 const benchKernels = 1 << 20
@@ -46,18 +59,19 @@ func gptBatches(tick float64) []event.Batch {
 }
 
 // BenchmarkWrite measures from the collector's batches to the bytes of the file: records (kernels
-// and their calls) a second on one core, and bytes a kernel with its call.
+// and their calls) a second of processor time, and bytes a kernel with its call.
 func BenchmarkWrite(b *testing.B) {
 	for _, tick := range []float64{0, 32} {
 		b.Run(fmt.Sprintf("tick%.0f", tick), func(b *testing.B) {
 			batches := gptBatches(tick)
 			var out bytes.Buffer
+			start := busy(b)
 			for b.Loop() {
 				out.Reset()
 				record(b, &out, batches)
 			}
 			b.ReportMetric(float64(out.Len())/benchKernels, "bytes/kernel")
-			b.ReportMetric(2*benchKernels*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+			b.ReportMetric(2*benchKernels*float64(b.N)/(busy(b)-start).Seconds(), "records/cpu-s")
 			b.ReportMetric(0, "ns/op")
 		})
 	}
@@ -77,7 +91,7 @@ func BenchmarkRead(b *testing.B) {
 		{"kernels/ahead2", []ReadOption{WithKinds(event.KindKernel), WithReadAhead(2)}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			kernels := 0
+			kernels, start := 0, busy(b)
 			for b.Loop() {
 				r, err := NewReader(bytes.NewReader(file.Bytes()), c.options...)
 				if err != nil {
@@ -100,7 +114,68 @@ func BenchmarkRead(b *testing.B) {
 				}
 			}
 			b.ReportMetric(float64(kernels)/b.Elapsed().Seconds(), "kernels/s")
+			b.ReportMetric(float64(kernels)/(busy(b)-start).Seconds(), "kernels/cpu-s")
 			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// BenchmarkReal encodes and decodes the frames of real traces as they are: records of all kinds a
+// second of processor time.
+func BenchmarkReal(b *testing.B) {
+	files, err := filepath.Glob("../../testdata/real/*.wscope")
+	if err != nil || len(files) == 0 {
+		b.Fatalf("no real traces: %v", err)
+	}
+	for _, path := range files {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		e, d := testCodec(b)
+		var batches []event.Batch
+		s := &scanner{in: window{r: bytes.NewReader(data[fileHeaderSize:])}, report: &reporter{}}
+		for {
+			f, err := s.next()
+			if err != nil {
+				break
+			}
+			if c := (decoded{rawFrame: f}); f.typ == frameBatch {
+				c.decode(d)
+				batches = append(batches, c.batch)
+			}
+		}
+		frames := make([][]byte, len(batches))
+		b.Run("encode/"+filepath.Base(path), func(b *testing.B) {
+			records, start := 0, busy(b)
+			for b.Loop() {
+				for i := range batches {
+					frames[i] = e.batch(frames[i][:0], &batches[i], 0)
+					records += e.rows
+				}
+			}
+			b.ReportMetric(float64(records)/(busy(b)-start).Seconds(), "records/cpu-s")
+		})
+		for i := range batches {
+			frames[i] = e.batch(nil, &batches[i], 0)
+		}
+		b.Run("decode/"+filepath.Base(path), func(b *testing.B) {
+			var out event.Batch
+			records, start := 0, busy(b)
+			for b.Loop() {
+				for _, f := range frames {
+					h, _ := parseFrameHeader(f)
+					payload, err := d.payload(&h, f[frameHeaderSize:])
+					if err == nil {
+						err = d.batch(payload, &h, &out)
+					}
+					if err != nil {
+						b.Fatal(err)
+					}
+					records += int(h.rows)
+				}
+			}
+			b.ReportMetric(float64(records)/(busy(b)-start).Seconds(), "records/cpu-s")
 		})
 	}
 }

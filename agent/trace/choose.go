@@ -9,9 +9,22 @@ const (
 	sampleRows = 4 << 10  // of these, the last ones are measured
 )
 
-// planesCost estimates the bits a row that zstd will need for the planes of residuals, the first one
-// of low bits.
-func planesCost(residuals []uint64, low uint) float64 {
+// costs estimates what planes take.
+type costs struct {
+	logs []float64 // n*log2(n), for the counts that a sample can have
+}
+
+func newCosts() costs {
+	c := costs{logs: make([]float64, sampleRows+1)}
+	for n := 2; n < len(c.logs); n++ {
+		c.logs[n] = float64(n) * math.Log2(float64(n))
+	}
+	return c
+}
+
+// planes estimates the bits a row that zstd will need for the planes of residuals, the first one of low
+// bits. There are at most sampleRows.
+func (c *costs) planes(residuals []uint64, low uint) float64 {
 	var all uint64
 	for _, r := range residuals {
 		all |= r
@@ -23,21 +36,21 @@ func planesCost(residuals []uint64, low uint) float64 {
 		for _, r := range residuals {
 			count[r>>shift&mask]++
 		}
-		e := entropy(&count, len(residuals))
+		e := c.entropy(&count, len(residuals))
 		cost += e + waste(e)
 	}
 	return cost
 }
 
-// cheapest returns how many bits the first plane of residuals should have, and what they cost then.
-func cheapest(residuals []uint64) (low uint, cost float64) {
-	cost = math.Inf(1)
+// lowest returns how many bits the first plane of residuals should have.
+func (c *costs) lowest(residuals []uint64) uint {
+	best, low := math.Inf(1), uint(8)
 	for l := uint(8); l >= 4; l-- {
-		if c := planesCost(residuals, l); c < cost {
-			low, cost = l, c
+		if cost := c.planes(residuals, l); cost < best {
+			best, low = cost, l
 		}
 	}
-	return low, cost
+	return low
 }
 
 // waste is what zstd takes beyond the entropy of a noisy plane: of few symbols it makes matches
@@ -54,12 +67,11 @@ func waste(entropy float64) float64 {
 	return 0.08
 }
 
-func entropy(count *[256]uint32, n int) float64 {
+// entropy returns the bits that each of n symbols takes.
+func (c *costs) entropy(count *[256]uint32, n int) float64 {
 	sum := 0.0
-	for _, c := range count {
-		if c > 0 {
-			sum += float64(c) * math.Log2(float64(c))
-		}
+	for _, k := range count {
+		sum += c.logs[k]
 	}
-	return math.Log2(float64(n)) - sum/float64(n)
+	return (c.logs[n] - sum) / float64(n)
 }

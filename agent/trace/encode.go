@@ -50,7 +50,10 @@ type encoder struct {
 	live   table
 
 	values, keys, durations, trial []uint64
+	sample                         []uint64
 	slots                          []uint32
+	keyed                          coding // whose slots those are
+	costs                          costs
 	memory                         memory
 	ticks                          ticks
 	launches                       launches
@@ -80,7 +83,7 @@ func newEncoder() (*encoder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create compressor: %w", err)
 	}
-	return &encoder{schema: schema(), live: allocations(), zstd: z}, nil
+	return &encoder{schema: schema(), live: allocations(), zstd: z, costs: newCosts()}, nil
 }
 
 func (e *encoder) begin() {

@@ -18,7 +18,7 @@ func (e *encoder) table(t *table, field protowire.Number, b *event.Batch, first,
 	e.varint(fieldRows, uint64(n))
 	e.values, e.keys, e.slots = resize(e.values, n), resize(e.keys, n), resize(e.slots, n)
 	e.durations, e.trial = resize(e.durations, n), resize(e.trial, n)
-	e.ticks.tick = 0
+	e.ticks.tick, e.keyed = 0, coding{}
 	times := &t.columns[t.time]
 	times.cells.load(b, first, e.values)
 	if t.lasts {
@@ -120,23 +120,29 @@ func (e *encoder) errors(field int, values []uint64) {
 func (e *encoder) choose(t *table, b *event.Batch, first int, values []uint64, codings []coding) (coding, layout) {
 	n := min(len(values), trialRows)
 	trial := e.trial[:n]
-	best, l, bestCost := codings[0], plain(), math.Inf(1)
+	best, bestCost := codings[0], math.Inf(1)
 	for _, c := range codings {
 		copy(trial, values[:n])
 		e.context(t, b, first, c)
 		e.residuals(trial, c)
-		if low, cost := cheapest(trial[max(0, n-sampleRows):]); cost < bestCost {
-			best, l.low, bestCost = c, low, cost
+		sample := trial[max(0, n-sampleRows):]
+		if cost := e.costs.planes(sample, 8); cost < bestCost {
+			best, bestCost = c, cost
+			e.sample = append(e.sample[:0], sample...)
 		}
 	}
+	l := plain()
+	l.low = e.costs.lowest(e.sample)
 	return best, l
 }
 
 // context sets slots to those of a coding's key.
 func (e *encoder) context(t *table, b *event.Batch, first int, how coding) {
-	if how.key == 0 {
+	how = coding{key: how.key, depth: how.depth}
+	if how.key == 0 || how == e.keyed {
 		return
 	}
+	e.keyed = how
 	key := &t.columns[how.key-fieldFirst]
 	key.cells.load(b, first, e.keys)
 	if how.depth > 0 {
