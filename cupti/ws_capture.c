@@ -43,7 +43,7 @@ static _Atomic uint32_t *fork_safe_flag(void) {
 
 bool ws_capture_armed(void) {
   /* A forked child sees the flag zeroed; a vforked one shares it and differs by its PID alone. */
-  return capture.armed && atomic_load(capture.armed) != 0 && capture.shm->header->pid == getpid();
+  return capture.armed && atomic_load(capture.armed) == WS_ARMED && capture.shm->header->pid == getpid();
 }
 
 static bool start_ledger(struct ws_shm *shm) {
@@ -137,12 +137,12 @@ bool ws_capture_start(struct ws_shm *shm, const struct ws_config *config) {
   }
   capture.worker.timeline_possible = timeline;
   __atomic_store_n(&shm->header->state, timeline && config->paused ? WS_STATE_PAUSED : WS_STATE_ARMED, __ATOMIC_RELEASE);
-  atomic_store(capture.armed, 1);
+  atomic_store(capture.armed, WS_ARMED);
   /* A child shares nothing with our reader; it does not even see the memory. */
   madvise(shm->base, shm->header->total_size, MADV_DONTFORK);
   if (ws_worker_start(&capture.worker)) return true;
   /* Without the worker nothing is flushed, no stack can be read, and nobody ends the capture. */
-  atomic_store(capture.armed, 0);
+  atomic_store(capture.armed, WS_DISARMED);
   if (timeline) ws_worker_timeline(&capture.worker, false);
   ws_reason(shm, WS_REASON_NO_THREAD);
   __atomic_store_n(&shm->header->state, WS_STATE_REFUSED, __ATOMIC_RELEASE);
@@ -156,7 +156,7 @@ bool ws_capture_stop(unsigned timeout_ms) {
 bool ws_capture_finish(unsigned timeout_ms) {
   if (!ws_capture_armed()) return true;
   bool whole = ws_worker_stop(&capture.worker, timeout_ms);
-  atomic_store(capture.armed, 0);
+  atomic_store(capture.armed, WS_ENDED);
   return whole;
 }
 

@@ -205,7 +205,13 @@ static void module_changed(struct ws_ledger *l, const struct cupti_resource_data
 
 void ws_ledger_callback(void *user, uint32_t domain, uint32_t id, const void *data) {
   struct ws_ledger *l = user;
-  if (!atomic_load_explicit(l->armed, memory_order_relaxed) || !data) return;
+  uint32_t armed = atomic_load_explicit(l->armed, memory_order_relaxed);
+  if (armed == WS_DISARMED || !data) return;
+  if (armed == WS_ENDED) {
+    /* What libraries release while the process is taken down is of no interest. */
+    if (domain == CUPTI_DOMAIN_DRIVER && id < WS_CALLBACK_IDS && l->work[id]) ws_reason(l->shm, WS_REASON_UNDELIVERED);
+    return;
+  }
   if (domain == CUPTI_DOMAIN_DRIVER && id < WS_CALLBACK_IDS && l->call[id]) {
     const struct cupti_callback *cb = data;
     if (cb->callbackSite == CUPTI_EXIT)
@@ -214,8 +220,10 @@ void ws_ledger_callback(void *user, uint32_t domain, uint32_t id, const void *da
       *cb->correlationData = ws_mono();
     return;
   }
-  if (domain == CUPTI_DOMAIN_DRIVER && id < WS_CALLBACK_IDS && l->work[id] && atomic_load(&l->over))
-    ws_reason(l->shm, WS_REASON_UNDELIVERED);
+  if (domain == CUPTI_DOMAIN_DRIVER && id < WS_CALLBACK_IDS && l->work[id]) {
+    atomic_fetch_add(&l->late_work, 1);
+    if (atomic_load(&l->over)) ws_reason(l->shm, WS_REASON_UNDELIVERED);
+  }
   if (domain != CUPTI_DOMAIN_RESOURCE) return;
   switch (id) {
   case CUPTI_CONTEXT_CREATED:

@@ -14,16 +14,21 @@
 #define WS_CALLBACK_IDS 2048u
 #define WS_CONTEXTS 256u
 
+/* The flag that callbacks look at first. In a forked child it is 0, and the shared memory is not
+ * there; after the end it is WS_ENDED: what comes then is missing, and that is noted. */
+enum { WS_DISARMED = 0, WS_ARMED = 1, WS_ENDED = 2 };
+
 struct ws_ledger {
   struct ws_shm *shm;
   struct ws_arena *arena;
   const struct ws_cupti *cupti;
-  const _Atomic uint32_t *armed;      /* 0: callbacks return at once */
+  const _Atomic uint32_t *armed;      /* WS_DISARMED: callbacks return at once */
   uint8_t call[WS_CALLBACK_IDS];      /* by callback id: 0 not watched, else index of the table + 1 */
   uint32_t name[WS_CALLBACK_IDS];     /* arena id of the call's name */
   uint8_t work[WS_CALLBACK_IDS];      /* by callback id: 1 if the call puts work on a GPU */
   uint32_t unwatched;                 /* calls that should be watched and are not */
   _Atomic uint32_t over;              /* 1: the timeline has ended, work from now on is missing in it */
+  _Atomic uint64_t late_work;         /* calls that put work on a GPU, seen since ws_ledger_watch_work */
   _Atomic uint32_t maps;              /* arena id of the module map in force */
   struct {
     _Atomic uint64_t start, end;
@@ -40,8 +45,8 @@ void ws_ledger_open(struct ws_ledger *ledger);
 /* Enables the callbacks; returns how many driver calls are watched, negative on error. */
 int ws_ledger_subscribe(struct ws_ledger *ledger, void *subscriber);
 
-/* The timeline is about to end: calls that put work on a GPU are watched from now on, so that those
- * after its end (`over`) do not go unnoticed. */
+/* The timeline is about to end: calls that put work on a GPU are counted from now on (late_work), so
+ * that those after its end do not go unnoticed. */
 void ws_ledger_watch_work(struct ws_ledger *ledger, void *subscriber);
 
 /* The callback to subscribe; user is the ws_ledger. */

@@ -229,10 +229,17 @@ static void end(struct ws_worker *w) {
   housekeeping(w, ws_mono());
   if (w->timeline_on) {
     if (w->subscriber) ws_ledger_watch_work(w->ledger, w->subscriber);
-    if (w->cupti->flush_all(CUPTI_FLUSH_FORCED) != CUPTI_OK) ws_reason(w->shm, WS_REASON_UNDELIVERED);
-    drain(w);
-    count_dropped(w, NULL, 0); /* where everything was dropped no buffer came */
+    /* What other threads launch meanwhile comes with one flush more, or is said to be missing. */
+    uint64_t seen = atomic_load(&w->ledger->late_work), before = seen + 1;
+    for (int i = 0; i < 3 && seen != before; i++) {
+      before = seen;
+      if (w->cupti->flush_all(CUPTI_FLUSH_FORCED) != CUPTI_OK) ws_reason(w->shm, WS_REASON_UNDELIVERED);
+      drain(w);
+      seen = atomic_load(&w->ledger->late_work);
+    }
     atomic_store(&w->ledger->over, 1);
+    if (atomic_load(&w->ledger->late_work) != before) ws_reason(w->shm, WS_REASON_UNDELIVERED);
+    count_dropped(w, NULL, 0); /* where everything was dropped no buffer came */
   }
   ws_worker_clock(w);
   change_state(w, WS_STATE_FINISHED);
