@@ -66,7 +66,7 @@ func Recover(dst io.Writer, src io.Reader, options ...Option) (Report, error) {
 				return r.Report(), fmt.Errorf("write recovered trace: %w", err)
 			}
 		}
-		if err := put(w, item); err != nil {
+		if err := put(w, item); err != nil && !errors.Is(err, ErrFull) { // what is full says so by its losses
 			return r.Report(), fmt.Errorf("write recovered trace: %w", err)
 		}
 	}

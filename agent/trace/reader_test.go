@@ -465,3 +465,27 @@ func TestBrokenSource(t *testing.T) {
 		}
 	}
 }
+
+// TestRecoverIntoLimit recovers a trace into less room than it needs.
+func TestRecoverIntoLimit(t *testing.T) {
+	file, err := os.ReadFile("../../testdata/real/generate.wscope")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if _, err := Recover(&out, bytes.NewReader(file), WithMaxSize(64<<10)); err != nil {
+		t.Fatal(err)
+	}
+	got, report := collectBytes(t, out.Bytes())
+	want, _ := collectBytes(t, file)
+	lost := uint64(0)
+	for _, l := range got.summary.Losses {
+		if l.Kind == event.KindKernel && l.Cause == event.LossTraceFull {
+			lost = l.Count
+		}
+	}
+	kernels, all := got.summary.Recorded[event.KindKernel], want.summary.Recorded[event.KindKernel]
+	if out.Len() > 64<<10 || report.Err() != nil || kernels < 5000 || kernels+lost != all {
+		t.Errorf("%d bytes with %d kernels, %d lost of %d; %s", out.Len(), kernels, lost, all, report.String())
+	}
+}
