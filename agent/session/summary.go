@@ -51,7 +51,7 @@ func (r *Result) findings(window bool) []string {
 		return nil // said at the start
 	}
 	if len(r.Processes) == 0 {
-		return []string{"no process of the program used CUDA (none initialised the driver, or said above why it is not recorded): there are no kernels and no allocations in the trace"}
+		return []string{"no process of the program used CUDA while it ran (none initialised the driver, or said above why it is not recorded): there are no kernels and no allocations in the trace"}
 	}
 	var notes []string
 	for reason := event.ReasonNoCUPTI; reason <= event.ReasonNoThread; reason++ {

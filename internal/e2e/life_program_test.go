@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The tests of this file's kin run small C programs (testdata/) on the simulated device and compare
@@ -442,4 +443,33 @@ func whole(t *testing.T, f *figures, c *tally) {
 func (w *tool) exists(name string) bool {
 	_, err := os.Stat(w.path(name))
 	return err == nil
+}
+
+// touch makes an empty file in the tool's folder.
+func (w *tool) touch(name string) {
+	w.t.Helper()
+	if err := os.WriteFile(w.path(name), nil, 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// read returns what is in a file of the tool's folder.
+func (w *tool) read(name string) string {
+	w.t.Helper()
+	text, err := os.ReadFile(w.path(name))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// waitForFile waits until a line is in a file of the tool's folder.
+func (w *tool) waitForFile(name string) {
+	w.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if w.exists(name) && strings.HasSuffix(w.read(name), "\n") {
+			return
+		}
+	}
+	w.t.Fatalf("%s was not written", name)
 }
