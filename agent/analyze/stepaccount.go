@@ -87,12 +87,13 @@ type AccountFacts struct {
 	Chains       uint64 `json:"chains"`
 	// Streams counts streams with computing work.
 	Streams int `json:"streams"`
-	// PageableCopies and PinnedCopies count copies between host and GPU; their bytes are in the copies' summary.
+	// Copies between host and GPU; bytes are rounded up to KiB.
 	PageableCopies   uint64 `json:"pageable_copies"`
 	PageableNS       int64  `json:"pageable_ns"`
+	PageableKiB      uint64 `json:"pageable_kib"`
 	PinnedCopies     uint64 `json:"pinned_copies"`
 	PinnedNS         int64  `json:"pinned_ns"`
-	ExposedPinnedNS  int64  `json:"exposed_pinned_ns"`
+	PinnedKiB        uint64 `json:"pinned_kib"`
 	Communications   uint64 `json:"communications"`
 	CommunicationNS  int64  `json:"communication_ns"`
 	SameStreamNS     int64  `json:"same_stream_communication_ns"` // on the stream that computes

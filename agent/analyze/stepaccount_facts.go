@@ -81,9 +81,11 @@ func (f *AccountFacts) add(w *gpuWork, calls *callIndex) {
 	case w.kind == workCopy && w.how == copyPageable:
 		f.PageableCopies++
 		f.PageableNS += ns
+		f.PageableKiB += uint64(w.kib)
 	case w.kind == workCopy && w.how == copyPinned:
 		f.PinnedCopies++
 		f.PinnedNS += ns
+		f.PinnedKiB += uint64(w.kib)
 	case w.kind == workKernel:
 		f.Kernels++
 		if w.class == ClassCommunication {

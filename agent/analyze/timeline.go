@@ -1,13 +1,14 @@
 package analyze
 
 import (
+	"math"
 	"slices"
 	"strings"
 
 	"github.com/warpscope/warpscope/agent/event"
 )
 
-// Bounds of what a timeline keeps of a process, in records: 32 bytes each. Beyond, the oldest half
+// Bounds of what a timeline keeps of a process, in records: 40 and 32 bytes each. Beyond, the oldest half
 // goes: the end of a long run is steadier than its beginning.
 const (
 	maxTimelineGPU = 3 << 20
@@ -43,7 +44,8 @@ type gpuWork struct {
 	device      uint16 // index in devices
 	kind        workKind
 	class       Class
-	how         uint8 // of copies
+	how         uint8  // of copies
+	kib         uint32 // of copies: bytes in KiB, rounded up
 }
 
 // cpuKind tells what a thread did.
@@ -179,6 +181,7 @@ func (t *timelines) addCopies(l *timeline, c *event.Copies, s *event.Sets) {
 		}
 		w.kind, w.class, w.correlation = workCopy, ClassMemory, c.Correlation[i]
 		w.id = uint32(c.Kind[i])
+		w.kib = uint32(min((c.Bytes[i]+1023)>>10, math.MaxUint32))
 		switch {
 		case c.Source[i] == event.MemoryPageable || c.Target[i] == event.MemoryPageable:
 			w.how = copyPageable

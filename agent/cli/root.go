@@ -29,6 +29,7 @@ func commands() []constructor {
 		newRun,
 		newRecover,
 		newInspect,
+		newDoctor,
 		newDemo,
 		newLib,
 		newVersion,

@@ -1,0 +1,61 @@
+package doctor
+
+import (
+	"fmt"
+
+	"github.com/warpscope/warpscope/agent/analyze"
+)
+
+const (
+	// throttledSamples is in which part of NVML's readings a reason for a lower clock must stand.
+	throttledSamples = 0.10
+	// throttledLoss is how much lower the clock must be.
+	throttledLoss = 0.03
+)
+
+// throttled finds GPUs whose clock is held down by power or heat.
+func throttled() Rule {
+	return Rule{
+		ID: "time.throttled", What: "the GPU's clock is held down by its power cap, heat or hardware", needs: []need{needWork, needSamples},
+		judge: func(c *Case) (*Finding, string) {
+			f := &c.Account.Facts
+			reason, most := "", 0
+			for name, n := range f.Throttled {
+				if n > most || n == most && name < reason {
+					reason, most = name, n
+				}
+			}
+			part := float64(most) / float64(max(f.Samples, 1))
+			if part < throttledSamples {
+				return nil, fmt.Sprintf("%d of %d NVML readings name a reason for a lower clock; it is %d MHz of at most %d", most, f.Samples, f.ClockMedian, f.ClockHighest)
+			}
+			clock := f.ThrottleMHz[reason]
+			loss := 1 - float64(clock)/float64(max(f.ClockHighest, 1))
+			if loss < throttledLoss {
+				return nil, fmt.Sprintf("%s in %d of %d readings, but the clock is %d MHz of at most %d", reason, most, f.Samples, clock, f.ClockHighest)
+			}
+			lost := int64(float64(c.group(analyze.GroupCompute)) * loss * part)
+			return &Finding{
+				Title: fmt.Sprintf("The GPU's clock is held down: %s", reason), Confidence: Low, Cost: c.cost(lost, Estimated),
+				Evidence: []Evidence{
+					{What: "readings that name " + reason, Figure: part, Unit: "share", Source: Counted, Where: "NVML, in the measured steps"},
+					{What: "clock meanwhile, median", Figure: float64(clock), Unit: "MHz", Source: Measured},
+					{What: "highest clock in the trace", Figure: float64(f.ClockHighest), Unit: "MHz", Source: Measured},
+				},
+				Fix:      []Fix{throttleFix(reason, c, lost)},
+				RuledOut: []string{},
+			}, ""
+		},
+	}
+}
+
+func throttleFix(reason string, c *Case, lost int64) Fix {
+	gain := fmt.Sprintf("at most %s %s, if the kernels are bound by the clock; estimated", duration(c.ns(lost)), c.a())
+	switch reason {
+	case "power cap":
+		return Fix{Change: "raise the power limit, if the machine's owner allows it; else accept it: matrix kernels reach the cap by design", Direction: "raise", Gain: gain, Paste: "nvidia-smi -q -d POWER   # limits\nsudo nvidia-smi -pl WATTS"}
+	case "software thermal", "hardware thermal":
+		return Fix{Change: "cool the GPU better, or lower its power limit so that it stays below the temperature", Direction: "lower", Gain: gain, Paste: "nvidia-smi -q -d TEMPERATURE"}
+	}
+	return Fix{Change: "have power supply and cooling of the machine checked", Direction: "replace", Gain: gain, Paste: "nvidia-smi -q -d PERFORMANCE"}
+}
