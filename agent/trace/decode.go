@@ -108,9 +108,17 @@ func (d *decoder) reset(b *event.Batch) {
 	d.begun = 0
 }
 
+// needs tells whether events of a kind are to be decoded: calls can need kernels.
+func (d *decoder) needs(kind event.Kind) bool {
+	only := d.only
+	if only&(1<<event.KindCall) != 0 {
+		only |= 1 << event.KindKernel
+	}
+	return only == 0 || only&(1<<kind) != 0
+}
+
 // batch replaces b by what a batch frame holds.
 func (d *decoder) batch(payload []byte, h *frameHeader, b *event.Batch) error {
-	const kernels = protowire.Number(event.KindKernel)
 	d.reset(b)
 	b.Process = h.process
 	for rest := payload; len(rest) > 0; {
@@ -125,8 +133,8 @@ func (d *decoder) batch(payload []byte, h *frameHeader, b *event.Batch) error {
 				return fmt.Errorf("%w: its process differs from its header's", errPayload)
 			}
 		case f.typ == protowire.BytesType && int(f.number) < len(d.byKind) && d.byKind[f.number] != nil:
-			if d.only != 0 && d.only&(1<<f.number) == 0 && !(f.number == kernels && d.only&(1<<event.KindCall) != 0) {
-				continue // calls need kernels
+			if !d.needs(event.Kind(f.number)) {
+				continue
 			}
 			t := d.byKind[f.number]
 			if t.rows(b) > 0 {
@@ -137,7 +145,7 @@ func (d *decoder) batch(payload []byte, h *frameHeader, b *event.Batch) error {
 			}
 		}
 	}
-	if t := d.byKind[kernels]; d.only != 0 && d.only&(1<<kernels) == 0 {
+	if t := d.byKind[event.KindKernel]; d.only != 0 && d.only&(1<<event.KindKernel) == 0 {
 		d.begun -= t.rows(b)
 		for _, c := range t.columns {
 			c.cells.reset(b)

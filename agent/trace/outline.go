@@ -36,7 +36,7 @@ func ReadOutline(src io.ReadSeeker) (*Outline, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close() //nolint:errcheck // it closes nothing but memory
+	defer r.Close()
 	s := &seeking{src: src, report: r.report, options: &r.options}
 	sum := totals{}
 	entries, err := s.load(r.decoder, sum)
