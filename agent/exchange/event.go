@@ -123,11 +123,12 @@ func (k *reader) event(b []byte) {
 	case 'i', 'I', 'R':
 		k.instant(&f)
 	case 's', 't', 'f':
-		// Arrows from calls to what they started: correlations say the same.
-	default:
-		if len(f.cat) == 0 {
-			f.cat = f.ph
+		switch string(f.cat) {
+		case "ac2g", "async_gpu", "async_cpu_to_gpu": // correlations say the same
+		default:
+			k.report.skip(f.cat)
 		}
+	default:
 		k.report.skip(f.cat)
 	}
 }
@@ -245,7 +246,7 @@ func (k *reader) overhead(f *fields, r *row) {
 	r.kind = rowOverhead
 	r.owner, _ = k.owners.split(f.pid)
 	r.other = thread(f.tid)
-	switch string(f.name) {
+	switch string(plain(f.name)) {
 	case "Driver Compiler":
 		r.what = 1
 	case "Buffer Flush":
@@ -275,7 +276,7 @@ func (k *reader) span(r *row) {
 
 // metadata takes what is said of processes.
 func (k *reader) metadata(f *fields) {
-	if string(f.name) != "process_name" || !isObject(f.args) {
+	if string(plain(f.name)) != "process_name" || !isObject(f.args) {
 		return
 	}
 	for m := object(f.args); m.next(); {
@@ -288,7 +289,7 @@ func (k *reader) metadata(f *fields) {
 
 // instant takes a moment.
 func (k *reader) instant(f *fields) {
-	switch string(f.name) {
+	switch string(plain(f.name)) {
 	case "Record Window End":
 		k.found.end = max(k.found.end, k.time(f.ts))
 	case "[memory]":

@@ -76,7 +76,7 @@ func triple(v []byte) (t [3]uint32) {
 func (k *reader) copied(f *fields, r *row) {
 	k.place(f, r)
 	r.kind = rowCopy
-	r.copyKind, r.source, r.target = copyKind(f.name)
+	r.copyKind, r.source, r.target = copyKind(plain(f.name))
 	// Of copies between GPUs each end is told, and who carried it out.
 	from, to, counted := int64(-1), int64(-1), false
 	if isObject(f.args) {
@@ -167,7 +167,7 @@ func memoryKind(name []byte) event.MemoryKind {
 func (k *reader) set(f *fields, r *row) {
 	k.place(f, r)
 	r.kind = rowSet
-	if rest, ok := bytes.CutPrefix(f.name, []byte("Memset (")); ok {
+	if rest, ok := bytes.CutPrefix(plain(f.name), []byte("Memset (")); ok {
 		r.target = memoryKind(bytes.TrimSuffix(rest, []byte(")")))
 	}
 	if isObject(f.args) {
@@ -183,12 +183,12 @@ func (k *reader) sync(f *fields, r *row) {
 	r.owner, _ = k.owners.split(f.pid)
 	r.kind = rowSync
 	r.stream = event.NoStream
-	what := f.name
+	what := plain(f.name)
 	if isObject(f.args) {
 		for m := object(f.args); m.next(); {
 			switch string(m.key) {
 			case "cuda_sync_kind":
-				what = inner(m.value)
+				what = plain(inner(m.value))
 			case "stream":
 				r.stream = number(m.value, event.NoStream)
 			case "wait_on_cuda_event_id":

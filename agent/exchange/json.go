@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"bytes"
 	"encoding/json"
 	"math/bits"
 	"strings"
@@ -103,6 +104,14 @@ func inner(v []byte) []byte {
 		return v[1 : len(v)-1]
 	}
 	return v
+}
+
+// plain returns a string's inner part without its escapes, to be compared.
+func plain(raw []byte) []byte {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return raw
+	}
+	return []byte(text(raw, maxLine))
 }
 
 // text returns the text of a string's inner part, at most limit bytes of it.

@@ -24,6 +24,8 @@ type Options struct {
 	// Provenance, if set, is called once before the first definitions with what is known by then:
 	// of a trace of up to a million events, all.
 	Provenance func(*event.Provenance)
+
+	waiting int // rows that wait, instead of maxWaiting; 0: that
 }
 
 // ReadKineto reads the trace of PyTorch's profiler that src delivers, plain or compressed, and
@@ -38,6 +40,7 @@ func ReadKineto(ctx context.Context, src io.Reader, sink event.Sink, o Options) 
 	k := newReader(ctx, src, sink, o)
 	err := k.read()
 	k.report.Bytes = k.in.position()
+	k.report.finish()
 	if err != nil {
 		return event.Provenance{}, event.Summary{}, k.report, fmt.Errorf("read PyTorch profiler trace: %w", err)
 	}
@@ -67,8 +70,11 @@ type reader struct {
 
 func newReader(ctx context.Context, src io.Reader, sink event.Sink, o Options) *reader {
 	s := &source{r: src}
+	if o.waiting == 0 {
+		o.waiting = maxWaiting
+	}
 	return &reader{
-		source: s, in: window{ctx: ctx}, options: o, report: Report{Skipped: make(map[string]uint64)},
+		source: s, in: window{ctx: ctx}, options: o, report: Report{skips: make(map[string]*uint64)},
 		names: newNames(), owners: newOwners(), out: newBatches(sink), head: newHead(), found: newFindings(),
 	}
 }
@@ -105,8 +111,11 @@ func (k *reader) read() error {
 	if err := k.failure(); err != nil {
 		return err
 	}
-	if !k.begun && !k.head.known {
-		return fmt.Errorf("%w: it has no traceEvents", ErrNotKineto)
+	if !k.begun {
+		if !k.head.known {
+			return fmt.Errorf("%w: it has no traceEvents", ErrNotKineto)
+		}
+		k.report.damage(k.in.position(), "it has no traceEvents")
 	}
 	return k.flush(true)
 }
@@ -156,7 +165,13 @@ func (k *reader) top() error {
 	}
 	c, ok := in.peek()
 	if !ok {
-		if in.position() == 0 {
+		if err := k.failure(); err != nil {
+			return err
+		}
+		switch {
+		case k.report.Truncated || k.report.Damages > 0:
+			return fmt.Errorf("%w: nothing of it could be decompressed (%s)", ErrNotKineto, k.report.Compression)
+		case in.position() == 0:
 			return fmt.Errorf("%w: it is empty", ErrNotKineto)
 		}
 		return fmt.Errorf("%w: there is nothing but space in it", ErrNotKineto)
@@ -169,24 +184,20 @@ func (k *reader) top() error {
 		if err := k.events(); err != nil {
 			return err
 		}
-		if c, more := in.peek(); more && (c == ',' || c == '{') {
-			if _, err := k.lost(foundDamage, 0, "the array of events ends too early"); err != nil {
-				return err
-			}
-		}
 	default:
 		in.at++
 		if err := k.object(); err != nil {
 			return err
 		}
 	}
-	if _, more := in.peek(); more && !k.report.Truncated {
-		k.report.damage(in.position(), "something follows the end of the trace")
-		for in.at = in.end; in.fill(); in.at = in.end {
-			k.report.LostBytes += int64(in.end - in.at)
+	for {
+		if _, more := in.peek(); !more || k.report.Truncated {
+			return nil
+		}
+		if more, err := k.lost(foundDamage, 0, "something follows the end of the trace"); !more {
+			return err
 		}
 	}
-	return nil
 }
 
 // object reads the members of the outermost object.
@@ -217,7 +228,7 @@ func (k *reader) member(c byte) (more bool, err error) {
 	if c != '"' {
 		return k.lost(foundDamage, 0, "no key")
 	}
-	raw, bad, found := in.value()
+	raw, bad, found := in.value("")
 	if found != foundValue {
 		return k.lost(found, bad, "in a key")
 	}
@@ -237,7 +248,7 @@ func (k *reader) member(c byte) (more bool, err error) {
 		err := k.events()
 		return err == nil, err
 	case c == '{' || c == '[' || c == '"':
-		v, bad, found := in.value()
+		v, bad, found := in.value(eventsKey)
 		if found != foundValue {
 			return k.lost(found, bad, "in "+name)
 		}
@@ -251,6 +262,9 @@ func (k *reader) member(c byte) (more bool, err error) {
 	}
 	return true, nil
 }
+
+// eventsKey is what stands before the events.
+const eventsKey = `"traceEvents"`
 
 // missing says what the absence of something means: the end of the file, or damage.
 func missing(more bool) found {
@@ -297,11 +311,11 @@ func (k *reader) events() error {
 			}
 			continue
 		}
-		v, bad, found := in.value()
+		v, bad, found := in.value("")
 		switch found {
 		case foundValue:
 			k.event(v)
-			if len(k.rows) >= maxWaiting {
+			if len(k.rows) >= k.options.waiting {
 				if err := k.flush(false); err != nil {
 					return err
 				}

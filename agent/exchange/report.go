@@ -16,7 +16,7 @@ type Report struct {
 	// Skipped counts events that warpscope does not show, by category.
 	Skipped map[string]uint64
 
-	// Damages counts places that are no JSON: one event or more is missing at each.
+	// Damages counts places that are not what a trace has there; events are missing at most of them.
 	Damages     uint64
 	DamagedAt   int64  // the first, in the JSON, bytes
 	Damage      string // what is wrong there
@@ -24,6 +24,8 @@ type Report struct {
 	Truncated   bool   // the file ends before the trace does
 	TruncatedAt int64  // in the JSON, bytes
 	Large       uint64 // events of more than 4 MiB, which are not looked into
+
+	skips map[string]*uint64 // Skipped, while it grows
 }
 
 // Notes returns one sentence for each thing that whoever relies on the trace must know; none for a
@@ -38,7 +40,7 @@ func (r *Report) Notes() []string {
 		notes = append(notes, fmt.Sprintf("the trace is incomplete: it ends at byte %d%s; all before was read: copy it again if the original is whole", r.TruncatedAt, in))
 	}
 	if r.Damages > 0 {
-		notes = append(notes, fmt.Sprintf("the trace is damaged in %s, first at byte %d%s (%s): %d bytes were passed over, with one event or more in each",
+		notes = append(notes, fmt.Sprintf("the trace is damaged in %s, first at byte %d%s (%s); %d bytes were passed over",
 			plural(r.Damages, "place", "places"), r.DamagedAt, in, r.Damage, r.LostBytes))
 	}
 	if r.Large > 0 {
@@ -60,15 +62,31 @@ const maxCategories = 256
 
 // skip counts an event that is not shown.
 func (r *Report) skip(category []byte) {
-	if n, ok := r.Skipped[string(category)]; ok {
-		r.Skipped[string(category)] = n + 1
+	if n := r.skips[string(category)]; n != nil {
+		*n++
 		return
 	}
 	name := text(category, 64)
-	if len(r.Skipped) >= maxCategories {
+	if name == "" {
+		name = "without category"
+	}
+	if len(r.skips) >= maxCategories {
 		name = "other"
 	}
-	r.Skipped[name]++
+	n := r.skips[name]
+	if n == nil {
+		n = new(uint64)
+		r.skips[name] = n
+	}
+	*n++
+}
+
+// finish fills in what was counted on the way.
+func (r *Report) finish() {
+	r.Skipped = make(map[string]uint64, len(r.skips))
+	for name, n := range r.skips {
+		r.Skipped[name] = *n
+	}
 }
 
 // skipped says in a sentence what was left out; "" if nothing was.

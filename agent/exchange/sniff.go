@@ -92,7 +92,7 @@ const maxWindow = 128 << 20
 // unpack returns what src holds, decompressed if need be, and how it was compressed. Call done
 // when it has been read.
 func unpack(src io.Reader) (r io.Reader, compression string, done func(), err error) {
-	b := bufio.NewReaderSize(src, 1<<18)
+	b := bufio.NewReaderSize(src, 1<<14)
 	head, err := b.Peek(4)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, "", nil, err

@@ -12,7 +12,7 @@ const (
 	// shapes some ten thousand.
 	maxValue = 4 << 20
 	// piece is how much is read at least at a time.
-	piece = 256 << 10
+	piece = 32 << 10
 )
 
 // window is a stretch of the decompressed file.
@@ -48,7 +48,7 @@ func (w *window) fill() bool {
 		w.at = 0
 	}
 	if len(w.buf)-w.end < piece {
-		bigger := make([]byte, max(4*piece, 2*len(w.buf)))
+		bigger := make([]byte, max(2*piece, 2*len(w.buf)))
 		copy(bigger, w.buf[:w.end])
 		w.buf = bigger
 	}
@@ -86,8 +86,9 @@ const (
 
 // value returns the object, array or string that begins here, and moves behind it. It is valid until
 // the next call. Where it finds none, it stays where it is; bad is then where the damage shows, or
-// how far was looked, counted from here.
-func (w *window) value() (v []byte, bad int, f found) {
+// how far was looked, counted from here. A value that holds a key `without`
+// is damage: it lacks a bracket.
+func (w *window) value(without string) (v []byte, bad int, f found) {
 	var s scanner
 	p := w.at
 	large := false
@@ -97,28 +98,42 @@ func (w *window) value() (v []byte, bad int, f found) {
 		switch result {
 		case scanEnd:
 			v = w.buf[w.at:p]
-			w.at = p
 			if large {
+				w.at = p
 				return nil, 0, foundLarge
 			}
+			if without != "" && bytes.Contains(v, []byte(without)) {
+				return nil, 0, foundDamage
+			}
+			w.at = p
 			return v, 0, foundValue
 		case scanBad:
 			bad = p - w.at
 			return nil, bad, foundDamage
 		}
-		if p-w.at >= maxValue {
-			// Only the byte before the next bracket is ever looked back to: keep a few.
-			large = true
-		}
-		if large {
-			w.at = max(w.at, p-64)
-		}
 		done := p - w.at
+		beyond := done >= maxValue && !large
+		if beyond && w.holds(without) {
+			return nil, 0, foundDamage
+		}
+		if large = large || beyond; large {
+			// Only the byte before the next bracket is ever looked back to: keep a few.
+			w.at = max(w.at, p-64)
+			done = p - w.at
+		}
 		if !w.fill() {
+			if !large && w.holds(without) {
+				return nil, 0, foundDamage
+			}
 			return nil, done, foundTruncate
 		}
 		p = w.at + done
 	}
+}
+
+// holds says whether a key is somewhere in what has been read.
+func (w *window) holds(key string) bool {
+	return key != "" && bytes.Contains(w.rest(), []byte(key))
 }
 
 // scalar returns the number or literal that begins here, and moves behind it; nil: there is none.
