@@ -171,6 +171,7 @@ static void count_dropped(struct ws_worker *w, void *context, uint32_t stream) {
 static void drain(struct ws_worker *w) {
   struct ws_filled f;
   while (ws_buffers_next(&f)) {
+    ws_shm_secure(w->shm); /* more than one buffer's records fit into what it keeps ahead */
     if (f.discarded)
       ws_decode_lost(&w->decoder, f.data, f.valid);
     else
