@@ -123,7 +123,7 @@ const (
 	spaces
 )
 
-var spaceNames = [spaces]string{"device", "pool", "managed", "host", "handle"}
+var spaceNames = [spaces]string{"device", "pool", "managed", "host", "physical"}
 
 // account is what a program did with the memory of one space.
 type account struct{ allocations, bytes, releases, live, liveBytes uint64 }
@@ -314,8 +314,8 @@ type figures struct {
 			Largest []struct {
 				Bytes uint64 `json:"bytes"`
 				Stack []struct {
-					Library string `json:"library"`
-					Symbol  string `json:"symbol"`
+					Module string `json:"module"`
+					Symbol string `json:"symbol"`
 				} `json:"stack"`
 			} `json:"largest_live"`
 			Failed uint64 `json:"failed_calls"`
