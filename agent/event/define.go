@@ -97,8 +97,8 @@ type Summary struct {
 	ExitCode int32 // of the program; -1 unknown
 	Signal   int32 // that ended it; 0 none
 	Notes    []string
-	// LossesUnknown says that Losses is empty because nobody counted: the trace is an import. No
-	// .wscope file says so.
+	// LossesUnknown says that Losses does not tell all, because nobody counted: the trace is an
+	// import, or was recovered from a part of a file.
 	LossesUnknown bool
 }
 

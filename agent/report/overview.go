@@ -303,7 +303,7 @@ func (d *Document) losses(in *analyze.Inspection) {
 	d.Heading("Losses", note)
 	switch {
 	case !l.Known && in.Provenance.Complete:
-		d.Line("not known: the tool that recorded the trace does not tell what it lost")
+		d.Line("not known: the trace was imported, or recovered from a part of a file, and no counters came with it")
 	case !l.Known:
 		d.Alert("not known: the trace was not closed, so its counters of losses are missing")
 	case len(l.Rows) == 0 && len(in.Damage) == 0:

@@ -45,7 +45,7 @@ func Recover(dst io.Writer, src io.Reader, options ...Option) (Report, error) {
 	}
 	defer func() { _ = r.Close() }() // closes nothing but memory
 	var w *Writer
-	summary := event.Summary{ExitCode: -1}
+	summary, closed := event.Summary{ExitCode: -1}, false
 	for {
 		item, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -55,7 +55,7 @@ func Recover(dst io.Writer, src io.Reader, options ...Option) (Report, error) {
 			return r.Report(), err
 		}
 		if item.Summary != nil {
-			summary = *item.Summary
+			summary, closed = *item.Summary, true
 		}
 		if w == nil {
 			p := event.Provenance{Notes: []string{"the provenance was lost with a damaged part of the trace"}}
@@ -73,6 +73,9 @@ func Recover(dst io.Writer, src io.Reader, options ...Option) (Report, error) {
 	report := r.Report()
 	if w == nil {
 		return report, fmt.Errorf("%w: nothing in it can be read", ErrTruncated)
+	}
+	if !closed {
+		summary.LossesUnknown = true // the counters came with the end of the file
 	}
 	if summary.End == 0 {
 		summary.End = report.LastTime

@@ -38,7 +38,7 @@ func unmarshalProvenance(payload []byte) (*event.Provenance, error) {
 }
 
 func marshalSummary(s *event.Summary) ([]byte, error) {
-	m := &tracepb.Summary{End: int64(s.End), ExitCode: s.ExitCode, Signal: s.Signal, Notes: cutAll(s.Notes)}
+	m := &tracepb.Summary{End: int64(s.End), ExitCode: s.ExitCode, Signal: s.Signal, Notes: cutAll(s.Notes), LossesUnknown: s.LossesUnknown}
 	for kind, n := range s.Recorded {
 		m.Recorded = append(m.Recorded, &tracepb.Count{Kind: uint32(kind), Count: n})
 	}
@@ -61,7 +61,8 @@ func unmarshalSummary(payload []byte) (*event.Summary, error) {
 	if err := proto.Unmarshal(payload, &m); err != nil {
 		return nil, fmt.Errorf("%w: %w", errPayload, err)
 	}
-	s := &event.Summary{Recorded: map[event.Kind]uint64{}, End: event.Time(m.End), ExitCode: m.ExitCode, Signal: m.Signal, Notes: texts(m.Notes)}
+	s := &event.Summary{Recorded: map[event.Kind]uint64{}, End: event.Time(m.End), ExitCode: m.ExitCode, Signal: m.Signal, Notes: texts(m.Notes),
+		LossesUnknown: m.LossesUnknown}
 	for _, c := range m.Recorded {
 		if c.Kind > 255 {
 			continue // no kind of ours

@@ -2945,6 +2945,7 @@ type Summary struct {
 	ExitCode      int32                  `protobuf:"zigzag32,4,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"` // of the program; -1 unknown
 	Signal        int32                  `protobuf:"varint,5,opt,name=signal,proto3" json:"signal,omitempty"`                       // that ended it; 0 none
 	Notes         [][]byte               `protobuf:"bytes,6,rep,name=notes,proto3" json:"notes,omitempty"`
+	LossesUnknown bool                   `protobuf:"varint,7,opt,name=losses_unknown,json=lossesUnknown,proto3" json:"losses_unknown,omitempty"` // nobody counted what was lost: an import, or recovered from a part of a file
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3021,6 +3022,13 @@ func (x *Summary) GetNotes() [][]byte {
 	return nil
 }
 
+func (x *Summary) GetLossesUnknown() bool {
+	if x != nil {
+		return x.LossesUnknown
+	}
+	return false
+}
+
 type Count struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`
@@ -3077,7 +3085,7 @@ type Loss struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Process       uint32                 `protobuf:"varint,1,opt,name=process,proto3" json:"process,omitempty"`
 	Kind          uint32                 `protobuf:"varint,2,opt,name=kind,proto3" json:"kind,omitempty"`   // 0: unknown
-	Cause         uint32                 `protobuf:"varint,3,opt,name=cause,proto3" json:"cause,omitempty"` // 0 ring full, 1 in CUPTI, 2 no buffer, 3 unknown kind, 4 arena full, 5 no time, 6 live table, 7 torn, 8 trace full, 9 disk
+	Cause         uint32                 `protobuf:"varint,3,opt,name=cause,proto3" json:"cause,omitempty"` // 0 ring full, 1 in CUPTI, 2 no buffer, 3 unknown kind, 4 arena full, 5 no time, 6 live table, 7 torn, 8 trace full, 9 disk, 10 not delivered by CUPTI (count 0: nobody knows how many)
 	Count         uint64                 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3588,14 +3596,15 @@ const file_warpscope_trace_v1_trace_proto_rawDesc = "" +
 	"\x04time\x18\x02 \x01(\x12R\x04time\x12\x12\n" +
 	"\x04more\x18\x03 \x01(\bR\x04more\x12\x12\n" +
 	"\x04part\x18\x04 \x01(\rR\x04part\x12\x18\n" +
-	"\aprocess\x18\x1f \x01(\rR\aprocess\"\xcf\x01\n" +
+	"\aprocess\x18\x1f \x01(\rR\aprocess\"\xf6\x01\n" +
 	"\aSummary\x125\n" +
 	"\brecorded\x18\x01 \x03(\v2\x19.warpscope.trace.v1.CountR\brecorded\x120\n" +
 	"\x06losses\x18\x02 \x03(\v2\x18.warpscope.trace.v1.LossR\x06losses\x12\x10\n" +
 	"\x03end\x18\x03 \x01(\x12R\x03end\x12\x1b\n" +
 	"\texit_code\x18\x04 \x01(\x11R\bexitCode\x12\x16\n" +
 	"\x06signal\x18\x05 \x01(\x05R\x06signal\x12\x14\n" +
-	"\x05notes\x18\x06 \x03(\fR\x05notes\"1\n" +
+	"\x05notes\x18\x06 \x03(\fR\x05notes\x12%\n" +
+	"\x0elosses_unknown\x18\a \x01(\bR\rlossesUnknown\"1\n" +
 	"\x05Count\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\"`\n" +
