@@ -61,6 +61,7 @@ type Analysis struct {
 	timelines  *timelines
 	provenance *event.Provenance
 	summary    *event.Summary
+	imported   string // the tool that recorded the trace; "": warpscope
 	first      event.Time
 	last       event.Time
 	scratch    []uint32
@@ -110,6 +111,10 @@ func (a *Analysis) Summary(s *event.Summary) {
 	q := *s
 	a.summary = &q
 }
+
+// Imported says that another tool recorded the trace. What warpscope records and that tool does not
+// (allocations, modules, NVML readings) is then unknown, not absent.
+func (a *Analysis) Imported(tool string) { a.imported = tool }
 
 // Define adds definitions.
 func (a *Analysis) Define(d *event.Definitions) error {
@@ -332,7 +337,7 @@ func (a *Analysis) Inspect() *Inspection {
 }
 
 func (a *Analysis) origin() Origin {
-	o := Origin{Command: []string{}, Notes: []string{}}
+	o := Origin{Imported: a.imported, Command: []string{}, Notes: []string{}}
 	if p := a.provenance; p != nil {
 		o.Tool, o.Host, o.Kernel, o.Driver = p.Tool, p.Hostname, p.Kernel, p.Driver
 		o.CPUs, o.MemoryBytes = p.CPUs, p.MemoryBytes

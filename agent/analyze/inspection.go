@@ -44,7 +44,10 @@ type Inspection struct {
 
 // Origin says where a trace comes from.
 type Origin struct {
-	Tool        string   `json:"tool"`
+	Tool string `json:"tool"`
+	// Imported names the tool that recorded the trace, if that was not warpscope: then allocations,
+	// modules and NVML readings are unknown, not absent.
+	Imported    string   `json:"imported,omitempty"`
 	Host        string   `json:"host"`
 	Kernel      string   `json:"kernel"`
 	Driver      string   `json:"driver"`

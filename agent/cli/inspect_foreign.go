@@ -105,6 +105,9 @@ func (s *clockSink) Live(*event.LiveSet) error { return nil }
 
 // feedForeign hands another tool's trace to s.
 func (i *inspection) feedForeign(in *input, s sink, summary func(*event.Summary)) (notes []string, err error) {
+	if a, ok := s.(interface{ Imported(tool string) }); ok {
+		a.Imported(exchange.Profiler)
+	}
 	var told event.Provenance
 	options := exchange.Options{Provenance: func(p *event.Provenance) { told = *p; s.Provenance(p) }}
 	if in.known != nil {

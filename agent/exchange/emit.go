@@ -12,7 +12,8 @@ import (
 
 // flush hands the waiting rows on. last: there will be no more.
 func (k *reader) flush(last bool) error {
-	if len(k.rows) == 0 && !(last && k.flushes == 0) {
+	empty := last && k.flushes == 0 // nothing at all: one flush says so
+	if len(k.rows) == 0 && !empty {
 		return nil
 	}
 	k.flushes++
@@ -214,7 +215,7 @@ func (k *reader) started() event.Time {
 
 // provenance says where the trace comes from, as far as is known by now.
 func (k *reader) provenance() event.Provenance {
-	tool := "PyTorch profiler"
+	tool := Profiler
 	if k.head.schema >= 0 {
 		tool += fmt.Sprintf(" (Kineto schema %d)", k.head.schema)
 	}

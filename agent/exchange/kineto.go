@@ -16,6 +16,9 @@ import (
 // ErrNotKineto is returned for a source that holds no trace events.
 var ErrNotKineto = errors.New("not a PyTorch profiler trace")
 
+// Profiler names the tool that records what ReadKineto reads.
+const Profiler = "PyTorch profiler"
+
 // Options say what is taken of a foreign trace. The zero value takes what ran on GPUs, CUDA calls,
 // and the ranges that the program's author named.
 type Options struct {

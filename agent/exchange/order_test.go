@@ -2,6 +2,7 @@ package exchange_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/big"
 	"slices"
@@ -182,4 +183,46 @@ func TestSeveralProcesses(t *testing.T) {
 			equal(t, "a note", strings.Contains(strings.Join(r.summary.Notes, "\n"), "cannot be told apart"), c.note)
 		})
 	}
+}
+
+// reference counts with encoding/json what ReadKineto must find: events and nanoseconds of each
+// category, and bytes copied.
+func reference(t testing.TB, text []byte) (counts map[string]uint64, ns, bytesCopied *big.Int) {
+	t.Helper()
+	var trace struct {
+		Events []struct {
+			Ph, Cat string
+			Dur     json.Number
+			Args    struct{ Bytes json.Number }
+		} `json:"traceEvents"`
+	}
+	if err := json.Unmarshal(text, &trace); err != nil {
+		t.Fatal(err)
+	}
+	counts, ns, bytesCopied = make(map[string]uint64), new(big.Int), new(big.Int)
+	for _, e := range trace.Events {
+		if e.Ph != "X" {
+			continue
+		}
+		counts[e.Cat]++
+		if e.Cat == "kernel" {
+			us, ok := new(big.Rat).SetString(e.Dur.String())
+			if !ok {
+				t.Fatalf("duration %q", e.Dur)
+			}
+			us.Mul(us, big.NewRat(1000, 1))
+			if !us.IsInt() {
+				t.Fatalf("duration %q", e.Dur)
+			}
+			ns.Add(ns, us.Num())
+		}
+		if e.Cat == "gpu_memcpy" {
+			n, ok := new(big.Int).SetString(e.Args.Bytes.String(), 10)
+			if !ok {
+				t.Fatalf("bytes %q", e.Args.Bytes)
+			}
+			bytesCopied.Add(bytesCopied, n)
+		}
+	}
+	return counts, ns, bytesCopied
 }

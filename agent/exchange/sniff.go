@@ -64,10 +64,10 @@ func isJSON(head []byte) bool {
 		return false
 	}
 	rest := bytes.TrimLeft(head[1:], " \t\r\n")
-	switch {
-	case head[0] == '{':
+	switch head[0] {
+	case '{':
 		return len(rest) == 0 || rest[0] == '"' || rest[0] == '}'
-	case head[0] == '[':
+	case '[':
 		return len(rest) == 0 || rest[0] == '{' || rest[0] == ']'
 	}
 	return false
