@@ -97,6 +97,7 @@ func BenchmarkAnalysis(b *testing.B) {
 		{"overview with calls", Config{Parts: PartOverview}, true},
 		{"streams", Config{Parts: PartStreams | PartKernels, GroupBy: ByStream}, false},
 		{"nvtx", Config{Parts: PartRanges}, true},
+		{"account", Config{Parts: PartsOfSteps}, true},
 	} {
 		d, list := training(batches, rows, 100)
 		if c.calls {

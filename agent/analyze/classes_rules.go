@@ -52,7 +52,7 @@ var classRules = []classRule{
 	}},
 	{ClassReduction, []string{
 		"softmax", "gammabeta", "nll_loss", "cross_entropy", "crossentropy", "logsumexp", "argmax", "argmin", "reduce", "norm_kernel", "norm_bwd", "norm_fwd", "bn_fw", "bn_bw",
-		"welford", "loss_",
+		"welford", "loss_", "_loss",
 	}},
 	{ClassElementwise, []string{
 		"elementwise", "pointwise", "activation", "silu", "gelu", "relu", "swiglu", "dropout", "bernoulli", "distribution", "arange", "fused_add", "add_kernel", "mul_kernel",

@@ -130,5 +130,7 @@ func runHostile(t *testing.T, data []byte) {
 		}
 	}
 	a.Summary(&event.Summary{End: event.Time(s.next()), Losses: []event.Loss{{Process: 9, Kind: event.Kind(s.next()), Cause: event.LossCause(s.next()), Count: s.next()}}})
-	must(t, a.Inspect().Arrange(SortTotal, 3))
+	in := a.Inspect()
+	exact(t, in)
+	must(t, in.Arrange(SortTotal, 3))
 }

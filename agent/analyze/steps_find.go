@@ -39,6 +39,11 @@ func (l *timeline) lanes() []*lane {
 	l.sort()
 	calls := newCallIndex(l.cpu)
 	var out []*lane
+	if n := len(l.gpu); n > 0 && !slices.ContainsFunc(l.gpu, func(w gpuWork) bool { return w.device != l.gpu[0].device }) {
+		ln := &lane{l: l, device: l.gpu[0].device, calls: calls, work: l.gpu}
+		ln.findMain()
+		return []*lane{ln}
+	}
 	at := make(map[uint16]*lane)
 	for _, w := range l.gpu {
 		ln := at[w.device]
@@ -145,13 +150,24 @@ func (ln *lane) byPeriod(starts []int) {
 		} else {
 			// Nobody says where the last step ends: with as much work as the others have.
 			n := min(at+usual, len(ln.main)) - 1
-			s.end = ln.work[ln.main[n]].end
+			s.end = ln.until(ln.main[n])
 			if n-at+1 < usual*9/10 {
 				s.phase = PhaseTail
 			}
 		}
 		ln.steps = append(ln.steps, s)
 	}
+}
+
+// until returns when everything has ended that began no later than a piece of work ends.
+func (ln *lane) until(n int32) event.Time {
+	end := ln.work[n].end
+	for i := range ln.work {
+		if w := &ln.work[i]; w.start < ln.work[n].end {
+			end = max(end, w.end)
+		}
+	}
+	return end
 }
 
 // measure fills in what runs in each step.

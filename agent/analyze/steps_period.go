@@ -39,6 +39,8 @@ const (
 	// comes once a step. What comes once in ten steps (a log line, a metric) has less.
 	minOwnWork = 0.002
 	minOwnTime = 0.01
+	// enough is how much of two steps' work must be the same, by name.
+	enough = 0.6
 )
 
 // candidate is something that comes back at even distances.
@@ -68,21 +70,73 @@ func findPeriod(seq []symbol) period {
 	if len(seq) < 2*minRepeats || !slices.ContainsFunc(seq, func(s symbol) bool { return s.kernel }) {
 		return period{}
 	}
-	levels := levelsOf(seq, candidatesOf(seq))
+	short, where := collapse(seq)
+	levels := levelsOf(short, candidatesOf(short))
 	l := chooseLevel(levels, bursts(seq))
 	if l == nil {
 		return period{}
 	}
 	training := slices.ContainsFunc(seq, func(s symbol) bool { return s.class == ClassOptimizer })
-	first := l.first(seq, training)
-	if first == nil {
+	first := l.first(short, training)
+	if first == nil || !repeats(short, first.at) {
 		return period{}
 	}
 	p := period{training: training}
 	for _, at := range first.at {
-		p.starts = append(p.starts, int(at))
+		p.starts = append(p.starts, where[at])
 	}
 	return p
+}
+
+// collapse makes a row of the same work one piece, and returns where each began. A sequence of nothing
+// else stays as it is.
+func collapse(seq []symbol) (short []symbol, where []int) {
+	for i := range seq {
+		if n := len(short); n > 0 && short[n-1].fine == seq[i].fine {
+			short[n-1].ns += seq[i].ns
+			continue
+		}
+		short, where = append(short, seq[i]), append(where, i)
+	}
+	if len(short) >= 2*minRepeats {
+		return short, where
+	}
+	short, where = seq, make([]int, len(seq))
+	for i := range where {
+		where[i] = i
+	}
+	return short, where
+}
+
+// repeats says whether what lies between the occurrences of a step's beginning is mostly the same:
+// in noise, something comes back at even distances by chance.
+func repeats(seq []symbol, at []int32) bool {
+	const sample = 32
+	stride := max(1, len(at)/sample)
+	alikes, all := 0, 0
+	for i := stride; i+1 < len(at); i += stride {
+		all++
+		if similar(seq[at[i-1]:at[i]], seq[at[i]:at[i+1]]) >= enough {
+			alikes++
+		}
+	}
+	return alikes*2 >= all
+}
+
+// similar returns how much of the work in two pieces of a sequence is the same.
+func similar(x, y []symbol) float64 {
+	counts := make(map[uint64]int)
+	for i := range x {
+		counts[x[i].coarse]++
+	}
+	same := 0
+	for i := range y {
+		if counts[y[i].coarse] > 0 {
+			counts[y[i].coarse]--
+			same++
+		}
+	}
+	return float64(same) / float64(len(x)+len(y)-same)
 }
 
 // candidatesOf finds what comes back at even distances.
@@ -212,9 +266,9 @@ func chooseLevel(levels []*level, optimizers int) *level {
 	if best != nil {
 		return best
 	}
-	enough := func(l *level) bool { return l.work >= minOwnWork || l.time >= minOwnTime }
+	own := func(l *level) bool { return l.work >= minOwnWork || l.time >= minOwnTime }
 	for _, l := range levels { // from the rarest
-		if l.embedding && enough(l) {
+		if l.embedding && own(l) {
 			best = l
 		}
 	}
@@ -222,7 +276,7 @@ func chooseLevel(levels []*level, optimizers int) *level {
 		return best
 	}
 	for _, l := range levels {
-		if enough(l) {
+		if own(l) {
 			return l
 		}
 	}
@@ -237,7 +291,8 @@ func (l *level) first(seq []symbol, training bool) *candidate {
 	since := sinceOptimizer(seq, training)
 	for _, c := range l.members {
 		// A copy to the host brings the result of the step before.
-		if !(len(c.at) == l.count || training && l.wholly(c)) || seq[c.at[0]].result {
+		whole := len(c.at) == l.count || training && l.wholly(c)
+		if !whole || seq[c.at[0]].result {
 			continue
 		}
 		score := int64(c.at[0])

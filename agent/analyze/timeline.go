@@ -11,11 +11,10 @@ import (
 // Bounds of what a timeline keeps of a process, in records: 40 and 32 bytes each. Beyond, the oldest half
 // goes: the end of a long run is steadier than its beginning.
 const (
-	maxTimelineGPU = 3 << 20
-	maxTimelineCPU = 3 << 20
-	maxStepRanges  = 1 << 20
-	maxLoads       = 1 << 20
-	maxOpenRanges  = 1 << 14
+	maxTimeline   = 3 << 20 // of work on GPUs, and of calls
+	maxStepRanges = 1 << 20
+	maxLoads      = 1 << 20
+	maxOpenRanges = 1 << 14
 )
 
 // workKind tells what ran on a GPU.
@@ -93,6 +92,7 @@ type timeline struct {
 	textOf     map[event.StringID]uint32
 	cut        event.Time // what began before was dropped; 0: nothing was
 	lateRanges uint64     // ranges that no longer fit
+	limit      int        // of gpu and cpu each
 }
 
 // timelines collects what the account is made of, of all processes.
@@ -114,7 +114,7 @@ func (t *timelines) of(p *process) *timeline {
 	if l == nil {
 		l = &timeline{
 			p: p, streamAt: make(map[streamKey]uint32), open: make(map[uint32]stepRange), textAt: make(map[string]uint32),
-			textOf: make(map[event.StringID]uint32),
+			textOf: make(map[event.StringID]uint32), limit: maxTimeline,
 		}
 		t.byID[p.id] = l
 		t.inOrder = append(t.inOrder, l)
@@ -344,12 +344,12 @@ func withoutNumbers(text string) string {
 
 // bound drops the oldest half of what no longer fits.
 func (l *timeline) bound() {
-	if len(l.gpu) > maxTimelineGPU {
+	if len(l.gpu) > l.limit {
 		keep := len(l.gpu) / 2
 		l.cut = l.gpu[keep].start
 		l.gpu = append(l.gpu[:0], l.gpu[keep:]...)
 	}
-	if len(l.cpu) > maxTimelineCPU {
+	if len(l.cpu) > l.limit {
 		keep := len(l.cpu) / 2
 		l.cut = max(l.cut, l.cpu[keep].start)
 		l.cpu = append(l.cpu[:0], l.cpu[keep:]...)
