@@ -49,11 +49,11 @@ type row struct {
 	what        uint32 // launch, name of a call, text, or kind of overhead
 	domain      uint32 // string, of ranges; of calls the event.Domain
 	correlation uint32
-	device      uint32 // of a sync, its event
+	device      uint32
 	context     uint32
 	stream      uint32
 	graph       uint32 // of ranges, their id
-	other       uint32 // thread, or the other device of a copy
+	other       uint32 // thread; of a copy the other device; of a sync its event
 	owner       uint32
 	kind        rowKind
 	copyKind    event.CopyKind // of a sync, its event.SyncType
