@@ -165,7 +165,11 @@ func (k *reader) complete(f *fields) {
 			k.report.skip(f.cat)
 			return
 		}
-		k.ranged(f, &r, text(f.cat, 64))
+		domain := "cpu_op"
+		if cat == catPython {
+			domain = "python_function"
+		}
+		k.ranged(f, &r, domain)
 	case catSpan:
 		k.span(&r)
 	default:
