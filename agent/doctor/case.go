@@ -41,20 +41,57 @@ func (c *Case) cost(total int64, source string) Cost {
 	return Cost{SecondsPerStep: c.seconds(total), Share: c.share(total), Source: source}
 }
 
-// unit names the step: "training step", "token".
-func (c *Case) unit() string {
-	if c.Account.Unit == "trace" {
-		return "trace"
-	}
-	return c.Account.Unit
-}
+// unit names the step: "training step", "token"; "trace" where there are none.
+func (c *Case) unit() string { return c.Account.Unit }
+
+// whole says that no steps were found: the case is all of the trace.
+func (c *Case) whole() bool { return c.Account.Unit == "trace" }
 
 // a names the step with its article.
 func (c *Case) a() string {
-	if c.unit() == "trace" {
+	if c.whole() {
 		return "the trace"
 	}
 	return "a " + c.unit()
+}
+
+// each writes nanoseconds over all measured steps as a time per step: "2.10 ms a token".
+func (c *Case) each(total int64) string {
+	if c.whole() {
+		return duration(c.ns(total)) + " in all"
+	}
+	return duration(c.ns(total)) + " a " + c.unit()
+}
+
+// within says where something happens time and again.
+func (c *Case) within() string {
+	if c.whole() {
+		return "in the trace"
+	}
+	return "within each " + c.unit()
+}
+
+// often is times, and says if something never comes.
+func (c *Case) often(n uint64) string {
+	if n == 0 {
+		return "none"
+	}
+	return c.times(n)
+}
+
+// times writes how often something comes in a step.
+func (c *Case) times(n uint64) string {
+	per, each := c.per(n), " a "+c.unit()
+	if c.whole() {
+		each = ""
+	}
+	switch {
+	case per == 1:
+		return "once" + each
+	case per < 0.1:
+		return "in few steps"
+	}
+	return number(per) + " times" + each
 }
 
 // where names the process and the GPU.
@@ -86,7 +123,7 @@ func (c *Case) places(id string, most int) []Evidence {
 		if len(out) == most || p.TotalNS*20 < cause.TotalNS {
 			break
 		}
-		out = append(out, c.time("of it "+placeText(&p), p.TotalNS, fmt.Sprintf("%s times a %s", number(c.per(p.Count)), c.unit())))
+		out = append(out, c.time("of it "+placeText(&p), p.TotalNS, c.times(p.Count)))
 	}
 	return out
 }
@@ -191,7 +228,7 @@ func (c *Case) idle(ns int64) string {
 	if ns == 0 {
 		return "never idle for it"
 	}
-	return fmt.Sprintf("idle for it %s a %s (%s)", duration(c.ns(ns)), c.unit(), percent(c.share(ns)))
+	return fmt.Sprintf("idle for it %s (%s)", c.each(ns), percent(c.share(ns)))
 }
 
 // percent writes a part of 1.

@@ -120,7 +120,8 @@ func (d *Diagnosis) rank(cases []*Case) {
 		}
 		share := f.Cost.Share / max(left, 0.01)
 		switch {
-		case share >= errorShare && f.Cost.Source != Estimated:
+		// Without steps the start-up is part of it, and nothing is certain enough.
+		case share >= errorShare && f.Cost.Source != Estimated && !cases[0].whole():
 			f.Severity = Error
 		case share >= warningShare:
 			f.Severity = Warning
@@ -150,7 +151,7 @@ func (d *Diagnosis) rank(cases []*Case) {
 func (d *Diagnosis) notes(in *analyze.Inspection, cases []*Case) {
 	c := cases[0]
 	if host := c.line("idle-host"); c.share(host) >= hostShare {
-		text := fmt.Sprintf("%s of %s (%s) the GPU waited for code outside CUDA: Python, data loading, other libraries; the trace does not say which", duration(c.ns(host)), c.a(), percent(c.share(host)))
+		text := fmt.Sprintf("for %s (%s) the GPU waited for code outside CUDA: Python, data loading, other libraries; the trace does not say which", c.each(host), percent(c.share(host)))
 		if p := c.Idle.Cause("host").Places; len(p) > 0 {
 			text += "; most of it " + placeText(&p[0])
 		}
@@ -165,10 +166,8 @@ func (d *Diagnosis) notes(in *analyze.Inspection, cases []*Case) {
 	if over := c.Account.Facts.CaptureOverheads; c.share(over) >= 0.02 {
 		d.Notes = append(d.Notes, Note{Text: fmt.Sprintf("the tracing's own work took %s of %s of a thread's time (CUPTI's account): without it, the program is faster", duration(c.ns(over)), c.a())})
 	}
-	for _, l := range in.Losses.Rows {
-		if !l.Kept && l.Count > 0 {
-			d.Notes = append(d.Notes, Note{Text: fmt.Sprintf("%d %s are missing (%s): gaps may be theirs", l.Count, l.Kind, l.Cause)})
-		}
+	if lost := in.Losses.Lost; lost > 0 {
+		d.Notes = append(d.Notes, Note{Text: fmt.Sprintf("%d records are missing from the trace (warpscope inspect lists them): some gaps may be theirs", lost)})
 	}
 }
 
@@ -191,6 +190,12 @@ func (d *Diagnosis) verdict(cases []*Case) {
 	busy := c.share(c.group(analyze.GroupCompute))
 	what := c.a()
 	text := fmt.Sprintf("%s takes %s; the GPU computes %s of that time.", strings.ToUpper(what[:1])+what[1:], duration(d.StepNS), percent(busy))
+	if host := c.line("idle-host"); c.share(host) >= warningShare && (len(d.Findings) == 0 || c.seconds(host) > d.Findings[0].Cost.SecondsPerStep) {
+		text += fmt.Sprintf(" For %s (%s) it waits for code outside CUDA, which this trace cannot see into.", c.each(host), percent(c.share(host)))
+		if len(d.Findings) > 0 && d.Findings[0].Severity != NoteSev {
+			text += " Of what it can tell:"
+		}
+	}
 	if len(d.Findings) == 0 || d.Findings[0].Severity == NoteSev {
 		d.Verdict = text + " Nothing found costs a twentieth of it or more."
 		return
@@ -200,7 +205,11 @@ func (d *Diagnosis) verdict(cases []*Case) {
 	if f.Cost.Source == Estimated {
 		cost = "about " + cost
 	}
-	d.Verdict = fmt.Sprintf("%s Most is to be gained here: %s (%s, %s of it).", text, lower(f.Title), cost, percent(f.Cost.Share))
+	lead := " Most is to be gained here: "
+	if strings.HasSuffix(text, ":") {
+		lead = " "
+	}
+	d.Verdict = fmt.Sprintf("%s%s%s (%s, %s of it).", text, lead, lower(f.Title), cost, percent(f.Cost.Share))
 }
 
 // lower begins a sentence's part in lower case, unless it begins with an abbreviation.

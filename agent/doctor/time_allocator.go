@@ -12,17 +12,17 @@ func allocator() Rule {
 		judge: func(c *Case) (*Finding, string) {
 			lost, f := c.line("idle-allocator"), &c.Account.Facts
 			if c.share(lost) < allocatorShare {
-				return nil, fmt.Sprintf("driver calls about memory a %s: %s; the GPU is %s", c.unit(), number(c.per(f.Allocations)), c.idle(lost))
+				return nil, fmt.Sprintf("driver calls about memory: %s; the GPU is %s", c.often(f.Allocations), c.idle(lost))
 			}
 			out := &Finding{
-				Title: "Memory is taken from the driver or given back within each " + c.unit(), Confidence: High, Cost: c.cost(lost, Measured),
+				Title: "Memory is taken from the driver or given back " + c.within(), Confidence: High, Cost: c.cost(lost, Measured),
 				Evidence: []Evidence{
 					c.time("GPU idle during such calls", lost, ""), c.count("driver calls about memory", f.Allocations, ""), c.time("a thread's time in them", f.AllocationNS, ""),
 				},
 				RuledOut: otherCauses(c, "idle-allocator"),
 			}
 			out.Evidence = append(out.Evidence, c.places("allocator", 3)...)
-			gain := fmt.Sprintf("up to %s %s, estimated", duration(c.ns(lost)), c.a())
+			gain := fmt.Sprintf("up to %s, estimated", c.each(lost))
 			if c.torch() {
 				out.Fix = []Fix{
 					{Change: "remove torch.cuda.empty_cache() from the loop: it gives memory back that the next step takes again", Direction: "remove", Gain: gain},

@@ -15,7 +15,7 @@ func communication() Rule {
 				return nil, "no kernel of a communication library ran"
 			}
 			if c.share(lost) < communicationShare {
-				return nil, fmt.Sprintf("communication runs alone for %s a %s (%s)", duration(c.ns(lost)), c.unit(), percent(c.share(lost)))
+				return nil, fmt.Sprintf("communication runs alone for %s (%s)", c.each(lost), percent(c.share(lost)))
 			}
 			out := &Finding{
 				Title: "Communication is not hidden behind computing", Confidence: High, Cost: c.cost(lost, Measured),
@@ -25,7 +25,7 @@ func communication() Rule {
 				},
 				RuledOut: otherCauses(c),
 			}
-			gain := fmt.Sprintf("up to %s %s, estimated; waiting for the slowest GPU is part of it, and stays", duration(c.ns(lost)), c.a())
+			gain := fmt.Sprintf("up to %s, estimated; waiting for the slowest GPU is part of it, and stays", c.each(lost))
 			if f.SameStreamNS*2 > f.CommunicationNS {
 				out.Fix = append(out.Fix, Fix{Change: "communicate on a stream of its own: on the computing one, nothing can overlap", Direction: "replace", Gain: gain})
 			}

@@ -15,7 +15,7 @@ func copyOverlap() Rule {
 				return nil, "no copy in the measured steps uses pinned memory"
 			}
 			if c.share(lost) < overlapShare {
-				return nil, fmt.Sprintf("copies with pinned memory run alone for %s a %s (%s)", duration(c.ns(lost)), c.unit(), percent(c.share(lost)))
+				return nil, fmt.Sprintf("copies with pinned memory run alone for %s (%s)", c.each(lost), percent(c.share(lost)))
 			}
 			out := &Finding{
 				Title: "Copies do not overlap with computing", Confidence: High, Cost: c.cost(lost, Measured),
@@ -28,7 +28,7 @@ func copyOverlap() Rule {
 			}
 			fix := Fix{
 				Change: "copy the next step's input on a stream of its own while this step computes", Direction: "add",
-				Gain:  fmt.Sprintf("up to %s %s, estimated", duration(c.ns(lost)), c.a()),
+				Gain:  fmt.Sprintf("up to %s, estimated", c.each(lost)),
 				Paste: "cudaMemcpyAsync(next, host, bytes, cudaMemcpyHostToDevice, copyStream);\ncudaEventRecord(ready, copyStream);\n…  // this step\ncudaStreamWaitEvent(stream, ready, 0);",
 			}
 			if c.torch() {

@@ -37,7 +37,7 @@ func launchBound() Rule {
 }
 
 func launchFixes(c *Case, lost int64) []Fix {
-	gain := fmt.Sprintf("up to %s %s, estimated; less where the capture itself slowed the launches", duration(c.ns(lost)), c.a())
+	gain := fmt.Sprintf("up to %s, estimated; less where the capture itself slowed the launches", c.each(lost))
 	switch {
 	case c.torch() && c.unit() == "token":
 		return []Fix{{

@@ -17,7 +17,7 @@ func pageableCopy() Rule {
 				return nil, "no copy in the measured steps uses pageable memory"
 			}
 			if c.share(lost) < pageableShare {
-				return nil, fmt.Sprintf("copies with pageable memory cost %s a %s (%s)", duration(c.ns(lost)), c.unit(), percent(c.share(lost)))
+				return nil, fmt.Sprintf("copies with pageable memory cost %s (%s)", c.each(lost), percent(c.share(lost)))
 			}
 			out := &Finding{
 				Title: "Copies use pageable host memory", Confidence: High, Cost: c.cost(lost, Measured),
@@ -27,7 +27,7 @@ func pageableCopy() Rule {
 				},
 				RuledOut: otherCauses(c, "idle-copy-call"),
 			}
-			gain := fmt.Sprintf("up to %s %s, estimated: pinned copies run by themselves, beside the kernels", duration(c.ns(lost)), c.a())
+			gain := fmt.Sprintf("up to %s, estimated: pinned copies run by themselves, beside the kernels", c.each(lost))
 			if f.PinnedNS > 0 && f.PinnedKiB > 1024 {
 				out.Evidence = append(out.Evidence, Evidence{What: "rate of copies with pinned memory in the same steps", Figure: rate(f.PinnedKiB, f.PinnedNS), Unit: "B/s", Source: Measured})
 			}

@@ -36,7 +36,7 @@ func serialised() Rule {
 				},
 				Fix: []Fix{{
 					Change: "wait for less: record the event right after what is needed, and wait for it where it is needed", Direction: "replace",
-					Gain: fmt.Sprintf("up to %s %s, estimated", duration(c.ns(waits)), c.a()),
+					Gain: fmt.Sprintf("up to %s, estimated", c.each(waits)),
 				}},
 				RuledOut: otherCauses(c, "idle-dependency"),
 			}

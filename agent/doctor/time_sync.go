@@ -15,14 +15,14 @@ func synchronisation() Rule {
 		judge: func(c *Case) (*Finding, string) {
 			lost, f := c.line("idle-sync"), &c.Account.Facts
 			if c.share(lost) < syncShare {
-				return nil, fmt.Sprintf("waiting calls a %s: %s; the GPU is %s", c.unit(), number(c.per(f.Syncs)), c.idle(lost))
+				return nil, fmt.Sprintf("calls that wait: %s; the GPU is %s", c.often(f.Syncs), c.idle(lost))
 			}
 			call := ""
 			if p := c.Idle.Cause("sync").Places; len(p) > 0 {
 				call = p[0].Call
 			}
 			out := &Finding{
-				Title: "The CPU waits for the GPU within each " + c.unit() + ", and the GPU then has no work", Confidence: High, Cost: c.cost(lost, Measured),
+				Title: "The CPU waits for the GPU " + c.within() + ", and the GPU then has no work", Confidence: High, Cost: c.cost(lost, Measured),
 				Evidence: []Evidence{
 					c.time("GPU idle during a wait, or until the first launch after it", lost, call),
 					c.count("waiting calls", f.Syncs, ""),
@@ -39,7 +39,7 @@ func synchronisation() Rule {
 
 func syncFixes(c *Case, call string, lost int64) []Fix {
 	fix := Fix{
-		Direction: "remove", Gain: fmt.Sprintf("up to %s %s, estimated: the CPU can then work ahead", duration(c.ns(lost)), c.a()),
+		Direction: "remove", Gain: fmt.Sprintf("up to %s, estimated: the CPU can then work ahead", c.each(lost)),
 		Change: "remove the wait from the loop, or wait for an event that was recorded a step earlier", Paste: "",
 	}
 	switch {

@@ -50,7 +50,7 @@ func throttled() Rule {
 }
 
 func throttleFix(reason string, c *Case, lost int64) Fix {
-	gain := fmt.Sprintf("at most %s %s, if the kernels are bound by the clock; estimated", duration(c.ns(lost)), c.a())
+	gain := fmt.Sprintf("at most %s, if the kernels are bound by the clock; estimated", c.each(lost))
 	switch reason {
 	case "power cap":
 		return Fix{Change: "raise the power limit, if the machine's owner allows it; else accept it: matrix kernels reach the cap by design", Direction: "raise", Gain: gain, Paste: "nvidia-smi -q -d POWER   # limits\nsudo nvidia-smi -pl WATTS"}

@@ -28,7 +28,7 @@ func unfused() Rule {
 			case busy < busyEnough:
 				return nil, fmt.Sprintf("the GPU is busy %s of the time only: shorter kernels would not shorten %s", percent(busy), c.a())
 			case c.share(passes) < unfusedShare || c.share(saved) < unfusedGain:
-				return nil, fmt.Sprintf("elementwise kernels, casts and reductions take %s a %s (%s)", duration(c.ns(passes)), c.unit(), percent(c.share(passes)))
+				return nil, fmt.Sprintf("elementwise kernels, casts and reductions take %s (%s)", c.each(passes), percent(c.share(passes)))
 			}
 			out := &Finding{
 				Title: "Many small passes over the same data could be fewer kernels", Confidence: Low, Cost: c.cost(saved, Estimated),
@@ -47,13 +47,13 @@ func unfused() Rule {
 					break
 				}
 			}
-			gain := fmt.Sprintf("about %s %s, estimated as above", duration(c.ns(saved)), c.a())
+			gain := fmt.Sprintf("about %s, estimated as above", c.each(saved))
 			if c.torch() {
 				out.Fix = append(out.Fix, Fix{Change: "compile the model: the compiler fuses them", Direction: "add", Gain: gain, Paste: "model = torch.compile(model)"})
 				if moved := c.line("memory"); c.share(moved) >= 0.1 {
 					out.Fix = append(out.Fix, Fix{
 						Change: "keep weights and activations in one type: casts and copies alone take " + duration(c.ns(moved)) + " " + c.a(), Direction: "remove",
-						Gain: "a part of that, not measured", Paste: "model = model.to(torch.bfloat16)   # instead of autocast, with an optimizer that keeps fp32 copies",
+						Gain: "a part of that, not measured", Paste: "model = model.to(torch.bfloat16)   # if it uses autocast now; with an optimizer that keeps fp32 copies",
 					})
 				}
 			} else {

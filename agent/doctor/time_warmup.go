@@ -15,7 +15,7 @@ func warmup() Rule {
 		judge: func(c *Case) (*Finding, string) {
 			lost, f := c.line("idle-code"), &c.Account.Facts
 			if c.share(lost) < codeShare {
-				return nil, fmt.Sprintf("code was loaded in %d of %d measured %ss; the GPU is %s", f.StepsWithLoads, c.Account.Steps, c.unit(), c.idle(lost))
+				return nil, fmt.Sprintf("code was loaded in %s; the GPU is %s", loads(c), c.idle(lost))
 			}
 			kernel, inside := "", int64(0)
 			for _, p := range c.Idle.Cause("code").Places {
@@ -27,7 +27,7 @@ func warmup() Rule {
 				}
 			}
 			out := &Finding{
-				Title:      fmt.Sprintf("GPU code is loaded or built in %d of %d measured %ss", f.StepsWithLoads, c.Account.Steps, c.unit()),
+				Title:      "GPU code is loaded or built in " + loads(c),
 				Confidence: Medium, Cost: c.cost(lost, Measured),
 				Evidence: []Evidence{
 					c.time("GPU idle while a thread made no call, then loaded new code", lost-inside, "before "+shortKernel(kernel)),
@@ -45,8 +45,16 @@ func warmup() Rule {
 	}
 }
 
+// loads says in which steps code was loaded.
+func loads(c *Case) string {
+	if c.whole() {
+		return "the trace"
+	}
+	return fmt.Sprintf("%d of %d measured %ss", c.Account.Facts.StepsWithLoads, c.Account.Steps, c.unit())
+}
+
 func codeFixes(c *Case, kernel string, lost int64) []Fix {
-	gain := fmt.Sprintf("up to %s %s, estimated", duration(c.ns(lost)), c.a())
+	gain := fmt.Sprintf("up to %s, estimated", c.each(lost))
 	often := c.Account.Facts.StepsWithLoads*2 > c.Account.Steps
 	switch name := strings.ToLower(kernel); {
 	case often && strings.Contains(name, "cudnn") && strings.Contains(name, "sdpa"):

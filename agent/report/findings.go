@@ -151,6 +151,9 @@ func evidenceText(e *doctor.Evidence) (figure, text string) {
 	return figure, text
 }
 
+// headWidth is how far to the right severities stand, however wide the terminal is.
+const headWidth = 100
+
 // findingHead is a finding's number and title, and its severity and identifier at the right.
 type findingHead struct {
 	text, note string
@@ -158,21 +161,23 @@ type findingHead struct {
 }
 
 func (h findingHead) lines(s Style) []string {
-	room := s.width() - Width(h.text) - Width(h.note)
-	if !s.Wide && room < 2 {
-		out := []string{""}
-		for i, l := range wrap(h.text, s.width()-3) {
-			if i > 0 {
-				l = "   " + l
-			}
-			out = append(out, s.paint(bold, l))
+	edge := min(s.width(), headWidth)
+	room := edge - Width(h.text) - Width(h.note)
+	if room >= 2 {
+		return []string{"", s.paint(bold, h.text) + strings.Repeat(" ", room) + s.paint(severityNote(h.tone), h.note)}
+	}
+	out := []string{""}
+	parts := []string{h.text}
+	if !s.Wide {
+		parts = wrap(h.text, s.width()-3)
+	}
+	for i, l := range parts {
+		if i > 0 {
+			l = "   " + l
 		}
-		return append(out, "   "+s.paint(severityNote(h.tone), h.note))
+		out = append(out, s.paint(bold, l))
 	}
-	if s.Wide {
-		room = 3
-	}
-	return []string{"", s.paint(bold, h.text) + strings.Repeat(" ", min(room, 40)) + s.paint(severityNote(h.tone), h.note)}
+	return append(out, strings.Repeat(" ", max(edge-Width(h.note), 3))+s.paint(severityNote(h.tone), h.note))
 }
 
 func severityNote(t tone) tone {
