@@ -11,7 +11,7 @@ import (
 // Bounds of what a timeline keeps of a process, in records: 40 and 32 bytes each. Beyond, the oldest half
 // goes: the end of a long run is steadier than its beginning.
 const (
-	maxTimeline   = 3 << 20 // of work on GPUs, and of calls
+	maxTimeline   = 1 << 20 // of work on GPUs, and of calls: with what is computed from them, about 400 MiB
 	maxStepRanges = 1 << 20
 	maxLoads      = 1 << 20
 	maxOpenRanges = 1 << 14

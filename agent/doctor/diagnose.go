@@ -209,7 +209,11 @@ func (d *Diagnosis) verdict(cases []*Case) {
 	if strings.HasSuffix(text, ":") {
 		lead = " "
 	}
-	d.Verdict = fmt.Sprintf("%s%s%s (%s, %s of it).", text, lead, lower(f.Title), cost, percent(f.Cost.Share))
+	d.Verdict = text + lead + lower(f.Title)
+	if f.Cost.SecondsPerStep > 0 {
+		d.Verdict += fmt.Sprintf(" (%s, %s of it)", cost, percent(f.Cost.Share))
+	}
+	d.Verdict += "."
 }
 
 // lower begins a sentence's part in lower case, unless it begins with an abbreviation.

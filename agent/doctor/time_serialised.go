@@ -11,6 +11,8 @@ const (
 	// smallShare from which on kernels that cannot fill the GPU are.
 	dependencyShare = 0.03
 	smallShare      = 0.40
+	// smallKernels is how many kernels that takes.
+	smallKernels = 100
 )
 
 // serialised finds work that runs one after the other and could run at once.
@@ -20,7 +22,7 @@ func serialised() Rule {
 		judge: func(c *Case) (*Finding, string) {
 			f, waits := &c.Account.Facts, c.line("idle-dependency")
 			busy := c.group(analyze.GroupCompute)
-			small := f.SmallKnown && c.share(busy) >= 0.5 && c.share(f.SmallNS) >= smallShare
+			small := f.SmallKnown && f.Kernels >= smallKernels && c.share(busy) >= 0.5 && c.share(f.SmallNS) >= smallShare
 			if c.share(waits) < dependencyShare && !small {
 				text := "queued work does not wait for other streams; the GPU is " + c.idle(waits)
 				if f.SmallKnown {
@@ -29,9 +31,9 @@ func serialised() Rule {
 				return nil, text
 			}
 			out := &Finding{
-				Title: "Streams wait for one another", Confidence: High, Cost: c.cost(waits, Measured),
+				Title: "Work is queued, and the GPU does not start it: it waits for other work", Confidence: Medium, Cost: c.cost(waits, Measured),
 				Evidence: []Evidence{
-					c.time("GPU idle although work was queued, waiting for another stream or an event", waits, ""),
+					c.time("GPU idle although work was queued: it waits for another stream, an event, or a node of its CUDA graph", waits, ""),
 					{What: "streams that compute", Figure: float64(f.Streams), Unit: "count", Source: Counted},
 				},
 				Fix: []Fix{{

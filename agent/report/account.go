@@ -190,7 +190,7 @@ func (d *Document) places(r *analyze.IdleRow, steps float64) {
 		}
 		for _, p := range c.Places[:min(len(c.Places), 3)] {
 			t.Rows = append(t.Rows, []string{Duration(float64(p.TotalNS) / steps), perStep(p.Count, steps), Duration(p.MaxNS), c.ID, p.Call, p.Before})
-			symbols = append(symbols, Symbol{Mangled: p.BeforeSymbol, Whole: Clean(orEnd(p.Before))})
+			symbols = append(symbols, kernelSymbol(p.BeforeSymbol, p.Before))
 		}
 	}
 	if len(t.Rows) == 0 {
@@ -200,6 +200,18 @@ func (d *Document) places(r *analyze.IdleRow, steps float64) {
 	d.Line("")
 	d.Note("the places in a step where most of it is lost: the call the thread was in or had left, and what the GPU waited for")
 	d.Table(t)
+}
+
+// kernelSymbol is a name to be shortened. Names that came demangled lose their arguments.
+func kernelSymbol(mangled, name string) Symbol {
+	name = Clean(orEnd(name))
+	if mangled == "" || mangled == name {
+		name = withoutArguments(strings.TrimPrefix(name, "void "))
+		if at := strings.IndexByte(name, '('); at > 0 {
+			name = name[:at]
+		}
+	}
+	return Symbol{Mangled: mangled, Whole: name}
 }
 
 func orEnd(before string) string {
@@ -215,7 +227,7 @@ func (d *Document) longest(r *analyze.IdleRow) {
 	}}
 	var symbols []Symbol
 	for _, g := range r.Longest[:min(len(r.Longest), 5)] {
-		symbols = append(symbols, Symbol{Mangled: g.BeforeSymbol, Whole: Clean(orEnd(g.Before))})
+		symbols = append(symbols, kernelSymbol(g.BeforeSymbol, g.Before))
 		t.Rows = append(t.Rows, []string{Offset(g.AtNS), Duration(g.IdleNS), g.Cause, g.Call, g.Before})
 	}
 	if len(t.Rows) == 0 {

@@ -106,7 +106,7 @@ func (d *Document) diffKernels(r *analyze.DiffRow) {
 		if math.Abs(k.CountA-k.CountB) > 0.01 {
 			calls = perStep(uint64(math.Round(k.CountA*100)), 100) + " → " + calls
 		}
-		symbols = append(symbols, Symbol{Mangled: k.Symbol, Whole: Clean(k.Name)})
+		symbols = append(symbols, kernelSymbol(k.Symbol, k.Name))
 		t.Rows = append(t.Rows, []string{change(k.Delta), Duration(k.A), Duration(k.B), calls, k.Class, k.Name})
 	}
 	if len(t.Rows) == 0 {
