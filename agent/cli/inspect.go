@@ -77,7 +77,7 @@ func newInspect(env *Env) *cobra.Command {
 	flags.BoolVar(&f.memory, "memory", false, "memory: by library and space, peak, end, failed calls")
 	flags.BoolVar(&f.streams, "streams", false, "streams: what ran on each, how busy it was")
 	flags.BoolVar(&f.nvtx, "nvtx", false, "NVTX ranges: count, time, GPU time launched inside")
-	f.inspectStepFlags.register(c)
+	f.register(c)
 	flags.BoolVar(&f.events, "events", false, "every single event, see --format")
 	flags.StringVar(&f.format, "format", "text", "of --events: text, jsonl or csv")
 	flags.IntVar(&f.top, "top", listRows, "rows of each list; of --events: records; 0 is all")
