@@ -78,7 +78,11 @@ static const struct ws_object *object_at(const struct ws_arena *arena, uint32_t 
   return (const struct ws_object *)(const void *)(arena->shm->arena + (uint64_t)id * 8);
 }
 
-uint32_t ws_arena_append(struct ws_arena *arena, unsigned object, const void *head, size_t head_size, const void *body,
+uint32_t ws_arena_append(struct ws_arena *arena,
+                         unsigned object,
+                         const void *head,
+                         size_t head_size,
+                         const void *body,
                          size_t body_size) {
   struct ws_shm *shm = arena->shm;
   uint64_t size = sizeof(struct ws_object) + head_size + body_size;
@@ -86,7 +90,8 @@ uint32_t ws_arena_append(struct ws_arena *arena, unsigned object, const void *he
   uint64_t at = __atomic_load_n(&shm->header->arena_used, __ATOMIC_RELAXED);
   do {
     if (at + step > atomic_load_explicit(&shm->arena_limit, memory_order_relaxed)) return 0;
-  } while (!__atomic_compare_exchange_n(&shm->header->arena_used, &at, at + step, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+  } while (!__atomic_compare_exchange_n(
+      &shm->header->arena_used, &at, at + step, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
   struct ws_object *o = (struct ws_object *)(void *)(shm->arena + at);
   o->size = (uint32_t)(head_size + body_size);
   uint8_t *p = (uint8_t *)(o + 1);
@@ -115,7 +120,12 @@ static bool table_grow(struct ws_id_table *t) {
   return true;
 }
 
-static uint32_t intern(struct ws_arena *arena, struct ws_id_table *t, unsigned object, const void *data, size_t size, unsigned type) {
+static uint32_t intern(struct ws_arena *arena,
+                       struct ws_id_table *t,
+                       unsigned object,
+                       const void *data,
+                       size_t size,
+                       unsigned type) {
   uint32_t hash = (uint32_t)hash_bytes(data, size);
   size_t i = hash & t->mask;
   for (; t->ids[i]; i = (i + 1) & t->mask) {
@@ -130,7 +140,8 @@ static uint32_t intern(struct ws_arena *arena, struct ws_id_table *t, unsigned o
   }
   if (t->used * 2 > t->mask) {
     if (!table_grow(t)) return id; /* stored, but not found again */
-    for (i = hash & t->mask; t->ids[i]; i = (i + 1) & t->mask) {}
+    for (i = hash & t->mask; t->ids[i]; i = (i + 1) & t->mask) {
+    }
   }
   t->ids[i] = id;
   t->hashes[i] = hash;
@@ -164,7 +175,8 @@ uint32_t ws_arena_stack(struct ws_arena *arena, uint32_t maps, const uint64_t *p
     uint32_t id = (uint32_t)slot;
     const struct ws_object *o = object_at(arena, id);
     const struct ws_stack *s = (const void *)(o + 1);
-    if (o->size == sizeof head + size && s->maps == maps && memcmp(s + 1, pcs, size) == 0) return id;
+    if (o->size == sizeof head + size && s->maps == maps && memcmp(s + 1, pcs, size) == 0)
+      return id;
   }
   uint32_t id = ws_arena_append(arena, WS_OBJ_STACK, &head, sizeof head, pcs, size);
   if (!id) {
@@ -172,6 +184,10 @@ uint32_t ws_arena_stack(struct ws_arena *arena, uint32_t maps, const uint64_t *p
     return 0;
   }
   uint64_t empty = 0; /* lost race: the other stack is found, this one only stored twice */
-  atomic_compare_exchange_strong_explicit(&arena->stacks->slots[i], &empty, hash << 32 | id, memory_order_release, memory_order_relaxed);
+  atomic_compare_exchange_strong_explicit(&arena->stacks->slots[i],
+                                          &empty,
+                                          hash << 32 | id,
+                                          memory_order_release,
+                                          memory_order_relaxed);
   return id;
 }

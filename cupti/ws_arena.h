@@ -23,7 +23,8 @@ bool ws_arena_open(struct ws_arena *arena, struct ws_shm *shm);
  * callbacks may come at any time. */
 void ws_arena_close(struct ws_arena *arena);
 
-/* Id of a string; 0 for NULL. `type` is the record type whose loss is counted if it does not fit. */
+/* Id of a string; 0 for NULL. `type` is the record type whose loss is counted if it does not fit.
+ */
 uint32_t ws_arena_string(struct ws_arena *arena, const char *text, unsigned type);
 uint32_t ws_arena_bytes(struct ws_arena *arena, const char *text, size_t size, unsigned type);
 
@@ -34,7 +35,11 @@ uint32_t ws_arena_launch(struct ws_arena *arena, const struct ws_launch *launch)
 uint32_t ws_arena_stack(struct ws_arena *arena, uint32_t maps, const uint64_t *pcs, size_t count);
 
 /* Appends an object made of two parts (either may be empty); 0 when it does not fit. Any thread. */
-uint32_t ws_arena_append(struct ws_arena *arena, unsigned object, const void *head, size_t head_size, const void *body,
+uint32_t ws_arena_append(struct ws_arena *arena,
+                         unsigned object,
+                         const void *head,
+                         size_t head_size,
+                         const void *body,
                          size_t body_size);
 
 #endif

@@ -13,7 +13,8 @@
 
 static struct {
   struct ws_shm *shm;
-  pid_t process; /* whose pool this is: a child made without the C library's fork gets our callbacks too */
+  pid_t process; /* whose pool this is: a child made without the C library's fork gets our callbacks
+                    too */
   _Atomic(uint8_t *) idle[BUFFERS_MAX];
   _Atomic uint32_t mapped;
   _Atomic uint32_t discards; /* discard buffers in the queue */
@@ -33,9 +34,7 @@ void ws_buffers_open(struct ws_shm *shm) {
 }
 
 /* The shared memory is not mapped in children. */
-static bool ours(void) {
-  return pool.process == getpid();
-}
+static bool ours(void) { return pool.process == getpid(); }
 
 static uint8_t *map_one(void) {
   if (atomic_fetch_add(&pool.mapped, 1) >= BUFFERS_MAX) {
@@ -77,7 +76,8 @@ void ws_buffers_complete(void *context, uint32_t stream, uint8_t *data, size_t s
   }
   uint32_t at = atomic_fetch_add(&pool.head, 1) % (2 * BUFFERS_MAX);
   uint32_t expected = 0;
-  while (!atomic_compare_exchange_weak_explicit(&pool.queue[at].ready, &expected, 1, memory_order_acquire, memory_order_relaxed)) {
+  while (!atomic_compare_exchange_weak_explicit(
+      &pool.queue[at].ready, &expected, 1, memory_order_acquire, memory_order_relaxed)) {
     expected = 0;
     sched_yield();
   }
@@ -101,7 +101,9 @@ void ws_buffers_recycle(uint8_t *data) {
   }
   for (unsigned i = 0; i < BUFFERS_MAX; i++) {
     uint8_t *empty = NULL;
-    if (atomic_compare_exchange_strong_explicit(&pool.idle[i], &empty, data, memory_order_release, memory_order_relaxed)) return;
+    if (atomic_compare_exchange_strong_explicit(
+            &pool.idle[i], &empty, data, memory_order_release, memory_order_relaxed))
+      return;
   }
   munmap(data, BUFFER_SIZE); /* not reached: there are as many places as buffers */
   atomic_fetch_sub(&pool.mapped, 1);

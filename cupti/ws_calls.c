@@ -20,7 +20,11 @@ static const struct ws_call table[] = {
     {"cuMemHostUnregister", WS_OP_FREE, WS_SPACE_REGISTERED, WS_KEY_REGISTERED, WS_SHAPE_FREE},
     {"cuMemCreate", WS_OP_ALLOC, WS_SPACE_HANDLE, WS_KEY_HANDLE, WS_SHAPE_CREATE},
     {"cuMemRelease", WS_OP_FREE, WS_SPACE_HANDLE, WS_KEY_HANDLE, WS_SHAPE_FREE},
-    {"cuMemImportFromShareableHandle", WS_OP_IMPORT, WS_SPACE_HANDLE, WS_KEY_HANDLE, WS_SHAPE_IMPORT},
+    {"cuMemImportFromShareableHandle",
+     WS_OP_IMPORT,
+     WS_SPACE_HANDLE,
+     WS_KEY_HANDLE,
+     WS_SHAPE_IMPORT},
     {"cuMemRetainAllocationHandle", WS_OP_RETAIN, WS_SPACE_HANDLE, WS_KEY_HANDLE, WS_SHAPE_IMPORT},
     {"cuMemMap", WS_OP_MAP, WS_SPACE_VIRTUAL, WS_KEY_MAPPING, WS_SHAPE_MAP},
     {"cuMemUnmap", WS_OP_UNMAP, WS_SPACE_VIRTUAL, WS_KEY_MAPPING, WS_SHAPE_RANGE},
@@ -46,17 +50,54 @@ static const struct ws_call table[] = {
 /* Calls that may take memory inside the driver and are far too rare to matter: watched for
  * failure. Beginnings of names. Launches, copies and queries are not here: they are too many. */
 static const char *const slow[] = {
-    "cuModuleLoad",       "cuModuleGetFunction", "cuModuleGetGlobal",   "cuLibraryLoad",        "cuLibraryGetModule", "cuKernelGetFunction",
-    "cuLink",             "cuCtxCreate",         "cuCtxSetLimit",       "cuDevicePrimaryCtx",   "cuGraphInstantiate", "cuGraphUpload",
-    "cuGraphExecUpdate",  "cuStreamCreate",      "cuEventCreate",       "cuTexObjectCreate",    "cuSurfObjectCreate", "cuImportExternal",
-    "cuExternalMemory",   "cuFuncSetAttribute",  "cuFuncLoad",          "cuMemAdvise",          "cuMemPrefetch",      "cuMulticast",
-    "cuGreenCtxCreate",   "cuMemPoolImport",     "cuCtxEnablePeer",     "cuGraphicsResource",   "cuGraphicsMap",      "cuMemSetAccess",
-    "cuDeviceGraphMemTrim", "cuMemExport",
+    "cuModuleLoad",
+    "cuModuleGetFunction",
+    "cuModuleGetGlobal",
+    "cuLibraryLoad",
+    "cuLibraryGetModule",
+    "cuKernelGetFunction",
+    "cuLink",
+    "cuCtxCreate",
+    "cuCtxSetLimit",
+    "cuDevicePrimaryCtx",
+    "cuGraphInstantiate",
+    "cuGraphUpload",
+    "cuGraphExecUpdate",
+    "cuStreamCreate",
+    "cuEventCreate",
+    "cuTexObjectCreate",
+    "cuSurfObjectCreate",
+    "cuImportExternal",
+    "cuExternalMemory",
+    "cuFuncSetAttribute",
+    "cuFuncLoad",
+    "cuMemAdvise",
+    "cuMemPrefetch",
+    "cuMulticast",
+    "cuGreenCtxCreate",
+    "cuMemPoolImport",
+    "cuCtxEnablePeer",
+    "cuGraphicsResource",
+    "cuGraphicsMap",
+    "cuMemSetAccess",
+    "cuDeviceGraphMemTrim",
+    "cuMemExport",
 };
 
-static const char *const launches[] = {"cuLaunch",            "cuGraphLaunch",       "cuMemcpy",           "cuMemset",         "cuStreamSynchronize",
-                                       "cuCtxSynchronize",    "cuEventSynchronize",  "cudaLaunch",         "cudaGraphLaunch",  "cudaMemcpy",
-                                       "cudaMemset",          "cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize"};
+static const char *const launches[] = {"cuLaunch",
+                                       "cuGraphLaunch",
+                                       "cuMemcpy",
+                                       "cuMemset",
+                                       "cuStreamSynchronize",
+                                       "cuCtxSynchronize",
+                                       "cuEventSynchronize",
+                                       "cudaLaunch",
+                                       "cudaGraphLaunch",
+                                       "cudaMemcpy",
+                                       "cudaMemset",
+                                       "cudaStreamSynchronize",
+                                       "cudaDeviceSynchronize",
+                                       "cudaEventSynchronize"};
 
 static bool begins(const char *name, const char *const *list, size_t count) {
   for (size_t i = 0; i < count; i++)
@@ -78,9 +119,7 @@ unsigned ws_call_find(const char *name) {
   return begins(name, slow, sizeof slow / sizeof *slow) ? (unsigned)CALLS : 0;
 }
 
-const struct ws_call *ws_call_at(unsigned index) {
-  return &table[index - 1];
-}
+const struct ws_call *ws_call_at(unsigned index) { return &table[index - 1]; }
 
 bool ws_call_is_launch(const char *name) {
   return begins(name, launches, sizeof launches / sizeof *launches);
@@ -92,8 +131,18 @@ bool ws_call_is_work(const char *name) {
 }
 
 static const char *const essential[WS_ESSENTIAL_CALLS] = {
-    "cuMemAlloc_v2",    "cuMemFree_v2", "cuMemAllocManaged", "cuMemAllocAsync", "cuMemFreeAsync", "cuMemHostAlloc",
-    "cuMemFreeHost",    "cuMemCreate",  "cuMemRelease",      "cuMemMap",        "cuMemUnmap",     "cuMemAllocFromPoolAsync",
+    "cuMemAlloc_v2",
+    "cuMemFree_v2",
+    "cuMemAllocManaged",
+    "cuMemAllocAsync",
+    "cuMemFreeAsync",
+    "cuMemHostAlloc",
+    "cuMemFreeHost",
+    "cuMemCreate",
+    "cuMemRelease",
+    "cuMemMap",
+    "cuMemUnmap",
+    "cuMemAllocFromPoolAsync",
 };
 
 bool ws_call_is_essential(const char *name) {
@@ -109,17 +158,13 @@ static uint64_t texel(uint32_t format, uint32_t channels) {
   return bytes * (channels ? channels : 1);
 }
 
-static uint64_t extent(size_t n) {
-  return n ? n : 1;
-}
+static uint64_t extent(size_t n) { return n ? n : 1; }
 
 static uint64_t array3d_bytes(const struct cu_array3d_desc *d) {
   return extent(d->width) * extent(d->height) * extent(d->depth) * texel(d->format, d->channels);
 }
 
-static uint64_t out(const uint64_t *result, bool done) {
-  return done && result ? *result : 0;
-}
+static uint64_t out(const uint64_t *result, bool done) { return done && result ? *result : 0; }
 
 void ws_call_args(const struct ws_call *call, const void *params, bool done, struct ws_args *a) {
   *a = (struct ws_args){.device = -1};
@@ -240,6 +285,7 @@ void ws_call_args(const struct ws_call *call, const void *params, bool done, str
     a->address = p->address;
     break;
   }
-  default: break;
+  default:
+    break;
   }
 }

@@ -43,7 +43,8 @@ static _Atomic uint32_t *fork_safe_flag(void) {
 
 bool ws_capture_armed(void) {
   /* A forked child sees the flag zeroed; a vforked one shares it and differs by its PID alone. */
-  return capture.armed && atomic_load(capture.armed) == WS_ARMED && capture.shm->header->pid == getpid();
+  return capture.armed && atomic_load(capture.armed) == WS_ARMED &&
+         capture.shm->header->pid == getpid();
 }
 
 static bool start_ledger(struct ws_shm *shm) {
@@ -56,10 +57,12 @@ static bool start_ledger(struct ws_shm *shm) {
   void *subscriber = NULL;
   int r = capture.cupti.subscribe(&subscriber, ws_ledger_callback, l);
   if (r != CUPTI_OK) {
-    bool taken = r == CUPTI_MULTIPLE_SUBSCRIBERS || r == CUPTI_MAX_LIMIT_REACHED; /* 12.x and newer, older */
-    ws_reason(shm, r == CUPTI_INSUFFICIENT_PRIVILEGES ? WS_REASON_NO_PRIVILEGE
-                   : taken                            ? WS_REASON_SUBSCRIBER_TAKEN
-                                                      : WS_REASON_CALLS_UNWATCHED);
+    bool taken =
+        r == CUPTI_MULTIPLE_SUBSCRIBERS || r == CUPTI_MAX_LIMIT_REACHED; /* 12.x and newer, older */
+    ws_reason(shm,
+              r == CUPTI_INSUFFICIENT_PRIVILEGES ? WS_REASON_NO_PRIVILEGE
+              : taken                            ? WS_REASON_SUBSCRIBER_TAKEN
+                                                 : WS_REASON_CALLS_UNWATCHED);
     return false;
   }
   capture.worker.subscriber = subscriber;
@@ -70,8 +73,10 @@ static bool start_ledger(struct ws_shm *shm) {
 
 static bool start_timeline(struct ws_shm *shm, const struct ws_config *config) {
   ws_buffers_open(shm);
-  if (capture.cupti.thread_id_type && capture.cupti.thread_id_type(CUPTI_THREAD_ID_SYSTEM) != CUPTI_OK)
-    capture.worker.decoder.threads_unknown = true; /* they would be the C library's numbers, beside the kernel's of the ledger */
+  if (capture.cupti.thread_id_type &&
+      capture.cupti.thread_id_type(CUPTI_THREAD_ID_SYSTEM) != CUPTI_OK)
+    capture.worker.decoder.threads_unknown =
+        true; /* they would be the C library's numbers, beside the kernel's of the ledger */
   int r = capture.cupti.register_callbacks(ws_buffers_request, ws_buffers_complete);
   if (r != CUPTI_OK) {
     ws_reason(shm, WS_REASON_ACTIVITY_FAILED);
@@ -80,11 +85,13 @@ static bool start_timeline(struct ws_shm *shm, const struct ws_config *config) {
   if (config->paused) return true;
   r = ws_worker_timeline(&capture.worker, true);
   if (r == CUPTI_OK) return true;
-  ws_reason(shm, r == CUPTI_INSUFFICIENT_PRIVILEGES ? WS_REASON_NO_PRIVILEGE : WS_REASON_ACTIVITY_FAILED);
+  ws_reason(
+      shm, r == CUPTI_INSUFFICIENT_PRIVILEGES ? WS_REASON_NO_PRIVILEGE : WS_REASON_ACTIVITY_FAILED);
   return false;
 }
 
-static void describe(struct ws_shm *shm, const struct ws_config *config, const struct ws_driver *driver) {
+static void
+describe(struct ws_shm *shm, const struct ws_config *config, const struct ws_driver *driver) {
   struct ws_header *h = shm->header;
   ws_process_describe(h, &capture.arena);
   h->mode = config->mode;
@@ -136,7 +143,9 @@ bool ws_capture_start(struct ws_shm *shm, const struct ws_config *config) {
     return false;
   }
   capture.worker.timeline_possible = timeline;
-  __atomic_store_n(&shm->header->state, timeline && config->paused ? WS_STATE_PAUSED : WS_STATE_ARMED, __ATOMIC_RELEASE);
+  __atomic_store_n(&shm->header->state,
+                   timeline && config->paused ? WS_STATE_PAUSED : WS_STATE_ARMED,
+                   __ATOMIC_RELEASE);
   atomic_store(capture.armed, WS_ARMED);
   /* A child shares nothing with our reader; it does not even see the memory. */
   madvise(shm->base, shm->header->total_size, MADV_DONTFORK);

@@ -24,8 +24,8 @@ struct ws_config {
 bool ws_capture_start(struct ws_shm *shm, const struct ws_config *config);
 
 /* Flushes everything, in at most `timeout_ms`, and ends the timeline. Allocations are recorded on:
- * programs release memory after exit() was called. Both this and the next return false if the time was not enough,
- * and do nothing when called again. */
+ * programs release memory after exit() was called. Both this and the next return false if the time
+ * was not enough, and do nothing when called again. */
 bool ws_capture_stop(unsigned timeout_ms);
 
 /* The same, and ends the capture. */

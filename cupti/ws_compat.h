@@ -45,9 +45,7 @@ static inline bool ws_compat_complete(void) {
   return dlopen && dlsym && dladdr && pthread_create && pthread_detach && pthread_attr_setstacksize;
 }
 #else
-static inline bool ws_compat_complete(void) {
-  return true;
-}
+static inline bool ws_compat_complete(void) { return true; }
 #endif
 
 #endif

@@ -72,7 +72,8 @@ static void copy_peer(struct ws_decoder *d, const struct cupti_memcpy_peer *c) {
   check_time(d, WS_REC_COPY, c->start, c->end);
   struct ws_copy r = {
       .rec = {.type = WS_REC_COPY,
-              .flags = (uint16_t)(WS_COPY_PEER | (c->flags & CUPTI_FLAG_MEMCPY_ASYNC ? WS_COPY_ASYNC : 0))},
+              .flags = (uint16_t)(WS_COPY_PEER |
+                                  (c->flags & CUPTI_FLAG_MEMCPY_ASYNC ? WS_COPY_ASYNC : 0))},
       .start = c->start,
       .end = c->end,
       .bytes = c->bytes,
@@ -177,10 +178,14 @@ static void marker(struct ws_decoder *d, const struct cupti_marker *m) {
 
 static uint8_t payload_kind(uint32_t kind, uint64_t bits) {
   switch (kind) {
-  case CUPTI_VALUE_DOUBLE: return bits ? WS_PAYLOAD_DOUBLE : WS_PAYLOAD_NONE;
-  case CUPTI_VALUE_UINT64: return WS_PAYLOAD_UINT64;
-  case CUPTI_VALUE_INT64: return WS_PAYLOAD_INT64;
-  default: return WS_PAYLOAD_NONE; /* extended payloads carry a pointer */
+  case CUPTI_VALUE_DOUBLE:
+    return bits ? WS_PAYLOAD_DOUBLE : WS_PAYLOAD_NONE;
+  case CUPTI_VALUE_UINT64:
+    return WS_PAYLOAD_UINT64;
+  case CUPTI_VALUE_INT64:
+    return WS_PAYLOAD_INT64;
+  default:
+    return WS_PAYLOAD_NONE; /* extended payloads carry a pointer */
   }
 }
 
@@ -224,8 +229,8 @@ static void overhead(struct ws_decoder *d, const struct cupti_overhead *o) {
   push(d, &r.rec);
 }
 
-/* The next record of a buffer. Any other end than the buffer's own means that what follows cannot be
- * read, and nobody knows how much that is. */
+/* The next record of a buffer. Any other end than the buffer's own means that what follows cannot
+ * be read, and nobody knows how much that is. */
 static bool next(struct ws_decoder *d, uint8_t *data, size_t valid, struct cupti_record **r) {
   int code = d->cupti->next_record(data, valid, r);
   if (code == CUPTI_OK && *r) return true;
@@ -241,19 +246,43 @@ size_t ws_decode(struct ws_decoder *d, uint8_t *data, size_t valid) {
     const void *p = r;
     switch (r->kind) {
     case CUPTI_KIND_KERNEL:
-    case CUPTI_KIND_CONCURRENT_KERNEL: kernel(d, p); break;
-    case CUPTI_KIND_MEMCPY: copy(d, p); break;
-    case CUPTI_KIND_MEMCPY2: copy_peer(d, p); break;
-    case CUPTI_KIND_MEMSET: set(d, p); break;
-    case CUPTI_KIND_SYNCHRONIZATION: sync_record(d, p); break;
-    case CUPTI_KIND_DRIVER: call(d, p, CUPTI_DOMAIN_DRIVER); break;
-    case CUPTI_KIND_RUNTIME: call(d, p, CUPTI_DOMAIN_RUNTIME); break;
-    case CUPTI_KIND_MARKER: marker(d, p); break;
-    case CUPTI_KIND_MARKER_DATA: marker_data(d, p); break;
-    case CUPTI_KIND_GRAPH_TRACE: graph(d, p); break;
-    case CUPTI_KIND_OVERHEAD: overhead(d, p); break;
-    case CUPTI_KIND_CUDA_EVENT: break; /* 12.8 sends these along with SYNCHRONIZATION, unasked */
-    default: ws_lost(d->shm, WS_REC_PAD, WS_LOSS_UNKNOWN_KIND, 1);
+    case CUPTI_KIND_CONCURRENT_KERNEL:
+      kernel(d, p);
+      break;
+    case CUPTI_KIND_MEMCPY:
+      copy(d, p);
+      break;
+    case CUPTI_KIND_MEMCPY2:
+      copy_peer(d, p);
+      break;
+    case CUPTI_KIND_MEMSET:
+      set(d, p);
+      break;
+    case CUPTI_KIND_SYNCHRONIZATION:
+      sync_record(d, p);
+      break;
+    case CUPTI_KIND_DRIVER:
+      call(d, p, CUPTI_DOMAIN_DRIVER);
+      break;
+    case CUPTI_KIND_RUNTIME:
+      call(d, p, CUPTI_DOMAIN_RUNTIME);
+      break;
+    case CUPTI_KIND_MARKER:
+      marker(d, p);
+      break;
+    case CUPTI_KIND_MARKER_DATA:
+      marker_data(d, p);
+      break;
+    case CUPTI_KIND_GRAPH_TRACE:
+      graph(d, p);
+      break;
+    case CUPTI_KIND_OVERHEAD:
+      overhead(d, p);
+      break;
+    case CUPTI_KIND_CUDA_EVENT:
+      break; /* 12.8 sends these along with SYNCHRONIZATION, unasked */
+    default:
+      ws_lost(d->shm, WS_REC_PAD, WS_LOSS_UNKNOWN_KIND, 1);
     }
   }
   return count;
@@ -262,18 +291,27 @@ size_t ws_decode(struct ws_decoder *d, uint8_t *data, size_t valid) {
 static unsigned record_type(uint32_t kind) {
   switch (kind) {
   case CUPTI_KIND_KERNEL:
-  case CUPTI_KIND_CONCURRENT_KERNEL: return WS_REC_KERNEL;
+  case CUPTI_KIND_CONCURRENT_KERNEL:
+    return WS_REC_KERNEL;
   case CUPTI_KIND_MEMCPY:
-  case CUPTI_KIND_MEMCPY2: return WS_REC_COPY;
-  case CUPTI_KIND_MEMSET: return WS_REC_SET;
-  case CUPTI_KIND_SYNCHRONIZATION: return WS_REC_SYNC;
+  case CUPTI_KIND_MEMCPY2:
+    return WS_REC_COPY;
+  case CUPTI_KIND_MEMSET:
+    return WS_REC_SET;
+  case CUPTI_KIND_SYNCHRONIZATION:
+    return WS_REC_SYNC;
   case CUPTI_KIND_DRIVER:
-  case CUPTI_KIND_RUNTIME: return WS_REC_API;
+  case CUPTI_KIND_RUNTIME:
+    return WS_REC_API;
   case CUPTI_KIND_MARKER:
-  case CUPTI_KIND_MARKER_DATA: return WS_REC_MARKER;
-  case CUPTI_KIND_GRAPH_TRACE: return WS_REC_GRAPH;
-  case CUPTI_KIND_OVERHEAD: return WS_REC_OVERHEAD;
-  default: return WS_REC_PAD;
+  case CUPTI_KIND_MARKER_DATA:
+    return WS_REC_MARKER;
+  case CUPTI_KIND_GRAPH_TRACE:
+    return WS_REC_GRAPH;
+  case CUPTI_KIND_OVERHEAD:
+    return WS_REC_OVERHEAD;
+  default:
+    return WS_REC_PAD;
   }
 }
 

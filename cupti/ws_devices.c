@@ -1,7 +1,16 @@
 #include "ws_devices.h"
 
-enum { MULTIPROCESSORS = 16, CAPABILITY_MAJOR = 75, CAPABILITY_MINOR = 76 };      /* CUdevice_attribute */
-enum { POOL_RESERVED = 5, POOL_RESERVED_HIGH = 6, POOL_USED = 7, POOL_USED_HIGH = 8 }; /* CUmemPool_attribute */
+enum {
+  MULTIPROCESSORS = 16,
+  CAPABILITY_MAJOR = 75,
+  CAPABILITY_MINOR = 76
+}; /* CUdevice_attribute */
+enum {
+  POOL_RESERVED = 5,
+  POOL_RESERVED_HIGH = 6,
+  POOL_USED = 7,
+  POOL_USED_HIGH = 8
+}; /* CUmemPool_attribute */
 #define ORDINALS_MAX 64
 
 static int device_count(const struct ws_driver *d) {
@@ -31,7 +40,8 @@ void ws_devices_describe(struct ws_shm *shm, struct ws_arena *arena, const struc
     char name[128] = "";
     if (d->device_uuid) d->device_uuid(r.uuid, device);
     if (d->device_memory && d->device_memory(&memory, device) == 0) r.memory = memory;
-    if (d->device_name && d->device_name(name, sizeof name, device) == 0) r.name = ws_arena_string(arena, name, WS_REC_DEVICE);
+    if (d->device_name && d->device_name(name, sizeof name, device) == 0)
+      r.name = ws_arena_string(arena, name, WS_REC_DEVICE);
     ws_ring_push(shm, &shm->alloc, &r.rec, 1);
   }
 }

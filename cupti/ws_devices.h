@@ -10,7 +10,9 @@
 #include "ws_load.h"
 
 /* Writes a DEVICE record for each ordinal. */
-void ws_devices_describe(struct ws_shm *shm, struct ws_arena *arena, const struct ws_driver *driver);
+void ws_devices_describe(struct ws_shm *shm,
+                         struct ws_arena *arena,
+                         const struct ws_driver *driver);
 
 /* Writes a POOL record for each device's default pool that holds memory. */
 void ws_devices_pools(struct ws_shm *shm, const struct ws_driver *driver);

@@ -39,19 +39,23 @@ int ws_ledger_subscribe(struct ws_ledger *l, void *subscriber) {
     else
       l->unwatched++;
   }
-  static const uint32_t resources[] = {CUPTI_CONTEXT_CREATED, CUPTI_CONTEXT_DESTROYING, CUPTI_MODULE_LOADED, CUPTI_MODULE_UNLOADING};
+  static const uint32_t resources[] = {
+      CUPTI_CONTEXT_CREATED, CUPTI_CONTEXT_DESTROYING, CUPTI_MODULE_LOADED, CUPTI_MODULE_UNLOADING};
   for (size_t i = 0; i < sizeof resources / sizeof *resources; i++)
-    if (l->cupti->enable_callback(1, subscriber, CUPTI_DOMAIN_RESOURCE, resources[i]) != CUPTI_OK) l->unwatched++;
+    if (l->cupti->enable_callback(1, subscriber, CUPTI_DOMAIN_RESOURCE, resources[i]) != CUPTI_OK)
+      l->unwatched++;
   return watched ? watched : -1;
 }
 
 void ws_ledger_watch_work(struct ws_ledger *l, void *subscriber) {
   for (uint32_t id = 1; id < WS_CALLBACK_IDS; id++)
-    if (l->work[id] && !l->call[id]) l->cupti->enable_callback(1, subscriber, CUPTI_DOMAIN_DRIVER, id);
+    if (l->work[id] && !l->call[id])
+      l->cupti->enable_callback(1, subscriber, CUPTI_DOMAIN_DRIVER, id);
 }
 
 static int32_t context_device(const struct ws_ledger *l, uint32_t context) {
-  return context < WS_CONTEXTS ? atomic_load_explicit(&l->device[context], memory_order_relaxed) - 1 : -1;
+  return context < WS_CONTEXTS ? atomic_load_explicit(&l->device[context], memory_order_relaxed) - 1
+                               : -1;
 }
 
 static bool is_inside(const struct ws_ledger *l, uint64_t pc) {
@@ -67,7 +71,8 @@ static uint32_t take_stack(struct ws_ledger *l) {
   uint64_t pcs[WS_STACK_DEPTH];
   size_t n = ws_unwind(pcs, WS_STACK_DEPTH, 0), first = 0;
   while (first < n && is_inside(l, pcs[first])) first++;
-  return ws_arena_stack(l->arena, atomic_load_explicit(&l->maps, memory_order_relaxed), pcs + first, n - first);
+  return ws_arena_stack(
+      l->arena, atomic_load_explicit(&l->maps, memory_order_relaxed), pcs + first, n - first);
 }
 
 /* Applies a successful call to the live table and learns what a release released. */
@@ -99,7 +104,9 @@ static void apply(struct ws_ledger *l, const struct ws_call *c, struct ws_alloc 
   case WS_OP_UNMAP:
     /* one call may unmap several neighbouring mappings */
     for (uint64_t at = r->address, left = r->size; left;) {
-      if (!ws_live_take(l->shm, ws_live_key(at, WS_KEY_MAPPING), r->seq, &was) || !was.size || was.size > left) break;
+      if (!ws_live_take(l->shm, ws_live_key(at, WS_KEY_MAPPING), r->seq, &was) || !was.size ||
+          was.size > left)
+        break;
       ws_live_map(l->shm, ws_live_key(was.handle, WS_KEY_HANDLE), -1);
       r->known = 1;
       r->handle = was.handle;
@@ -110,15 +117,19 @@ static void apply(struct ws_ledger *l, const struct ws_call *c, struct ws_alloc 
   case WS_OP_FREE:
     r->known = 1;
     if (!r->address) break; /* cuMemFree(0) is allowed and releases nothing */
-    r->known = c->key == WS_KEY_HANDLE ? ws_live_release(l->shm, key, r->seq, &was) : ws_live_take(l->shm, key, r->seq, &was);
+    r->known = c->key == WS_KEY_HANDLE ? ws_live_release(l->shm, key, r->seq, &was)
+                                       : ws_live_take(l->shm, key, r->seq, &was);
     if (!r->known) break;
     r->size = was.size;
     r->space = was.space; /* cuMemFree gives back pool, managed and device memory alike */
     r->device = was.device;
     if (was.handle) r->handle = was.handle;
     break;
-  case WS_OP_UNRESERVE: r->known = ws_live_take(l->shm, key, r->seq, &was); break;
-  default: break;
+  case WS_OP_UNRESERVE:
+    r->known = ws_live_take(l->shm, key, r->seq, &was);
+    break;
+  default:
+    break;
   }
 }
 
@@ -127,7 +138,10 @@ static bool is_release(uint8_t op) {
 }
 
 /* The call behind a callback returned. */
-static void call_returned(struct ws_ledger *l, const struct ws_call *c, uint32_t id, const struct cupti_callback *cb) {
+static void call_returned(struct ws_ledger *l,
+                          const struct ws_call *c,
+                          uint32_t id,
+                          const struct cupti_callback *cb) {
   int32_t result = cb->functionReturnValue ? *(const int32_t *)cb->functionReturnValue : 0;
   if (c->op == WS_OP_FAILED && result != CUDA_OOM) return;
   struct ws_args a;
@@ -166,14 +180,18 @@ static void call_returned(struct ws_ledger *l, const struct ws_call *c, uint32_t
   ws_ring_push(l->shm, &l->shm->alloc, &r.rec, sizeof r / WS_SLOT);
 }
 
-static void context_changed(struct ws_ledger *l, const struct cupti_resource_data *data, bool created) {
+static void
+context_changed(struct ws_ledger *l, const struct cupti_resource_data *data, bool created) {
   uint32_t context = 0, device = 0;
   if (l->cupti->context_id(data->context, &context) != CUPTI_OK) {
-    ws_reason(l->shm, WS_REASON_CALLS_UNWATCHED); /* which context it was, and so what went with it, is unknown */
+    ws_reason(
+        l->shm,
+        WS_REASON_CALLS_UNWATCHED); /* which context it was, and so what went with it, is unknown */
     return;
   }
   bool known = l->cupti->device_id(data->context, &device) == CUPTI_OK;
-  if (created && known && context < WS_CONTEXTS) atomic_store(&l->device[context], (int32_t)device + 1);
+  if (created && known && context < WS_CONTEXTS)
+    atomic_store(&l->device[context], (int32_t)device + 1);
   struct ws_context r = {
       .rec = {.type = WS_REC_CONTEXT, .flags = created},
       .time = ws_mono(),
@@ -187,7 +205,8 @@ static void context_changed(struct ws_ledger *l, const struct cupti_resource_dat
     ws_live_drop_context(l->shm, context);
 }
 
-static void module_changed(struct ws_ledger *l, const struct cupti_resource_data *data, bool loaded) {
+static void
+module_changed(struct ws_ledger *l, const struct cupti_resource_data *data, bool loaded) {
   const struct cupti_module_data *m = data->resourceDescriptor;
   uint32_t context = 0;
   if (!m) return;
@@ -209,7 +228,8 @@ void ws_ledger_callback(void *user, uint32_t domain, uint32_t id, const void *da
   if (armed == WS_DISARMED || !data) return;
   if (armed == WS_ENDED) {
     /* What libraries release while the process is taken down is of no interest. */
-    if (domain == CUPTI_DOMAIN_DRIVER && id < WS_CALLBACK_IDS && l->work[id]) ws_reason(l->shm, WS_REASON_UNDELIVERED);
+    if (domain == CUPTI_DOMAIN_DRIVER && id < WS_CALLBACK_IDS && l->work[id])
+      ws_reason(l->shm, WS_REASON_UNDELIVERED);
     return;
   }
   if (domain == CUPTI_DOMAIN_DRIVER && id < WS_CALLBACK_IDS && l->call[id]) {
@@ -227,9 +247,14 @@ void ws_ledger_callback(void *user, uint32_t domain, uint32_t id, const void *da
   if (domain != CUPTI_DOMAIN_RESOURCE) return;
   switch (id) {
   case CUPTI_CONTEXT_CREATED:
-  case CUPTI_CONTEXT_DESTROYING: context_changed(l, data, id == CUPTI_CONTEXT_CREATED); break;
+  case CUPTI_CONTEXT_DESTROYING:
+    context_changed(l, data, id == CUPTI_CONTEXT_CREATED);
+    break;
   case CUPTI_MODULE_LOADED:
-  case CUPTI_MODULE_UNLOADING: module_changed(l, data, id == CUPTI_MODULE_LOADED); break;
-  default: break;
+  case CUPTI_MODULE_UNLOADING:
+    module_changed(l, data, id == CUPTI_MODULE_LOADED);
+    break;
+  default:
+    break;
   }
 }

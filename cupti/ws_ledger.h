@@ -22,21 +22,21 @@ struct ws_ledger {
   struct ws_shm *shm;
   struct ws_arena *arena;
   const struct ws_cupti *cupti;
-  const _Atomic uint32_t *armed;      /* WS_DISARMED: callbacks return at once */
-  uint8_t call[WS_CALLBACK_IDS];      /* by callback id: 0 not watched, else index of the table + 1 */
-  uint32_t name[WS_CALLBACK_IDS];     /* arena id of the call's name */
-  uint8_t work[WS_CALLBACK_IDS];      /* by callback id: 1 if the call puts work on a GPU */
-  uint32_t unwatched;                 /* calls that should be watched and are not */
-  _Atomic uint32_t over;              /* 1: the timeline has ended, work from now on is missing in it */
-  _Atomic uint64_t late_work;         /* calls that put work on a GPU, seen since ws_ledger_watch_work */
-  _Atomic uint32_t maps;              /* arena id of the module map in force */
+  const _Atomic uint32_t *armed;  /* WS_DISARMED: callbacks return at once */
+  uint8_t call[WS_CALLBACK_IDS];  /* by callback id: 0 not watched, else index of the table + 1 */
+  uint32_t name[WS_CALLBACK_IDS]; /* arena id of the call's name */
+  uint8_t work[WS_CALLBACK_IDS];  /* by callback id: 1 if the call puts work on a GPU */
+  uint32_t unwatched;             /* calls that should be watched and are not */
+  _Atomic uint32_t over;          /* 1: the timeline has ended, work from now on is missing in it */
+  _Atomic uint64_t late_work; /* calls that put work on a GPU, seen since ws_ledger_watch_work */
+  _Atomic uint32_t maps;      /* arena id of the module map in force */
   struct {
     _Atomic uint64_t start, end;
-  } inside[2]; /* code of CUPTI and of our own: such frames say nothing */
+  } inside[2];                         /* code of CUPTI and of our own: such frames say nothing */
   _Atomic int32_t device[WS_CONTEXTS]; /* by context id: ordinal + 1 */
-  _Atomic uint64_t pools;             /* stream-ordered allocations seen */
-  _Atomic uint32_t contexts;          /* contexts created so far */
-  _Atomic uint32_t out_of_memory;     /* failures for lack of memory so far */
+  _Atomic uint64_t pools;              /* stream-ordered allocations seen */
+  _Atomic uint32_t contexts;           /* contexts created so far */
+  _Atomic uint32_t out_of_memory;      /* failures for lack of memory so far */
 };
 
 /* Learns the callback ids of this CUPTI by name. Before any callback. */
@@ -45,8 +45,8 @@ void ws_ledger_open(struct ws_ledger *ledger);
 /* Enables the callbacks; returns how many driver calls are watched, negative on error. */
 int ws_ledger_subscribe(struct ws_ledger *ledger, void *subscriber);
 
-/* The timeline is about to end: calls that put work on a GPU are counted from now on (late_work), so
- * that those after its end do not go unnoticed. */
+/* The timeline is about to end: calls that put work on a GPU are counted from now on (late_work),
+ * so that those after its end do not go unnoticed. */
 void ws_ledger_watch_work(struct ws_ledger *ledger, void *subscriber);
 
 /* The callback to subscribe; user is the ws_ledger. */

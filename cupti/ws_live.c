@@ -8,9 +8,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* The thread that changes the table, 0: none. One at a time: with it a removal can close its gap, so
- * that no table fills up with the marks of what was removed. Held for some ten instructions; CUPTI
- * calls back from allocations alone, which take microseconds. */
+/* The thread that changes the table, 0: none. One at a time: with it a removal can close its gap,
+ * so that no table fills up with the marks of what was removed. Held for some ten instructions;
+ * CUPTI calls back from allocations alone, which take microseconds. */
 static _Atomic uint32_t writer;
 /* A holder that was preempted comes back. One that was interrupted by a signal handler on the same
  * thread waits for us, and one whose thread was ended in the midst is looked for now and then. What
@@ -43,23 +43,27 @@ static bool is_gone(uint32_t thread) {
   return gone;
 }
 
-/* Takes the table over from a thread that died while it changed it. At most one entry is busy for good
- * or there twice, and that is counted. */
+/* Takes the table over from a thread that died while it changed it. At most one entry is busy for
+ * good or there twice, and that is counted. */
 static bool inherit(struct ws_shm *shm, uint32_t from, uint32_t me) {
   if (!is_gone(from) || !atomic_compare_exchange_strong(&writer, &from, me)) return false;
   ws_lost(shm, WS_REC_ALLOC, WS_LOSS_LIVE_TABLE, 1);
-  if (__atomic_load_n(&table(shm)->version, __ATOMIC_RELAXED) % 2 == 0) __atomic_fetch_add(&table(shm)->version, 1, __ATOMIC_ACQ_REL);
+  if (__atomic_load_n(&table(shm)->version, __ATOMIC_RELAXED) % 2 == 0)
+    __atomic_fetch_add(&table(shm)->version, 1, __ATOMIC_ACQ_REL);
   return true;
 }
 
 static bool lock(struct ws_shm *shm) {
   uint32_t holder = 0, me = this_thread();
-  for (unsigned spin = 0; !atomic_compare_exchange_weak_explicit(&writer, &holder, me, memory_order_acquire, memory_order_relaxed); spin++) {
+  for (unsigned spin = 0; !atomic_compare_exchange_weak_explicit(
+           &writer, &holder, me, memory_order_acquire, memory_order_relaxed);
+       spin++) {
     if (holder == me || spin == PATIENCE) {
       ws_lost(shm, WS_REC_ALLOC, WS_LOSS_LIVE_TABLE, 1);
       return false;
     }
-    if (spin % LOOK_FOR_HOLDER == LOOK_FOR_HOLDER - 1 && holder && inherit(shm, holder, me)) return true;
+    if (spin % LOOK_FOR_HOLDER == LOOK_FOR_HOLDER - 1 && holder && inherit(shm, holder, me))
+      return true;
     holder = 0;
     if (spin > 100) sched_yield();
   }
@@ -96,7 +100,9 @@ static void fill(struct ws_live *to, const struct ws_live *from) {
   uint64_t key = from->key;
   set_key(to, WS_LIVE_BUSY);
   atomic_thread_fence(memory_order_release);
-  memcpy((uint8_t *)to + sizeof to->key, (const uint8_t *)from + sizeof from->key, sizeof *to - sizeof to->key);
+  memcpy((uint8_t *)to + sizeof to->key,
+         (const uint8_t *)from + sizeof from->key,
+         sizeof *to - sizeof to->key);
   set_key(to, key);
 }
 
@@ -157,7 +163,10 @@ bool ws_live_map(struct ws_shm *shm, uint64_t handle_key, int change) {
   return known;
 }
 
-bool ws_live_release(struct ws_shm *shm, uint64_t handle_key, uint64_t seq, struct ws_live *released) {
+bool ws_live_release(struct ws_shm *shm,
+                     uint64_t handle_key,
+                     uint64_t seq,
+                     struct ws_live *released) {
   if (!lock(shm)) return false;
   struct ws_live *e = find(shm, handle_key);
   bool older = e && e->key == handle_key && e->seq < seq && !e->released;
@@ -177,7 +186,8 @@ unsigned ws_live_drop_context(struct ws_shm *shm, uint32_t context) {
   unsigned dropped = 0;
   for (uint64_t i = 0; i < capacity;) {
     /* handles belong to the process, not to a context */
-    bool drop = e[i].key != WS_LIVE_EMPTY && e[i].context == context && e[i].space != WS_SPACE_HANDLE;
+    bool drop =
+        e[i].key != WS_LIVE_EMPTY && e[i].context == context && e[i].space != WS_SPACE_HANDLE;
     if (!drop) {
       i++;
       continue;

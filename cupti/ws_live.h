@@ -1,7 +1,7 @@
 /* ws_live.h: the exact table of what is allocated now, in shared memory.
  *
- * Owns: ws_live_table. Any thread may call; writers take turns (ten instructions each). It never knows more than it is told: what was allocated before the capture
- * is not in it.
+ * Owns: ws_live_table. Any thread may call; writers take turns (ten instructions each). It never
+ * knows more than it is told: what was allocated before the capture is not in it.
  */
 #ifndef WS_LIVE_H
 #define WS_LIVE_H
@@ -27,7 +27,10 @@ bool ws_live_take(struct ws_shm *shm, uint64_t key, uint64_t seq, struct ws_live
 bool ws_live_map(struct ws_shm *shm, uint64_t handle_key, int change);
 
 /* A handle is released: removed at once, or with its last mapping. */
-bool ws_live_release(struct ws_shm *shm, uint64_t handle_key, uint64_t seq, struct ws_live *released);
+bool ws_live_release(struct ws_shm *shm,
+                     uint64_t handle_key,
+                     uint64_t seq,
+                     struct ws_live *released);
 
 /* Removes everything of a destroyed context; returns how many. */
 unsigned ws_live_drop_context(struct ws_shm *shm, uint32_t context);

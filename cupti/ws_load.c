@@ -9,16 +9,27 @@
 
 #include "ws_compat.h"
 
-static const char *const sonames[] = {"libcupti.so.13", "libcupti.so.12", "libcupti.so.11.8", "libcupti.so.11.7", "libcupti.so"};
+static const char *const sonames[] = {
+    "libcupti.so.13", "libcupti.so.12", "libcupti.so.11.8", "libcupti.so.11.7", "libcupti.so"};
 #define SONAMES (sizeof sonames / sizeof *sonames)
 
-/* Where wheels keep CUPTI, seen from the folder of another CUDA library of the same installation. */
-static const char *const beside[] = {"", "../lib", "../lib64", "../../cu13/lib", "../../cuda_cupti/lib", "../extras/CUPTI/lib64",
+/* Where wheels keep CUPTI, seen from the folder of another CUDA library of the same installation.
+ */
+static const char *const beside[] = {"",
+                                     "../lib",
+                                     "../lib64",
+                                     "../../cu13/lib",
+                                     "../../cuda_cupti/lib",
+                                     "../extras/CUPTI/lib64",
                                      "../../../extras/CUPTI/lib64"};
 /* Libraries whose folder tells which installation the process uses. */
-static const char *const landmarks[] = {"libcudart.so", "libcublas.so", "libcublasLt.so", "libnvrtc.so", "libcudnn.so"};
-static const char *const toolkits[] = {"/usr/local/cuda/extras/CUPTI/lib64", "/usr/local/cuda/lib64", "/opt/cuda/extras/CUPTI/lib64",
-                                       "/usr/local/cuda-*/extras/CUPTI/lib64", "/usr/lib/x86_64-linux-gnu"};
+static const char *const landmarks[] = {
+    "libcudart.so", "libcublas.so", "libcublasLt.so", "libnvrtc.so", "libcudnn.so"};
+static const char *const toolkits[] = {"/usr/local/cuda/extras/CUPTI/lib64",
+                                       "/usr/local/cuda/lib64",
+                                       "/opt/cuda/extras/CUPTI/lib64",
+                                       "/usr/local/cuda-*/extras/CUPTI/lib64",
+                                       "/usr/lib/x86_64-linux-gnu"};
 
 static void *open_in(const char *folder) {
   char path[1024];
@@ -80,7 +91,8 @@ static void *open_toolkit(void) {
     glob_t found;
     if (glob(toolkits[i], 0, NULL, &found) != 0) continue;
     void *h = NULL;
-    for (size_t j = found.gl_pathc; j > 0 && !h; j--) h = open_in(found.gl_pathv[j - 1]); /* newest first */
+    for (size_t j = found.gl_pathc; j > 0 && !h; j--)
+      h = open_in(found.gl_pathv[j - 1]); /* newest first */
     globfree(&found);
     if (h) return h;
   }
@@ -99,7 +111,8 @@ static void *find(void) {
 }
 
 /* dlsym gives object pointers; C has no cast from them to functions. */
-#define NEED(field, name) (*(void **)&c->field = dlsym(c->handle, name), complete = complete && c->field)
+#define NEED(field, name)                                                                          \
+  (*(void **)&c->field = dlsym(c->handle, name), complete = complete && c->field)
 #define WANT(field, name) (*(void **)&c->field = dlsym(c->handle, name))
 
 bool ws_load_cupti(struct ws_cupti *c) {
@@ -129,7 +142,8 @@ bool ws_load_cupti(struct ws_cupti *c) {
   c->simulated = dlsym(c->handle, "warpscope_simulated_device") != NULL;
   void *symbol = dlsym(c->handle, "cuptiGetVersion");
   Dl_info where;
-  if (symbol && dladdr(symbol, &where) && where.dli_fname) snprintf(c->path, sizeof c->path, "%s", where.dli_fname);
+  if (symbol && dladdr(symbol, &where) && where.dli_fname)
+    snprintf(c->path, sizeof c->path, "%s", where.dli_fname);
   if (complete) c->get_version(&c->version);
   return complete && c->version >= CUPTI_OLDEST;
 }

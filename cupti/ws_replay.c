@@ -57,18 +57,29 @@ static bool add(struct replay *r, const uint8_t *data, uint32_t size) {
 static size_t least(uint32_t kind) {
   switch (kind) {
   case CUPTI_KIND_CONCURRENT_KERNEL:
-  case CUPTI_KIND_KERNEL: return sizeof(struct cupti_kernel);
-  case CUPTI_KIND_MEMCPY: return sizeof(struct cupti_memcpy);
-  case CUPTI_KIND_MEMCPY2: return sizeof(struct cupti_memcpy_peer);
-  case CUPTI_KIND_MEMSET: return sizeof(struct cupti_memset);
-  case CUPTI_KIND_SYNCHRONIZATION: return sizeof(struct cupti_sync);
+  case CUPTI_KIND_KERNEL:
+    return sizeof(struct cupti_kernel);
+  case CUPTI_KIND_MEMCPY:
+    return sizeof(struct cupti_memcpy);
+  case CUPTI_KIND_MEMCPY2:
+    return sizeof(struct cupti_memcpy_peer);
+  case CUPTI_KIND_MEMSET:
+    return sizeof(struct cupti_memset);
+  case CUPTI_KIND_SYNCHRONIZATION:
+    return sizeof(struct cupti_sync);
   case CUPTI_KIND_DRIVER:
-  case CUPTI_KIND_RUNTIME: return sizeof(struct cupti_api);
-  case CUPTI_KIND_MARKER: return sizeof(struct cupti_marker);
-  case CUPTI_KIND_MARKER_DATA: return sizeof(struct cupti_marker_data);
-  case CUPTI_KIND_OVERHEAD: return sizeof(struct cupti_overhead);
-  case CUPTI_KIND_GRAPH_TRACE: return sizeof(struct cupti_graph_trace);
-  default: return sizeof(struct cupti_record);
+  case CUPTI_KIND_RUNTIME:
+    return sizeof(struct cupti_api);
+  case CUPTI_KIND_MARKER:
+    return sizeof(struct cupti_marker);
+  case CUPTI_KIND_MARKER_DATA:
+    return sizeof(struct cupti_marker_data);
+  case CUPTI_KIND_OVERHEAD:
+    return sizeof(struct cupti_overhead);
+  case CUPTI_KIND_GRAPH_TRACE:
+    return sizeof(struct cupti_graph_trace);
+  default:
+    return sizeof(struct cupti_record);
   }
 }
 

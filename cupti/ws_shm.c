@@ -16,9 +16,7 @@
 /* The live table is written at random places, so a capture file allocates all of it. */
 #define SECURE_START (1ull << 20)
 
-static uint64_t page_up(uint64_t n) {
-  return (n + WS_PAGE - 1) & ~(uint64_t)(WS_PAGE - 1);
-}
+static uint64_t page_up(uint64_t n) { return (n + WS_PAGE - 1) & ~(uint64_t)(WS_PAGE - 1); }
 
 static uint64_t power_of_two(uint64_t n) {
   uint64_t p = WS_PAGE;
@@ -39,8 +37,8 @@ uint64_t ws_wall(void) {
 }
 
 uint64_t ws_shm_size(const struct ws_sizes *s) {
-  return 4ull * WS_PAGE + power_of_two(s->alloc_ring) + power_of_two(s->live_table) + page_up(s->arena) +
-         power_of_two(s->timeline_ring);
+  return 4ull * WS_PAGE + power_of_two(s->alloc_ring) + power_of_two(s->live_table) +
+         page_up(s->arena) + power_of_two(s->timeline_ring);
 }
 
 static struct ws_region region(uint64_t *at, uint64_t size) {
@@ -71,7 +69,8 @@ static bool is_file(const struct ws_shm *shm, int fd) {
   return identify(fd, &device, &inode) && device == shm->file_device && inode == shm->file_inode;
 }
 
-/* A number that programs which count on the lowest free one, or close what they find, rarely meet. */
+/* A number that programs which count on the lowest free one, or close what they find, rarely meet.
+ */
 static int move_away(int fd) {
   int far = fcntl(fd, F_DUPFD_CLOEXEC, 1000);
   if (far < 0) return fd;
@@ -79,9 +78,9 @@ static int move_away(int fd) {
   return far;
 }
 
-/* The capture file's descriptor; -1 if it cannot be reached any more. Programs close descriptors that
- * they do not know (daemons all of them) and open files of their own under the same numbers: whoever
- * trusts a number here writes into the program's data. */
+/* The capture file's descriptor; -1 if it cannot be reached any more. Programs close descriptors
+ * that they do not know (daemons all of them) and open files of their own under the same numbers:
+ * whoever trusts a number here writes into the program's data. */
 static int file_of(struct ws_shm *shm) {
   if (is_file(shm, shm->fd)) return shm->fd;
   int fd = shm->path ? open(shm->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW) : -1;
@@ -151,9 +150,12 @@ bool ws_shm_secure(struct ws_shm *shm) {
   bool first = atomic_load(&shm->arena_limit) == 0;
   if (first) {
     int fd = file_of(shm);
-    if (!allocate(fd, h->live_table.offset, h->live_table.offset + h->live_table.size)) return false;
-    if (!allocate(fd, h->alloc_ring.offset, h->alloc_ring.offset + WS_PAGE + SECURE_START)) return false;
-    if (!allocate(fd, h->timeline_ring.offset, h->timeline_ring.offset + WS_PAGE + SECURE_START)) return false;
+    if (!allocate(fd, h->live_table.offset, h->live_table.offset + h->live_table.size))
+      return false;
+    if (!allocate(fd, h->alloc_ring.offset, h->alloc_ring.offset + WS_PAGE + SECURE_START))
+      return false;
+    if (!allocate(fd, h->timeline_ring.offset, h->timeline_ring.offset + WS_PAGE + SECURE_START))
+      return false;
     open_ring(&shm->alloc, shm->base, h->alloc_ring, true);
     open_ring(&shm->timeline, shm->base, h->timeline_ring, true);
   }
@@ -165,12 +167,18 @@ bool ws_shm_secure(struct ws_shm *shm) {
     if (!allocate(file_of(shm), h->arena.offset + limit, h->arena.offset + want)) return false;
     atomic_store(&shm->arena_limit, want);
   }
-  return secure_ring(shm, &shm->alloc, h->alloc_ring.offset) && secure_ring(shm, &shm->timeline, h->timeline_ring.offset);
+  return secure_ring(shm, &shm->alloc, h->alloc_ring.offset) &&
+         secure_ring(shm, &shm->timeline, h->timeline_ring.offset);
 }
 
 static void give_back(int fd, uint64_t from, uint64_t to) {
   from = page_up(from);
-  if (from < to) syscall(SYS_fallocate, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(to - from));
+  if (from < to)
+    syscall(SYS_fallocate,
+            fd,
+            FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+            (off_t)from,
+            (off_t)(to - from));
 }
 
 /* What is handed out by now is the end: a thread that still records drops and counts. */
@@ -183,12 +191,14 @@ static uint64_t close_ring(struct ws_ring *c) {
 void ws_shm_trim(struct ws_shm *shm, bool cut) {
   if (shm->fd < 0) return;
   struct ws_header *h = shm->header;
-  uint64_t alloc_end = close_ring(shm->alloc.control), timeline_end = close_ring(shm->timeline.control);
+  uint64_t alloc_end = close_ring(shm->alloc.control),
+           timeline_end = close_ring(shm->timeline.control);
   uint64_t arena_end = __atomic_load_n(&h->arena_used, __ATOMIC_RELAXED);
   atomic_store(&shm->arena_limit, arena_end);
   int fd = file_of(shm);
   if (fd < 0) return;
-  give_back(fd, h->alloc_ring.offset + WS_PAGE + alloc_end, h->alloc_ring.offset + h->alloc_ring.size);
+  give_back(
+      fd, h->alloc_ring.offset + WS_PAGE + alloc_end, h->alloc_ring.offset + h->alloc_ring.size);
   give_back(fd, h->arena.offset + arena_end, h->arena.offset + h->arena.size);
   uint64_t end = h->timeline_ring.offset + WS_PAGE + timeline_end;
   if (cut && ftruncate(fd, (off_t)page_up(end)) != 0) return; /* it stays long and sparse */
@@ -215,7 +225,10 @@ static void commit(uint8_t *slot, uint64_t position) {
   __atomic_store_n((uint32_t *)(void *)slot, (uint32_t)(position / WS_SLOT) + 1, __ATOMIC_RELEASE);
 }
 
-bool ws_ring_push(struct ws_shm *shm, struct ws_ring_view *ring, struct ws_rec *rec, unsigned slots) {
+bool ws_ring_push(struct ws_shm *shm,
+                  struct ws_ring_view *ring,
+                  struct ws_rec *rec,
+                  unsigned slots) {
   struct ws_ring *c = ring->control;
   uint64_t need = (uint64_t)slots * WS_SLOT;
   uint64_t at = __atomic_load_n(&c->reserved, __ATOMIC_RELAXED);
@@ -224,11 +237,13 @@ bool ws_ring_push(struct ws_shm *shm, struct ws_ring_view *ring, struct ws_rec *
     uint64_t room = c->capacity - (at & ring->mask);
     pad = room < need ? room : 0;
     end = at + pad + need;
-    if (end - __atomic_load_n(&c->tail, __ATOMIC_ACQUIRE) > c->capacity || end > __atomic_load_n(&c->limit, __ATOMIC_ACQUIRE)) {
+    if (end - __atomic_load_n(&c->tail, __ATOMIC_ACQUIRE) > c->capacity ||
+        end > __atomic_load_n(&c->limit, __ATOMIC_ACQUIRE)) {
       ws_lost(shm, rec->type, WS_LOSS_RING_FULL, 1);
       return false;
     }
-  } while (!__atomic_compare_exchange_n(&c->reserved, &at, end, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+  } while (!__atomic_compare_exchange_n(
+      &c->reserved, &at, end, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
   if (pad) {
     uint8_t *slot = ring->data + (at & ring->mask);
     struct ws_rec filler = {0, WS_REC_PAD, 0, 0};

@@ -32,7 +32,8 @@ struct ws_shm {
   uint8_t *arena;
   _Atomic uint64_t arena_limit; /* bytes that may be handed out */
   int fd;                       /* capture file that grows with its contents; -1: memory is there */
-  const char *path;             /* of the capture file, for the day on which the program closes a descriptor unknown to it */
+  const char *path; /* of the capture file, for the day on which the program closes a descriptor
+                       unknown to it */
   uint64_t file_device, file_inode;
 };
 
@@ -47,8 +48,8 @@ void ws_shm_format(struct ws_shm *shm, void *base, const struct ws_sizes *sizes,
  * the disk is full: writers then drop and count. */
 bool ws_shm_secure(struct ws_shm *shm);
 
-/* Capture files: gives back the space that nothing was written to. What is pushed after it is dropped
- * and counted. With `cut` the file ends behind the timeline, whose writer must be gone. */
+/* Capture files: gives back the space that nothing was written to. What is pushed after it is
+ * dropped and counted. With `cut` the file ends behind the timeline, whose writer must be gone. */
 void ws_shm_trim(struct ws_shm *shm, bool cut);
 
 /* Publishes the header: the memory is complete and may be read. */
@@ -56,7 +57,10 @@ void ws_shm_publish(struct ws_shm *shm);
 
 /* Copies a record of `slots` slots into the ring. rec->type and flags must be set. A full ring
  * counts the loss and returns false. */
-bool ws_ring_push(struct ws_shm *shm, struct ws_ring_view *ring, struct ws_rec *rec, unsigned slots);
+bool ws_ring_push(struct ws_shm *shm,
+                  struct ws_ring_view *ring,
+                  struct ws_rec *rec,
+                  unsigned slots);
 
 void ws_lost(struct ws_shm *shm, unsigned type, unsigned cause, uint64_t count);
 

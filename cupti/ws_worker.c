@@ -25,17 +25,23 @@
 #define FLUSH_EVERY (250 * MS)
 #define CLOCK_EVERY (1000 * MS)
 #define HOUSEKEEPING_EVERY (100 * MS)
-/* The worker's own stack: what a program has set as the default for its threads may be too small for
- * CUPTI, or more than its limits leave. */
+/* The worker's own stack: what a program has set as the default for its threads may be too small
+ * for CUPTI, or more than its limits leave. */
 #define STACK (1u << 20)
 #define STACK_LEAST (128u << 10)
 
-static const uint32_t kinds[] = {CUPTI_KIND_CONCURRENT_KERNEL, CUPTI_KIND_MEMCPY, CUPTI_KIND_MEMCPY2, CUPTI_KIND_MEMSET};
+static const uint32_t kinds[] = {
+    CUPTI_KIND_CONCURRENT_KERNEL, CUPTI_KIND_MEMCPY, CUPTI_KIND_MEMCPY2, CUPTI_KIND_MEMSET};
 /* Kinds without which a timeline is still one. */
-static const uint32_t extra_kinds[] = {CUPTI_KIND_SYNCHRONIZATION, CUPTI_KIND_OVERHEAD, CUPTI_KIND_MARKER, CUPTI_KIND_MARKER_DATA};
+static const uint32_t extra_kinds[] = {
+    CUPTI_KIND_SYNCHRONIZATION, CUPTI_KIND_OVERHEAD, CUPTI_KIND_MARKER, CUPTI_KIND_MARKER_DATA};
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 
-void ws_worker_open(struct ws_worker *w, struct ws_shm *shm, struct ws_arena *arena, const struct ws_cupti *cupti, struct ws_ledger *ledger,
+void ws_worker_open(struct ws_worker *w,
+                    struct ws_shm *shm,
+                    struct ws_arena *arena,
+                    const struct ws_cupti *cupti,
+                    struct ws_ledger *ledger,
                     const struct ws_config *config) {
   w->shm = shm;
   w->arena = arena;
@@ -75,7 +81,9 @@ void ws_worker_clock(struct ws_worker *w) {
 static void learn_inside(struct ws_worker *w, const struct ws_maps_module *m) {
   struct ws_ledger *l = w->ledger;
   uint64_t here = (uint64_t)(uintptr_t)&ws_worker_maps;
-  unsigned which = strcmp(m->path, w->cupti->path) == 0 ? 0 : here - m->start < m->end - m->start ? 1 : 2;
+  unsigned which = strcmp(m->path, w->cupti->path) == 0  ? 0
+                   : here - m->start < m->end - m->start ? 1
+                                                         : 2;
   if (which == 2) return;
   atomic_store(&l->inside[which].start, m->start);
   atomic_store(&l->inside[which].end, m->end);
@@ -99,7 +107,8 @@ void ws_worker_maps(struct ws_worker *w) {
     };
   }
   struct ws_maps head = {s->count, s->generation};
-  uint32_t id = ws_arena_append(w->arena, WS_OBJ_MAPS, &head, sizeof head, maps, s->count * sizeof *maps);
+  uint32_t id =
+      ws_arena_append(w->arena, WS_OBJ_MAPS, &head, sizeof head, maps, s->count * sizeof *maps);
   free(maps);
   if (!id) {
     ws_lost(w->shm, WS_REC_ALLOC, WS_LOSS_ARENA_FULL, 1);
@@ -111,7 +120,11 @@ void ws_worker_maps(struct ws_worker *w) {
 
 /* One domain of calls at WS_API_LAUNCH. CUPTI 12.5 and newer records single ids; older ones record
  * every call and the decoder hides the rest. */
-static int enable_launches(struct ws_worker *w, uint32_t domain, uint32_t kind, int (*single)(uint32_t, uint8_t), bool on) {
+static int enable_launches(struct ws_worker *w,
+                           uint32_t domain,
+                           uint32_t kind,
+                           int (*single)(uint32_t, uint8_t),
+                           bool on) {
   const struct ws_cupti *c = w->cupti;
   int result = CUPTI_OK;
   for (uint32_t id = 1; id < WS_CALL_IDS; id++) {
@@ -125,7 +138,11 @@ static int enable_launches(struct ws_worker *w, uint32_t domain, uint32_t kind, 
   return on ? c->activity_enable(kind) : c->activity_disable(kind);
 }
 
-static int set_calls(struct ws_worker *w, uint32_t domain, uint32_t kind, int (*single)(uint32_t, uint8_t), bool on) {
+static int set_calls(struct ws_worker *w,
+                     uint32_t domain,
+                     uint32_t kind,
+                     int (*single)(uint32_t, uint8_t),
+                     bool on) {
   if (w->config.api == WS_API_LAUNCH) return enable_launches(w, domain, kind, single, on);
   return on ? w->cupti->activity_enable(kind) : w->cupti->activity_disable(kind);
 }
@@ -147,13 +164,15 @@ int ws_worker_timeline(struct ws_worker *w, bool on) {
   for (size_t i = 0; i < COUNT(kinds); i++) {
     int r = set_kind(kinds[i]);
     if (!on || r == CUPTI_OK) continue;
-    for (size_t j = 0; j < i; j++) c->activity_disable(kinds[j]); /* half a timeline would pass for a whole one */
+    for (size_t j = 0; j < i; j++)
+      c->activity_disable(kinds[j]); /* half a timeline would pass for a whole one */
     w->timeline_on = false;
     return r;
   }
   bool all = true;
   for (size_t i = 0; i < COUNT(extra_kinds); i++) all = set_kind(extra_kinds[i]) == CUPTI_OK && all;
-  if (w->config.graphs == WS_GRAPHS_GRAPH) all = set_kind(CUPTI_KIND_GRAPH_TRACE) == CUPTI_OK && all;
+  if (w->config.graphs == WS_GRAPHS_GRAPH)
+    all = set_kind(CUPTI_KIND_GRAPH_TRACE) == CUPTI_OK && all;
   all = enable_calls(w, on) && all;
   if (on && !all) ws_reason(w->shm, WS_REASON_KINDS_MISSING);
   return CUPTI_OK;
@@ -182,7 +201,10 @@ static void drain(struct ws_worker *w) {
 }
 
 static void change_state(struct ws_worker *w, uint32_t state) {
-  struct ws_state_change r = {.rec = {.type = WS_REC_STATE}, .time = ws_mono(), .state = state, .reason = w->shm->header->reason};
+  struct ws_state_change r = {.rec = {.type = WS_REC_STATE},
+                              .time = ws_mono(),
+                              .state = state,
+                              .reason = w->shm->header->reason};
   ws_ring_push(w->shm, &w->shm->alloc, &r.rec, 1);
   __atomic_store_n(&w->shm->header->state, state, __ATOMIC_RELEASE);
 }
@@ -191,7 +213,8 @@ static void follow_reader(struct ws_worker *w) {
   if (!w->timeline_possible) return;
   bool want = __atomic_load_n(&w->shm->header->want_timeline, __ATOMIC_ACQUIRE) != 0;
   if (want == w->timeline_on) return;
-  if (!want && w->cupti->flush_all(CUPTI_FLUSH_NORMAL) != CUPTI_OK) ws_reason(w->shm, WS_REASON_UNDELIVERED);
+  if (!want && w->cupti->flush_all(CUPTI_FLUSH_NORMAL) != CUPTI_OK)
+    ws_reason(w->shm, WS_REASON_UNDELIVERED);
   if (ws_worker_timeline(w, want) != CUPTI_OK) {
     ws_reason(w->shm, WS_REASON_ACTIVITY_FAILED);
     w->timeline_possible = false;
@@ -234,7 +257,8 @@ static void end(struct ws_worker *w) {
     uint64_t seen = atomic_load(&w->ledger->late_work), before = seen + 1;
     for (int i = 0; i < 3 && seen != before; i++) {
       before = seen;
-      if (w->cupti->flush_all(CUPTI_FLUSH_FORCED) != CUPTI_OK) ws_reason(w->shm, WS_REASON_UNDELIVERED);
+      if (w->cupti->flush_all(CUPTI_FLUSH_FORCED) != CUPTI_OK)
+        ws_reason(w->shm, WS_REASON_UNDELIVERED);
       drain(w);
       seen = atomic_load(&w->ledger->late_work);
     }
@@ -246,9 +270,9 @@ static void end(struct ws_worker *w) {
   change_state(w, WS_STATE_FINISHED);
 }
 
-/* Whether all of the program's threads have ended, so that this one alone keeps the process there: the
- * program's last thread left by pthread_exit, or by the system call, and not by exit. *status is
- * the main thread's, as the system call got it. */
+/* Whether all of the program's threads have ended, so that this one alone keeps the process there:
+ * the program's last thread left by pthread_exit, or by the system call, and not by exit. *status
+ * is the main thread's, as the system call got it. */
 static bool is_alone(int *status) {
   char stat[1024];
   int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
@@ -274,7 +298,8 @@ static void *run(void *user) {
     futex_wait(&w->stop, 0, TURN);
     uint64_t now = ws_mono();
     ws_shm_secure(w->shm);
-    if (ws_unwind_unknown() != w->unknown_seen) ws_worker_maps(w); /* a stack met code that is new */
+    if (ws_unwind_unknown() != w->unknown_seen)
+      ws_worker_maps(w); /* a stack met code that is new */
     if (now >= next_housekeeping) {
       housekeeping(w, now);
       next_housekeeping = now + HOUSEKEEPING_EVERY;

@@ -31,15 +31,19 @@ struct ws_worker {
   _Atomic uint32_t done; /* futex: 1 ended */
 };
 
-void ws_worker_open(struct ws_worker *worker, struct ws_shm *shm, struct ws_arena *arena, const struct ws_cupti *cupti,
-                    struct ws_ledger *ledger, const struct ws_config *config);
+void ws_worker_open(struct ws_worker *worker,
+                    struct ws_shm *shm,
+                    struct ws_arena *arena,
+                    const struct ws_cupti *cupti,
+                    struct ws_ledger *ledger,
+                    const struct ws_config *config);
 
 /* Writes a CLOCK record; publishes the module map if it changed. */
 void ws_worker_clock(struct ws_worker *worker);
 void ws_worker_maps(struct ws_worker *worker);
 
-/* Switches the activity records on or off; a CUptiResult. What is refused and can be done without is
- * noted in the header's reasons. Before start, or on the worker. */
+/* Switches the activity records on or off; a CUptiResult. What is refused and can be done without
+ * is noted in the header's reasons. Before start, or on the worker. */
 int ws_worker_timeline(struct ws_worker *worker, bool on);
 
 /* False if the system gives no thread. */

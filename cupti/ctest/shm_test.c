@@ -13,19 +13,20 @@
 #include "ws_shm.h"
 
 #undef NDEBUG
-#define CHECK(condition) \
-  do { \
-    if (!(condition)) { \
-      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-      exit(1); \
-    } \
+#define CHECK(condition)                                                                           \
+  do {                                                                                             \
+    if (!(condition)) {                                                                            \
+      fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                              \
+      exit(1);                                                                                     \
+    }                                                                                              \
   } while (0)
 
 #define KIB 1024ull
 
 static struct ws_shm *fresh(const struct ws_sizes *sizes) {
   struct ws_shm *shm = calloc(1, sizeof *shm);
-  void *base = mmap(NULL, ws_shm_size(sizes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void *base =
+      mmap(NULL, ws_shm_size(sizes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   CHECK(shm && base != MAP_FAILED);
   ws_shm_format(shm, base, sizes, -1);
   ws_shm_publish(shm);
@@ -47,7 +48,9 @@ static bool pop(struct ws_ring_view *ring, struct ws_alloc *out) {
     if (seen != (uint32_t)(tail / WS_SLOT) + 1) return false;
     struct ws_rec *rec = (struct ws_rec *)(void *)slot;
     if (rec->type == WS_REC_PAD) {
-      __atomic_store_n(&ring->control->tail, tail + ring->control->capacity - (tail & ring->mask), __ATOMIC_RELEASE);
+      __atomic_store_n(&ring->control->tail,
+                       tail + ring->control->capacity - (tail & ring->mask),
+                       __ATOMIC_RELEASE);
       continue;
     }
     CHECK(rec->slots == sizeof *out / WS_SLOT);
@@ -68,14 +71,16 @@ struct writer {
 static void *write_many(void *user) {
   struct writer *w = user;
   for (uint32_t i = 0; i < EACH; i++) {
-    struct ws_alloc r = {.rec = {.type = WS_REC_ALLOC}, .thread = w->number, .seq = i, .size = ~(uint64_t)i};
+    struct ws_alloc r = {
+        .rec = {.type = WS_REC_ALLOC}, .thread = w->number, .seq = i, .size = ~(uint64_t)i};
     while (!ws_ring_push(w->shm, &w->shm->alloc, &r.rec, sizeof r / WS_SLOT)) sched_yield();
   }
   return NULL;
 }
 
 static void many_writers(void) {
-  struct ws_sizes sizes = {.alloc_ring = 4 * KIB, .timeline_ring = 4 * KIB, .live_table = 4 * KIB, .arena = 4 * KIB};
+  struct ws_sizes sizes = {
+      .alloc_ring = 4 * KIB, .timeline_ring = 4 * KIB, .live_table = 4 * KIB, .arena = 4 * KIB};
   struct ws_shm *shm = fresh(&sizes);
   pthread_t threads[WRITERS];
   struct writer writers[WRITERS];
@@ -98,7 +103,8 @@ static void many_writers(void) {
 }
 
 static void full_ring(void) {
-  struct ws_sizes sizes = {.alloc_ring = 4 * KIB, .timeline_ring = 4 * KIB, .live_table = 4 * KIB, .arena = 4 * KIB};
+  struct ws_sizes sizes = {
+      .alloc_ring = 4 * KIB, .timeline_ring = 4 * KIB, .live_table = 4 * KIB, .arena = 4 * KIB};
   struct ws_shm *shm = fresh(&sizes);
   struct ws_kernel k = {.rec = {.type = WS_REC_KERNEL}};
   unsigned kept = 0;
@@ -109,12 +115,14 @@ static void full_ring(void) {
 }
 
 static void arena(void) {
-  struct ws_sizes sizes = {.alloc_ring = 4 * KIB, .timeline_ring = 4 * KIB, .live_table = 4 * KIB, .arena = 64 * KIB};
+  struct ws_sizes sizes = {
+      .alloc_ring = 4 * KIB, .timeline_ring = 4 * KIB, .live_table = 4 * KIB, .arena = 64 * KIB};
   struct ws_shm *shm = fresh(&sizes);
   struct ws_arena a;
   CHECK(ws_arena_open(&a, shm));
   CHECK(ws_arena_string(&a, NULL, WS_REC_KERNEL) == 0);
-  uint32_t one = ws_arena_string(&a, "one", WS_REC_KERNEL), two = ws_arena_string(&a, "two", WS_REC_KERNEL);
+  uint32_t one = ws_arena_string(&a, "one", WS_REC_KERNEL),
+           two = ws_arena_string(&a, "two", WS_REC_KERNEL);
   CHECK(one && two && one != two && ws_arena_string(&a, "one", WS_REC_KERNEL) == one);
   struct ws_launch l = {.name = one, .grid = {1, 2, 3}};
   uint32_t first = ws_arena_launch(&a, &l);
@@ -122,7 +130,8 @@ static void arena(void) {
   CHECK(first && ws_arena_launch(&a, &l) != first);
   uint64_t pcs[] = {1, 2, 3};
   uint32_t stack = ws_arena_stack(&a, 7, pcs, 3);
-  CHECK(stack && ws_arena_stack(&a, 7, pcs, 3) == stack && ws_arena_stack(&a, 8, pcs, 3) != stack && ws_arena_stack(&a, 7, pcs, 0) == 0);
+  CHECK(stack && ws_arena_stack(&a, 7, pcs, 3) == stack && ws_arena_stack(&a, 8, pcs, 3) != stack &&
+        ws_arena_stack(&a, 7, pcs, 0) == 0);
   /* full: id 0, counted, never written past the end */
   char text[32];
   unsigned i = 0;
@@ -136,11 +145,16 @@ static void arena(void) {
 }
 
 static struct ws_live entry(uint64_t address, uint64_t seq) {
-  return (struct ws_live){.key = ws_live_key(address, WS_KEY_ADDRESS), .size = address * 2, .seq = seq, .space = WS_SPACE_DEVICE, .context = 1};
+  return (struct ws_live){.key = ws_live_key(address, WS_KEY_ADDRESS),
+                          .size = address * 2,
+                          .seq = seq,
+                          .space = WS_SPACE_DEVICE,
+                          .context = 1};
 }
 
 static void live_table(void) {
-  struct ws_sizes sizes = {.alloc_ring = 4 * KIB, .timeline_ring = 4 * KIB, .live_table = 64 * KIB, .arena = 4 * KIB};
+  struct ws_sizes sizes = {
+      .alloc_ring = 4 * KIB, .timeline_ring = 4 * KIB, .live_table = 64 * KIB, .arena = 4 * KIB};
   struct ws_shm *shm = fresh(&sizes);
   struct ws_live e = entry(0x1000, 10), was;
   CHECK(ws_live_put(shm, &e));
@@ -151,7 +165,8 @@ static void live_table(void) {
   CHECK(ws_live_take(shm, e.key, 25, &was) && was.size == 0x2000 && was.seq == 20);
   CHECK(!ws_live_take(shm, e.key, 26, &was));
   /* the same number as a handle is another thing */
-  struct ws_live h = {.key = ws_live_key(0x1000, WS_KEY_HANDLE), .size = 5, .seq = 1, .space = WS_SPACE_HANDLE};
+  struct ws_live h = {
+      .key = ws_live_key(0x1000, WS_KEY_HANDLE), .size = 5, .seq = 1, .space = WS_SPACE_HANDLE};
   CHECK(ws_live_put(shm, &h) && !ws_live_take(shm, e.key, 99, &was));
   /* released but mapped: alive until the last mapping goes */
   CHECK(ws_live_map(shm, h.key, 1) && ws_live_map(shm, h.key, 1) && ws_live_map(shm, h.key, -1));
@@ -185,7 +200,8 @@ static void *churn(void *user) {
 }
 
 static void live_churn(void) {
-  struct ws_sizes sizes = {.alloc_ring = 4 * KIB, .timeline_ring = 4 * KIB, .live_table = 64 * KIB, .arena = 4 * KIB};
+  struct ws_sizes sizes = {
+      .alloc_ring = 4 * KIB, .timeline_ring = 4 * KIB, .live_table = 64 * KIB, .arena = 4 * KIB};
   struct ws_shm *shm = fresh(&sizes);
   pthread_t threads[WRITERS];
   struct writer writers[WRITERS];
@@ -199,7 +215,10 @@ static void live_churn(void) {
 }
 
 static void growing_file(void) {
-  struct ws_sizes sizes = {.alloc_ring = 64 * KIB, .timeline_ring = 1024 * 1024 * KIB, .live_table = 4 * KIB, .arena = 64 * KIB};
+  struct ws_sizes sizes = {.alloc_ring = 64 * KIB,
+                           .timeline_ring = 1024 * 1024 * KIB,
+                           .live_table = 4 * KIB,
+                           .arena = 64 * KIB};
   char path[] = "/tmp/warpscope-shm-test-XXXXXX";
   int fd = mkstemp(path);
   CHECK(fd >= 0);
@@ -218,7 +237,8 @@ static void growing_file(void) {
   uint64_t kept = 0, secured = shm.timeline.control->limit;
   CHECK(secured > 0 && secured < shm.timeline.control->capacity);
   /* nothing past the secured part, however many try */
-  for (uint64_t i = 0; i < secured / WS_SLOT + 10; i++) kept += ws_ring_push(&shm, &shm.timeline, &k.rec, 1);
+  for (uint64_t i = 0; i < secured / WS_SLOT + 10; i++)
+    kept += ws_ring_push(&shm, &shm.timeline, &k.rec, 1);
   CHECK(kept == secured / WS_SLOT && shm.header->lost[WS_REC_KERNEL][WS_LOSS_RING_FULL] == 10);
   CHECK(ws_shm_secure(&shm) && shm.timeline.control->limit > secured);
   CHECK(ws_ring_push(&shm, &shm.timeline, &k.rec, 1));

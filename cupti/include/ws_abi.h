@@ -41,17 +41,20 @@ enum ws_state {
 
 /* Why a capture is refused or reduced, in ws_header.reason (a set: 1 << reason). */
 enum ws_reason {
-  WS_REASON_NO_CUPTI = 1,         /* no libcupti found */
-  WS_REASON_CUPTI_TOO_OLD = 2,    /* a needed function is missing */
-  WS_REASON_SUBSCRIBER_TAKEN = 3, /* another tool holds CUPTI's callbacks: no ledger */
-  WS_REASON_ACTIVITY_FAILED = 4,  /* activity records could not be enabled: no timeline */
-  WS_REASON_NO_PRIVILEGE = 5,     /* the driver restricts profiling to administrators */
+  WS_REASON_NO_CUPTI = 1,          /* no libcupti found */
+  WS_REASON_CUPTI_TOO_OLD = 2,     /* a needed function is missing */
+  WS_REASON_SUBSCRIBER_TAKEN = 3,  /* another tool holds CUPTI's callbacks: no ledger */
+  WS_REASON_ACTIVITY_FAILED = 4,   /* activity records could not be enabled: no timeline */
+  WS_REASON_NO_PRIVILEGE = 5,      /* the driver restricts profiling to administrators */
   WS_REASON_FOREIGN_INJECTION = 6, /* CUDA_INJECTION64_PATH names another tool */
-  WS_REASON_CALLS_UNWATCHED = 7,   /* callbacks of some driver calls could not be had: their allocations are missing */
-  WS_REASON_KINDS_MISSING = 8,     /* CUPTI refused some kinds of records: waits, NVTX, graphs or calls are missing */
-  WS_REASON_UNDELIVERED = 9,       /* CUPTI did not hand over all that it had, or does not say how much it dropped */
-  WS_REASON_NO_CLOCK = 10,         /* CUPTI's clock could not be read */
-  WS_REASON_NO_THREAD = 11         /* no thread could be started: no capture */
+  WS_REASON_CALLS_UNWATCHED =
+      7, /* callbacks of some driver calls could not be had: their allocations are missing */
+  WS_REASON_KINDS_MISSING =
+      8, /* CUPTI refused some kinds of records: waits, NVTX, graphs or calls are missing */
+  WS_REASON_UNDELIVERED =
+      9, /* CUPTI did not hand over all that it had, or does not say how much it dropped */
+  WS_REASON_NO_CLOCK = 10, /* CUPTI's clock could not be read */
+  WS_REASON_NO_THREAD = 11 /* no thread could be started: no capture */
 };
 
 /* ws_header.flags */
@@ -129,8 +132,8 @@ struct ws_header {
   uint32_t want_timeline;  /* reader: 1 record the timeline, 0 pause it (atomic) */
   uint64_t maps;           /* arena id of the newest module map (atomic) */
   uint64_t unused;
-  uint64_t heartbeat;      /* CLOCK_MONOTONIC of the worker's last turn, ns (atomic) */
-  uint64_t buffer_bytes;   /* host bytes of activity buffers held (atomic) */
+  uint64_t heartbeat;    /* CLOCK_MONOTONIC of the worker's last turn, ns (atomic) */
+  uint64_t buffer_bytes; /* host bytes of activity buffers held (atomic) */
   uint64_t reserved[16];
   uint64_t lost[WS_REC_TYPES][WS_LOSS_CAUSES]; /* records, by type and cause (atomic) */
 };
@@ -163,8 +166,8 @@ struct ws_rec {
 };
 
 /* Times of device-side records are CUPTI's clock in ns; CLOCK records tie it to
- * CLOCK_MONOTONIC. 0 = unknown. Ids of contexts, streams, graphs and correlations are CUPTI's, unique in the
- * process. Arena ids are 0 where there is nothing. */
+ * CLOCK_MONOTONIC. 0 = unknown. Ids of contexts, streams, graphs and correlations are CUPTI's,
+ * unique in the process. Arena ids are 0 where there is nothing. */
 
 struct ws_kernel {
   struct ws_rec rec; /* flags: WS_KERNEL_* */
@@ -259,7 +262,13 @@ struct ws_sync {
   uint64_t reserved2[2];
 };
 _Static_assert(sizeof(struct ws_sync) == 64, "sync");
-enum ws_sync_type { WS_SYNC_UNKNOWN = 0, WS_SYNC_EVENT = 1, WS_SYNC_STREAM_WAIT = 2, WS_SYNC_STREAM = 3, WS_SYNC_CONTEXT = 4 };
+enum ws_sync_type {
+  WS_SYNC_UNKNOWN = 0,
+  WS_SYNC_EVENT = 1,
+  WS_SYNC_STREAM_WAIT = 2,
+  WS_SYNC_STREAM = 3,
+  WS_SYNC_CONTEXT = 4
+};
 
 /* The CPU side of a call. */
 struct ws_api {
@@ -283,9 +292,9 @@ struct ws_marker {
   struct ws_rec rec; /* flags: WS_MARKER_* */
   uint64_t time;
   uint32_t id;
-  uint32_t thread; /* 0: unknown. CUPTI names the thread of start/end ranges too */
-  uint32_t text;   /* arena id of a string */
-  uint32_t domain; /* arena id of a string; 0: the default domain */
+  uint32_t thread;  /* 0: unknown. CUPTI names the thread of start/end ranges too */
+  uint32_t text;    /* arena id of a string */
+  uint32_t domain;  /* arena id of a string; 0: the default domain */
   uint64_t payload; /* bits of payload_kind */
   uint32_t color;   /* ARGB; 0: none */
   uint32_t category;
@@ -298,7 +307,13 @@ _Static_assert(sizeof(struct ws_marker) == 64, "marker");
 #define WS_MARKER_START 2u
 #define WS_MARKER_END 4u
 #define WS_MARKER_DATA 8u /* only payload, color and category, for the marker with this id */
-enum ws_payload_kind { WS_PAYLOAD_NONE = 0, WS_PAYLOAD_UINT64 = 1, WS_PAYLOAD_INT64 = 2, WS_PAYLOAD_DOUBLE = 3, WS_PAYLOAD_TEXT = 4 /* arena id */ };
+enum ws_payload_kind {
+  WS_PAYLOAD_NONE = 0,
+  WS_PAYLOAD_UINT64 = 1,
+  WS_PAYLOAD_INT64 = 2,
+  WS_PAYLOAD_DOUBLE = 3,
+  WS_PAYLOAD_TEXT = 4 /* arena id */
+};
 
 /* A whole launch of a CUDA graph. */
 struct ws_graph {
@@ -329,27 +344,27 @@ struct ws_overhead {
 _Static_assert(sizeof(struct ws_overhead) == 64, "overhead");
 
 /* A driver call that takes or gives back memory, or one that failed. Times are CLOCK_MONOTONIC.
- * `seq` orders them as they took effect: allocations by their exit, releases by their enter, so that
- * a release comes before the next allocation of its address. */
+ * `seq` orders them as they took effect: allocations by their exit, releases by their enter, so
+ * that a release comes before the next allocation of its address. */
 struct ws_alloc {
   struct ws_rec rec;
   uint64_t seq;
   uint64_t enter;
   uint64_t exit;
-  uint64_t address; /* address, or handle for WS_SPACE_HANDLE */
-  uint64_t size;    /* bytes asked for; of a release: of what was released, 0 if unknown */
-  uint64_t handle;  /* MAP, UNMAP: the physical handle; pool calls: the pool */
+  uint64_t address;       /* address, or handle for WS_SPACE_HANDLE */
+  uint64_t size;          /* bytes asked for; of a release: of what was released, 0 if unknown */
+  uint64_t handle;        /* MAP, UNMAP: the physical handle; pool calls: the pool */
   uint64_t stream_handle; /* CUstream of stream-ordered calls */
   uint32_t context;
   uint32_t thread;
-  uint32_t stack; /* arena id of a ws_stack; 0: not taken */
-  uint32_t api;   /* arena id of a string: the call's name */
-  int32_t result; /* CUresult; 0 = success, 2 = out of memory */
-  int32_t device; /* ordinal; -1 unknown */
+  uint32_t stack;  /* arena id of a ws_stack; 0: not taken */
+  uint32_t api;    /* arena id of a string: the call's name */
+  int32_t result;  /* CUresult; 0 = success, 2 = out of memory */
+  int32_t device;  /* ordinal; -1 unknown */
   uint32_t stream; /* CUPTI stream id; UINT32_MAX: none */
-  uint8_t op;     /* ws_alloc_op */
-  uint8_t space;  /* ws_space */
-  uint8_t known;  /* releases: 1 if the live table knew what was released */
+  uint8_t op;      /* ws_alloc_op */
+  uint8_t space;   /* ws_space */
+  uint8_t known;   /* releases: 1 if the live table knew what was released */
   uint8_t reserved;
   uint64_t reserved2[4];
 };
@@ -358,7 +373,7 @@ enum ws_alloc_op {
   WS_OP_FAILED = 0, /* any other call that failed for lack of memory */
   WS_OP_ALLOC = 1,
   WS_OP_FREE = 2,
-  WS_OP_MAP = 3,     /* a handle's bytes appear at an address */
+  WS_OP_MAP = 3, /* a handle's bytes appear at an address */
   WS_OP_UNMAP = 4,
   WS_OP_RESERVE = 5, /* address space only, no bytes */
   WS_OP_UNRESERVE = 6,
@@ -370,8 +385,8 @@ enum ws_alloc_op {
 };
 enum ws_space {
   WS_SPACE_UNKNOWN = 0,
-  WS_SPACE_DEVICE = 1,     /* cuMemAlloc family */
-  WS_SPACE_POOL = 2,       /* stream-ordered: cuMemAllocAsync, cuMemAllocFromPoolAsync */
+  WS_SPACE_DEVICE = 1, /* cuMemAlloc family */
+  WS_SPACE_POOL = 2,   /* stream-ordered: cuMemAllocAsync, cuMemAllocFromPoolAsync */
   WS_SPACE_MANAGED = 3,
   WS_SPACE_HOST = 4,       /* pinned by the driver: cuMemHostAlloc */
   WS_SPACE_REGISTERED = 5, /* the program's own memory, pinned: cuMemHostRegister */
@@ -420,8 +435,8 @@ _Static_assert(sizeof(struct ws_clock) == 64, "clock");
 struct ws_device {
   struct ws_rec rec;
   uint8_t uuid[16];
-  int32_t device; /* ordinal */
-  uint32_t name;  /* arena id of a string */
+  int32_t device;  /* ordinal */
+  uint32_t name;   /* arena id of a string */
   uint64_t memory; /* bytes */
   uint32_t multiprocessors;
   uint16_t major, minor; /* compute capability */
@@ -467,7 +482,7 @@ struct ws_live_table {
 #define WS_LIVE_EMPTY 0ull
 #define WS_LIVE_DEAD (~0ull)     /* not used by this version */
 #define WS_LIVE_BUSY (~0ull - 1) /* being changed: wait a moment */
-#define WS_KEY_SHIFT 60 /* the low bits are the address or handle itself */
+#define WS_KEY_SHIFT 60          /* the low bits are the address or handle itself */
 #define WS_KEY_MASK ((1ull << WS_KEY_SHIFT) - 1)
 /* Numbers of different things may be equal, so a key carries which it is. */
 enum ws_key_class {
@@ -533,10 +548,10 @@ struct ws_maps {
   uint32_t generation;
 };
 struct ws_map {
-  uint64_t base; /* load address: what is added to the file's own addresses */
+  uint64_t base;       /* load address: what is added to the file's own addresses */
   uint64_t start, end; /* of the executable segments */
-  uint32_t path;     /* arena id of a string */
-  uint32_t build_id; /* arena id of a string: hexadecimal; 0: none */
+  uint32_t path;       /* arena id of a string */
+  uint32_t build_id;   /* arena id of a string: hexadecimal; 0: none */
 };
 
 /* ---- handshake -------------------------------------------------------------------------- */
@@ -555,7 +570,8 @@ struct ws_welcome {
   uint32_t mode, api, graphs;
   uint32_t start_paused; /* 1: wait for want_timeline */
   uint32_t reserved;
-  uint64_t alloc_ring, timeline_ring, live_table, arena; /* bytes of each region, without its control page */
+  uint64_t alloc_ring, timeline_ring, live_table,
+      arena; /* bytes of each region, without its control page */
 };
 
 #endif

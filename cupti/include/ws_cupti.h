@@ -13,7 +13,13 @@
 #include <stdint.h>
 
 /* CUptiResult and CUresult: 0 is success. */
-enum { CUPTI_OK = 0, CUPTI_MAX_LIMIT_REACHED = 12, CUPTI_MULTIPLE_SUBSCRIBERS = 39, CUPTI_INSUFFICIENT_PRIVILEGES = 35, CUDA_OOM = 2 };
+enum {
+  CUPTI_OK = 0,
+  CUPTI_MAX_LIMIT_REACHED = 12,
+  CUPTI_MULTIPLE_SUBSCRIBERS = 39,
+  CUPTI_INSUFFICIENT_PRIVILEGES = 35,
+  CUDA_OOM = 2
+};
 
 /* cuptiGetVersion of 11.8, the oldest whose records these are. */
 enum { CUPTI_OLDEST = 18 };
@@ -255,7 +261,8 @@ struct cupti_module_data {
 
 typedef void (*cupti_callback_fn)(void *user, uint32_t domain, uint32_t id, const void *data);
 typedef void (*cupti_request_fn)(uint8_t **buffer, size_t *size, size_t *max_records);
-typedef void (*cupti_complete_fn)(void *context, uint32_t stream, uint8_t *buffer, size_t size, size_t valid);
+typedef void (*cupti_complete_fn)(
+    void *context, uint32_t stream, uint8_t *buffer, size_t size, size_t valid);
 
 /* ---- parameters of driver calls (generated_cuda_meta.h: cuXxx_params) ---- */
 
@@ -281,7 +288,8 @@ struct cu_alloc_pitch { /* cuMemAllocPitch_v2 */
   size_t height;
   uint32_t element;
 };
-struct cu_free { /* cuMemFree_v2, cuMemFreeHost, cuMemHostUnregister, cuMemRelease, cuArrayDestroy, … */
+struct cu_free { /* cuMemFree_v2, cuMemFreeHost, cuMemHostUnregister, cuMemRelease, cuArrayDestroy,
+                    … */
   uint64_t address;
 };
 struct cu_free_async { /* cuMemFreeAsync */
@@ -318,7 +326,8 @@ struct cu_map { /* cuMemMap */
   uint64_t handle;
   uint64_t flags;
 };
-struct cu_import { /* cuMemImportFromShareableHandle, cuMemRetainAllocationHandle, cuMemPoolCreate */
+struct cu_import { /* cuMemImportFromShareableHandle, cuMemRetainAllocationHandle, cuMemPoolCreate
+                    */
   uint64_t *handle;
   const void *from;
 };

@@ -21,12 +21,15 @@
 #define HANDSHAKE_MS 2000
 
 /* A capture file is sparse: these are bounds, not what it takes. */
-static const struct ws_sizes file_sizes = {.alloc_ring = 256 * MIB, .timeline_ring = 16384 * MIB, .live_table = 4 * MIB, .arena = 256 * MIB};
+static const struct ws_sizes file_sizes = {.alloc_ring = 256 * MIB,
+                                           .timeline_ring = 16384 * MIB,
+                                           .live_table = 4 * MIB,
+                                           .arena = 256 * MIB};
 
 /* The most of a limited address space that a capture takes: the rest is the program's. */
 #define SHARE_OF_MEMORY 4
-/* Capture files of one PID in one folder: a process that executes another program keeps its PID, and
- * in a container every run has the same. */
+/* Capture files of one PID in one folder: a process that executes another program keeps its PID,
+ * and in a container every run has the same. */
 #define FILES_MAX 1000
 
 static char file_path[4096];
@@ -44,12 +47,16 @@ static bool receive(int s, struct ws_welcome *w, int *fd) {
   if (poll(&p, 1, HANDSHAKE_MS) != 1) return false;
   struct iovec iov = {w, sizeof *w};
   char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = {0};
-  struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+  struct msghdr m = {
+      .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
   ssize_t n = recvmsg(s, &m, MSG_CMSG_CLOEXEC);
   struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-  if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || c->cmsg_len != CMSG_LEN(sizeof(int))) return false;
+  if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
+      c->cmsg_len != CMSG_LEN(sizeof(int)))
+    return false;
   memcpy(fd, CMSG_DATA(c), sizeof *fd);
-  if (n == (ssize_t)sizeof *w && w->magic == WS_ABI_MAGIC && w->abi_version == WS_ABI_VERSION) return true;
+  if (n == (ssize_t)sizeof *w && w->magic == WS_ABI_MAGIC && w->abi_version == WS_ABI_VERSION)
+    return true;
   close(*fd);
   return false;
 }
@@ -62,7 +69,9 @@ static const char *from_agent(const char *path, struct ws_shm *shm, struct ws_co
   if (length >= sizeof address.sun_path) return no_answer;
   memcpy(address.sun_path, path, length);
   int s = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-  if (s < 0) return "no socket to the agent could be opened (are too many files open?): this process is not recorded";
+  if (s < 0)
+    return "no socket to the agent could be opened (are too many files open?): this process is not "
+           "recorded";
   /* A stopped agent takes nobody in, and behind a full queue connect would wait for it. */
   struct timeval patience = {HANDSHAKE_MS / 1000, HANDSHAKE_MS % 1000 * 1000};
   setsockopt(s, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
@@ -70,7 +79,8 @@ static const char *from_agent(const char *path, struct ws_shm *shm, struct ws_co
   struct ws_welcome w;
   int fd = -1;
   bool welcome = connect(s, (struct sockaddr *)&address, sizeof address) == 0 &&
-                 send(s, &hello, sizeof hello, MSG_NOSIGNAL) == (ssize_t)sizeof hello && receive(s, &w, &fd);
+                 send(s, &hello, sizeof hello, MSG_NOSIGNAL) == (ssize_t)sizeof hello &&
+                 receive(s, &w, &fd);
   close(s);
   if (!welcome) return no_answer;
   struct ws_sizes sizes = {w.alloc_ring, w.timeline_ring, w.live_table, w.arena};
@@ -80,15 +90,19 @@ static const char *from_agent(const char *path, struct ws_shm *shm, struct ws_co
   if (there >= 0 && (uint64_t)there >= size && size <= address_space())
     base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   close(fd);
-  if (base == MAP_FAILED) return "its address space is limited (ulimit -v) and has no room for the capture: this process is not recorded";
-  *config = (struct ws_config){.mode = w.mode, .api = w.api, .graphs = w.graphs, .paused = w.start_paused != 0};
+  if (base == MAP_FAILED)
+    return "its address space is limited (ulimit -v) and has no room for the capture: this process "
+           "is not recorded";
+  *config = (struct ws_config){
+      .mode = w.mode, .api = w.api, .graphs = w.graphs, .paused = w.start_paused != 0};
   ws_shm_format(shm, base, &sizes, -1);
   return NULL;
 }
 
 /* ---- without one ---- */
 
-static uint32_t choice(const char *name, const char *const *words, uint32_t count, uint32_t otherwise) {
+static uint32_t
+choice(const char *name, const char *const *words, uint32_t count, uint32_t otherwise) {
   const char *value = getenv(name);
   for (uint32_t i = 0; value && i < count; i++)
     if (words[i] && strcmp(value, words[i]) == 0) return i;
@@ -112,7 +126,8 @@ static int create_in(const char *folder) {
   for (int i = 1; i <= FILES_MAX; i++) {
     char again[16] = "";
     if (i > 1) snprintf(again, sizeof again, "-%d", i);
-    int n = snprintf(file_path, sizeof file_path, "%s/warpscope-%d%s.wscap", folder, (int)getpid(), again);
+    int n = snprintf(
+        file_path, sizeof file_path, "%s/warpscope-%d%s.wscap", folder, (int)getpid(), again);
     if (n <= 0 || (size_t)n >= sizeof file_path) return -1;
     fd = open(file_path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd >= 0 || errno != EEXIST) break;
@@ -134,7 +149,9 @@ static int create_file(void) {
 static bool fit_limits(struct ws_sizes *sizes) {
   struct rlimit limit;
   uint64_t most = address_space();
-  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < most) most = limit.rlim_cur;
+  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+      limit.rlim_cur < most)
+    most = limit.rlim_cur;
   while (ws_shm_size(sizes) > most) {
     if (sizes->timeline_ring > 4 * MIB) {
       sizes->timeline_ring /= 2;
@@ -158,7 +175,8 @@ static bool from_file(struct ws_shm *shm, struct ws_config *config) {
   void *base = MAP_FAILED;
   /* The header's page must be on disk before it is written: a full disk is a SIGBUS otherwise. */
   static const char zeros[WS_PAGE];
-  if (pwrite(fd, zeros, sizeof zeros, 0) == (ssize_t)sizeof zeros && ftruncate(fd, (off_t)size) == 0)
+  if (pwrite(fd, zeros, sizeof zeros, 0) == (ssize_t)sizeof zeros &&
+      ftruncate(fd, (off_t)size) == 0)
     base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
   if (base != MAP_FAILED) {
     ws_shm_format(shm, base, &sizes, fd);
@@ -182,9 +200,7 @@ static struct {
 } standard_error;
 
 /* The system call itself: the C library gave fstat a symbol of its own only in glibc 2.33. */
-static bool is_open(struct stat *s) {
-  return syscall(SYS_fstat, STDERR_FILENO, s) == 0;
-}
+static bool is_open(struct stat *s) { return syscall(SYS_fstat, STDERR_FILENO, s) == 0; }
 
 void ws_connect_open(void) {
   struct stat s;
@@ -201,10 +217,14 @@ void ws_connect_note(const char *text) {
   if (quiet && *quiet && strcmp(quiet, "0") != 0) return;
   /* A program that closed stderr may have a file of its own under this number. */
   struct stat s;
-  if (!standard_error.open || !is_open(&s) || s.st_dev != standard_error.device || s.st_ino != standard_error.inode) return;
+  if (!standard_error.open || !is_open(&s) || s.st_dev != standard_error.device ||
+      s.st_ino != standard_error.inode)
+    return;
   char line[4400];
   int n = snprintf(line, sizeof line, "warpscope: %s\n", text);
-  if (n > 0 && write(STDERR_FILENO, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1) < 0) return;
+  if (n > 0 &&
+      write(STDERR_FILENO, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1) < 0)
+    return;
 }
 
 bool ws_connect(struct ws_shm *shm, struct ws_config *config) {
@@ -215,7 +235,8 @@ bool ws_connect(struct ws_shm *shm, struct ws_config *config) {
     return !why;
   }
   if (from_file(shm, config)) return true;
-  ws_connect_note("no capture file could be written here or in TMPDIR (WARPSCOPE_DIR chooses another folder): this process is not recorded");
+  ws_connect_note("no capture file could be written here or in TMPDIR (WARPSCOPE_DIR chooses "
+                  "another folder): this process is not recorded");
   return false;
 }
 
@@ -223,6 +244,9 @@ void ws_connect_finish(struct ws_shm *shm, bool whole) {
   if (shm->fd < 0) return;
   ws_shm_trim(shm, whole);
   char text[sizeof file_path + 128];
-  snprintf(text, sizeof text, "capture in %s; 'warpscope recover' with this name makes it a trace", file_path);
+  snprintf(text,
+           sizeof text,
+           "capture in %s; 'warpscope recover' with this name makes it a trace",
+           file_path);
   ws_connect_note(text);
 }

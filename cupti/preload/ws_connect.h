@@ -15,8 +15,8 @@ void ws_connect_finish(struct ws_shm *shm, bool whole);
 /* Remembers what stderr is: when the process starts. */
 void ws_connect_open(void);
 
-/* A line on stderr, unless WARPSCOPE_QUIET is set or the program has put something else in the place
- * of stderr since. */
+/* A line on stderr, unless WARPSCOPE_QUIET is set or the program has put something else in the
+ * place of stderr since. */
 void ws_connect_note(const char *text);
 
 #endif

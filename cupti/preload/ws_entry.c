@@ -21,11 +21,9 @@
 static struct ws_shm shm;
 static bool enabled = true;
 
-/* exit() begins. What the program, and libraries before us, do after this is not over yet; but CUPTI
- * must be asked now, before the driver is taken down. */
-static void stop(void) {
-  ws_capture_stop(FINISH_MS);
-}
+/* exit() begins. What the program, and libraries before us, do after this is not over yet; but
+ * CUPTI must be asked now, before the driver is taken down. */
+static void stop(void) { ws_capture_stop(FINISH_MS); }
 
 /* Nothing of the program's runs after this. */
 static void finish(void) {
@@ -35,13 +33,9 @@ static void finish(void) {
 }
 
 /* exit() ends: the last that it calls are the destructors of libraries. */
-__attribute__((destructor)) static void destructor(void) {
-  finish();
-}
+__attribute__((destructor)) static void destructor(void) { finish(); }
 
-static bool is_us(const char *path, const char *self) {
-  return path && (strcmp(path, self) == 0);
-}
+static bool is_us(const char *path, const char *self) { return path && (strcmp(path, self) == 0); }
 
 /* LD_PRELOAD alone does not make the driver call us: it asks CUDA_INJECTION64_PATH. */
 __attribute__((constructor)) static void constructor(void) {
@@ -65,7 +59,8 @@ static void start(void) {
   struct ws_config config;
   if (!enabled) return;
   if (!ws_compat_complete()) {
-    ws_connect_note("this process was started without libdl and libpthread, which came with CUDA too late: it is not recorded");
+    ws_connect_note("this process was started without libdl and libpthread, which came with CUDA "
+                    "too late: it is not recorded");
     return;
   }
   if (!ws_connect(&shm, &config)) return;

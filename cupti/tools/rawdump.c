@@ -102,9 +102,16 @@ __attribute__((visibility("default"))) int InitializeInjection(void) {
   fwrite(head, sizeof head, 1, out);
   if (cupti.thread_id_type) cupti.thread_id_type(CUPTI_THREAD_ID_SYSTEM);
   cupti.register_callbacks(request, complete);
-  static const uint32_t kinds[] = {CUPTI_KIND_CONCURRENT_KERNEL, CUPTI_KIND_MEMCPY,          CUPTI_KIND_MEMCPY2,  CUPTI_KIND_MEMSET,
-                                   CUPTI_KIND_DRIVER,            CUPTI_KIND_RUNTIME,         CUPTI_KIND_OVERHEAD, CUPTI_KIND_MARKER,
-                                   CUPTI_KIND_MARKER_DATA,       CUPTI_KIND_SYNCHRONIZATION};
+  static const uint32_t kinds[] = {CUPTI_KIND_CONCURRENT_KERNEL,
+                                   CUPTI_KIND_MEMCPY,
+                                   CUPTI_KIND_MEMCPY2,
+                                   CUPTI_KIND_MEMSET,
+                                   CUPTI_KIND_DRIVER,
+                                   CUPTI_KIND_RUNTIME,
+                                   CUPTI_KIND_OVERHEAD,
+                                   CUPTI_KIND_MARKER,
+                                   CUPTI_KIND_MARKER_DATA,
+                                   CUPTI_KIND_SYNCHRONIZATION};
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
     int r = cupti.activity_enable(kinds[i]);
     if (r) fprintf(stderr, "rawdump: kind %u: error %d\n", kinds[i], r);

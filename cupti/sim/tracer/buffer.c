@@ -114,7 +114,8 @@ static void write_record(const struct record *r) {
   while (tracer.buffer == NULL || !room_for(r)) {
     if (tracer.buffer != NULL && tracer.used > 0) {
       give_back();
-    } else if (tracer.buffer != NULL || !take_buffer()) { /* one record is more than a buffer holds */
+    } else if (tracer.buffer != NULL ||
+               !take_buffer()) { /* one record is more than a buffer holds */
       tracer.dropped++;
       return;
     }
