@@ -77,7 +77,7 @@ func compare(traced *inspection, counted *count) []row {
 	}
 	add("graph launches", launches, counted.GraphLaunches)
 	if traced.Ranges != nil {
-		for _, g := range traced.Ranges.Groups {
+		for _, g := range traced.Ranges.Ranges {
 			ranges += g.Count
 		}
 	}

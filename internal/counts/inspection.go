@@ -35,10 +35,7 @@ type inspection struct {
 		} `json:"processes"`
 	} `json:"memory"`
 	Ranges *struct {
-		All    spread `json:"all"`
-		Groups []struct {
-			spread
-		} `json:"groups"`
+		Ranges []spread `json:"ranges"`
 	} `json:"nvtx"`
 }
 

@@ -48,7 +48,7 @@ case_stacks() {
   launch=$(launch_program)
   "$warpscope" run -o t.wscope -- "$launch" leak 64 count.json
   inspect t.wscope
-  check t.wscope.json 'any("main" in frame for p in d["memory"]["processes"] for l in p["largest_live"] for frame in l["stack"])'
+  check t.wscope.json 'any(frame.get("symbol") == "main" for p in d["memory"]["processes"] for l in p["largest_live"] for frame in l["stack"])'
 }
 
 cases+=("4 samples 120: NVML's readings are in the trace")
