@@ -12,9 +12,9 @@ cp bin/warpscope bin/libwarpscope.so "$bundle/bin/"
 CGO_ENABLED=0 go build -trimpath -o "$bundle/bin/counts" ./internal/counts/cmd/counts
 
 # Test binaries run in a copy of their package's folder, for their testdata.
-for package in cuda cupti; do
+for package in cuda cupti kernels agent/demo; do
   mkdir -p "$bundle/$package"
-  go test -trimpath -c -o "$bundle/$package/$package.test" "./$package"
+  go test -trimpath -c -o "$bundle/$package/$(basename $package).test" "./$package"
   if [ -d "$package/testdata" ]; then
     cp -r "$package/testdata" "$bundle/$package/"
   fi

@@ -21,6 +21,18 @@ case_cupti_package() {
   WARPSCOPE_REQUIRE=gpu ./cupti.test -test.v -test.timeout 180s
 }
 
+cases+=("1 kernels_package 120: the demo's kernels compute what they say, from machine code and from PTX")
+case_kernels_package() {
+  cd "$bundle/kernels" || return 1
+  WARPSCOPE_REQUIRE=gpu ./kernels.test -test.v -test.run '^TestKernelsComputeWhatTheySay$' -test.timeout 100s
+}
+
+cases+=("1 demo_package 120: the demo's training loop learns on the real GPU")
+case_demo_package() {
+  cd "$bundle/agent/demo" || return 1
+  WARPSCOPE_REQUIRE=gpu ./demo.test -test.v -test.run '^TestTrainingLearns$' -test.timeout 100s
+}
+
 cases+=("1 launches 120: CUDA C++, kernels, copies, sets, ranges and allocations against its own count")
 case_launches() {
   local launch
