@@ -38,6 +38,10 @@ func TestProcesses(t *testing.T) {
 		{"device reset", "reset", 0, 1, false, 0},
 		{"300 contexts, one after the other", "many_resets", 0, 1, false, 0},
 	} {
+		plain := ""
+		if test.scenario == "main_thread_exits" || test.scenario == "threads_die" {
+			plain = ownThread
+		}
 		check := func(t *testing.T, w *tool, r result, f *figures) {
 			if r.status != test.status {
 				t.Errorf("exit status %d, want %d\n%s", r.status, test.status, r.stderr)
@@ -71,12 +75,14 @@ func TestProcesses(t *testing.T) {
 			}
 		}
 		t.Run(test.name, func(t *testing.T) {
+			needs(t, b, false, plain)
 			t.Parallel()
 			w := newTool(t)
 			r, f := w.trace(b, nil, program, test.scenario, "0")
 			check(t, w, r, f)
 		})
 		t.Run(test.name+", without the agent", func(t *testing.T) {
+			needs(t, b, false, plain)
 			t.Parallel()
 			w := newTool(t)
 			r, f := w.alone(b, nil, program, test.scenario, "0")
@@ -88,9 +94,7 @@ func TestProcesses(t *testing.T) {
 // TestForkStorm forks again and again while other threads allocate.
 func TestForkStorm(t *testing.T) {
 	b := newBuild(t)
-	if b.sanitizer == "thread" {
-		b.unsuited("does not follow forks of a program with threads")
-	}
+	b.unsuited("leaves its allocator locked in a child of a program with threads")
 	program := b.compile("life")
 	w := newTool(t)
 	r, f := w.trace(b, nil, program, "fork_storm", "0", "60")

@@ -17,8 +17,8 @@ import (
 // The tests of this file's kin run small C programs (testdata/) on the simulated device and compare
 // the trace with what the program counted itself. Three variables choose how:
 //
-//	WARPSCOPE_E2E_LIB    another build of libwarpscope.so, with sanitizers: it is what the programs are
-//	                     traced with, and findings fail the test
+//	WARPSCOPE_E2E_LIB    another build of libwarpscope.so, with sanitizers (a path, from the repository's
+//	                     root): the programs are traced with it, and findings fail the test
 //	WARPSCOPE_E2E_SCALE  how much larger the storms are (default 1)
 //	CC                   the compiler (default gcc)
 
@@ -38,9 +38,12 @@ func newBuild(t *testing.T) *build {
 	if b.library == "" {
 		return b
 	}
-	var err error
-	if b.library, err = filepath.Abs(b.library); err != nil {
-		t.Fatal(err)
+	if !filepath.IsAbs(b.library) {
+		top, err := filepath.Abs("../..")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.library = filepath.Join(top, b.library)
 	}
 	f, err := elf.Open(b.library)
 	if err != nil {

@@ -74,6 +74,7 @@ func (w *tool) command(env []string, name string, args ...string) result {
 	c.Dir, c.Env = w.dir, append(append([]string{}, w.env...), env...)
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr
+	c.WaitDelay = 5 * time.Second // its children may hold the pipes
 	err := c.Run()
 	if ctx.Err() != nil {
 		w.t.Fatalf("%s %s hangs\n%s", name, strings.Join(args, " "), &stderr)
