@@ -233,17 +233,25 @@ bool ws_ring_push(struct ws_shm *shm,
   uint64_t need = (uint64_t)slots * WS_SLOT;
   uint64_t at = __atomic_load_n(&c->reserved, __ATOMIC_RELAXED);
   uint64_t pad, end;
-  do {
+  for (;;) {
     uint64_t room = c->capacity - (at & ring->mask);
     pad = room < need ? room : 0;
     end = at + pad + need;
     if (end - __atomic_load_n(&c->tail, __ATOMIC_ACQUIRE) > c->capacity ||
         end > __atomic_load_n(&c->limit, __ATOMIC_ACQUIRE)) {
-      ws_lost(shm, rec->type, WS_LOSS_RING_FULL, 1);
-      return false;
+      /* Full, if `at` is still where the ring ends. Others may have written meanwhile, and the
+       * reader passed it. */
+      uint64_t now = __atomic_load_n(&c->reserved, __ATOMIC_RELAXED);
+      if (now == at) {
+        ws_lost(shm, rec->type, WS_LOSS_RING_FULL, 1);
+        return false;
+      }
+      at = now;
+    } else if (__atomic_compare_exchange_n(
+                   &c->reserved, &at, end, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+      break;
     }
-  } while (!__atomic_compare_exchange_n(
-      &c->reserved, &at, end, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+  }
   if (pad) {
     uint8_t *slot = ring->data + (at & ring->mask);
     struct ws_rec filler = {0, WS_REC_PAD, 0, 0};

@@ -204,7 +204,7 @@ static void change_state(struct ws_worker *w, uint32_t state) {
   struct ws_state_change r = {.rec = {.type = WS_REC_STATE},
                               .time = ws_mono(),
                               .state = state,
-                              .reason = w->shm->header->reason};
+                              .reason = __atomic_load_n(&w->shm->header->reason, __ATOMIC_RELAXED)};
   ws_ring_push(w->shm, &w->shm->alloc, &r.rec, 1);
   __atomic_store_n(&w->shm->header->state, state, __ATOMIC_RELEASE);
 }
