@@ -83,6 +83,7 @@ type LedgerCounts struct {
 type Ledger struct {
 	watch    observer
 	live     map[liveKey]*open
+	gone     map[liveKey]*open // what the last checkpoint no longer had: its release may follow
 	pending  []Allocation // sorted by sequence
 	next     uint64       // sequence number expected
 	applied  uint64       // records
@@ -267,7 +268,9 @@ func (l *Ledger) release(row *Allocation) {
 	case o == nil && row.Address == 0:
 		// Releasing nothing is allowed, and libraries do it.
 	case o == nil:
-		l.counts.UnknownReleases++
+		if !l.late(key, row) {
+			l.counts.UnknownReleases++
+		}
 	case o.Sequence > row.Sequence:
 		// It released what was at this address before: that was implied by the newer allocation.
 	case key.class == classHandle:
@@ -278,6 +281,22 @@ func (l *Ledger) release(row *Allocation) {
 	}
 }
 
+// late takes the release of what the last checkpoint had lost already: it is as of one moment, was read
+// a little later, and lacks what was released in between. The release that follows is the call that did it.
+func (l *Ledger) late(key liveKey, row *Allocation) bool {
+	o := l.gone[key]
+	if o == nil || o.Sequence > row.Sequence {
+		return false
+	}
+	delete(l.gone, key)
+	l.counts.Corrected--
+	if key.class != classReservation && key.class != classMapping {
+		l.watch.opened(o, row.Time, false)
+		l.watch.closed(o, row.Time, true)
+	}
+	return true
+}
+
 // unmap ends the mappings in a range: one call may end several that lie side by side.
 func (l *Ledger) unmap(row *Allocation) {
 	address, end := row.Address, row.Address+row.Size
@@ -285,11 +304,14 @@ func (l *Ledger) unmap(row *Allocation) {
 	for {
 		key := liveKey{classMapping, address}
 		o := l.live[key]
-		if o == nil || o.Sequence > row.Sequence {
+		if was := l.gone[key]; o == nil && was != nil && l.late(key, row) {
+			o = was
+		} else if o == nil || o.Sequence > row.Sequence {
 			break
+		} else {
+			l.close(key, o, row.Time)
 		}
 		found = true
-		l.close(key, o, row.Time)
 		if o.Size == 0 || address+o.Size < address {
 			break
 		}
@@ -325,6 +347,7 @@ func (l *Ledger) Checkpoint(s *event.LiveSet) {
 	}
 	now := max(s.Time, l.now)
 	corrected := l.counts.Corrected
+	l.gone = make(map[liveKey]*open)
 	for _, mappings := range []bool{true, false} {
 		for key, o := range l.live {
 			row, ok := have[key]
@@ -333,6 +356,7 @@ func (l *Ledger) Checkpoint(s *event.LiveSet) {
 			}
 			if _, ok := l.live[key]; ok {
 				l.counts.Corrected++
+				l.gone[key] = o
 				l.close(key, o, now)
 			}
 		}
@@ -349,6 +373,7 @@ func (l *Ledger) Checkpoint(s *event.LiveSet) {
 	}
 	if first {
 		l.counts.Corrected = corrected
+		l.gone = nil
 	}
 	l.now = now
 }

@@ -233,6 +233,17 @@ func TestLedgerCheckpoint(t *testing.T) {
 			t.Errorf("%+v, %+v", b, m.LedgerCounts)
 		}
 	})
+	t.Run("was read after a release that follows", func(t *testing.T) {
+		m := memoryOf(t, Config{}, func(a *Analysis) {
+			must(t, a.Batch(&event.Batch{Process: 1, Allocations: alloc.Allocations}))
+			must(t, a.Live(&event.LiveSet{Process: 1, Time: 5000, Live: *alloc.row(0)}))
+			release := (&tape{sequence: 7}).free(0x20)
+			must(t, a.Batch(&event.Batch{Process: 1, Allocations: release.Allocations}))
+		})
+		if b := deviceBytes(&m); b.LiveBytes != 100 || b.LiveCount != 1 || b.Allocated != 2 || b.Freed != 1 || b.PeakBytes != 150 || m.LedgerCounts != (LedgerCounts{}) {
+			t.Errorf("%+v, %+v", b, m.LedgerCounts)
+		}
+	})
 	t.Run("puts right what was lost", func(t *testing.T) {
 		m := memoryOf(t, Config{}, func(a *Analysis) {
 			must(t, a.Batch(&event.Batch{Process: 1, Allocations: *alloc.row(0)}))
