@@ -84,10 +84,10 @@ type Ledger struct {
 	watch    observer
 	live     map[liveKey]*open
 	gone     map[liveKey]*open // what the last checkpoint no longer had: its release may follow
-	pending  []Allocation // sorted by sequence
-	next     uint64       // sequence number expected
-	applied  uint64       // records
-	now      event.Time   // of the last record applied
+	pending  []Allocation      // sorted by sequence
+	next     uint64            // sequence number expected
+	applied  uint64            // records
+	now      event.Time        // of the last record applied
 	counts   LedgerCounts
 	reserved uint64 // bytes of address ranges
 	quiet    bool   // a checkpoint is being taken over
