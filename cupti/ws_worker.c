@@ -249,6 +249,13 @@ static void futex_wake(_Atomic uint32_t *word) {
   syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
 }
 
+/* The last chance: once more if it fails. */
+static void flush_last(struct ws_worker *w) {
+  for (int i = 0; i < 2; i++)
+    if (w->cupti->flush_all(CUPTI_FLUSH_FORCED) == CUPTI_OK) return;
+  ws_reason(w->shm, WS_REASON_UNDELIVERED);
+}
+
 static void end(struct ws_worker *w) {
   housekeeping(w, ws_mono());
   if (w->timeline_on) {
@@ -257,8 +264,7 @@ static void end(struct ws_worker *w) {
     uint64_t seen = atomic_load(&w->ledger->late_work), before = seen + 1;
     for (int i = 0; i < 3 && seen != before; i++) {
       before = seen;
-      if (w->cupti->flush_all(CUPTI_FLUSH_FORCED) != CUPTI_OK)
-        ws_reason(w->shm, WS_REASON_UNDELIVERED);
+      flush_last(w);
       drain(w);
       seen = atomic_load(&w->ledger->late_work);
     }
