@@ -97,6 +97,16 @@ check_clang() {
 
 sanitized() { make test-c "SAN=$1" CFLAGS="-O1 -g"; }
 
+# The end-to-end tests with the library built with sanitizers: all of them with the first, those with
+# many threads with the second.
+sanitized_e2e() {
+  make build && make lib SAN=address,undefined CFLAGS="-O1 -g" && make lib SAN=thread CFLAGS="-O1 -g" || return 1
+  WARPSCOPE_REQUIRE=build WARPSCOPE_E2E_LIB=build/address-undefined/libwarpscope.so \
+    go test -count=1 -timeout 5m ./internal/e2e || return 1
+  WARPSCOPE_REQUIRE=build WARPSCOPE_E2E_LIB=build/thread/libwarpscope.so \
+    go test -count=1 -timeout 5m -run 'TestStorms|TestEveryEnd|TestEnd|TestWorkAtExit|TestProcesses|TestClosedLibraries|TestKilledAtWork|TestCUPTI' ./internal/e2e
+}
+
 # ---- the built library ------------------------------------------------------------------------
 
 check_exports() {
@@ -138,6 +148,7 @@ if [ "$which" = all ]; then
   step "C without warnings, clang" check_clang
   step "C tests, address and undefined sanitizers" sanitized address,undefined
   step "C tests, thread sanitizer" sanitized thread
+  step "end-to-end tests, sanitizers" sanitized_e2e
   step "Go tests, race detector, Python trace reader" check_race
   step "fuzzing" scripts/fuzz.sh
   step "exported symbols of the library" check_exports

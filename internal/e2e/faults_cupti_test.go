@@ -209,6 +209,7 @@ func TestNoCUPTI(t *testing.T) {
 // TestOneCallIsUnknown: CUPTI cannot tell the name of one call that takes memory, or will not watch it. What
 // that call takes is missing, and the trace says so.
 func TestOneCallIsUnknown(t *testing.T) {
+	t.Parallel()
 	b := newBuild(t)
 	program := b.compile("ends")
 	// Ids are asked for in order, and 243 is cuMemAlloc_v2's.
@@ -230,6 +231,7 @@ func TestOneCallIsUnknown(t *testing.T) {
 
 // TestTimelineCannotBeResumed: the timeline is to begin later, and then CUPTI refuses.
 func TestTimelineCannotBeResumed(t *testing.T) {
+	t.Parallel()
 	b := newBuild(t)
 	program := b.compile("hostile")
 	w := newTool(t)

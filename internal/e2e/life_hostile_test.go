@@ -78,6 +78,7 @@ func needs(t *testing.T, b *build, root bool, plain string) {
 // TestClosesAllDescriptors: the program closes every descriptor, those of the capture too, and
 // opens files of its own in their place. Not a byte of the capture may get into them.
 func TestClosesAllDescriptors(t *testing.T) {
+	t.Parallel()
 	b := newBuild(t)
 	program := b.compile("hostile")
 	check := func(t *testing.T, w *tool, r result, f *figures, folder string) {
@@ -176,6 +177,7 @@ func TestLimits(t *testing.T) {
 // TestSmallFiles: the capture file may not be as large as what there is to record. The program gets no
 // SIGXFSZ, and every record is in the file or counted as lost.
 func TestSmallFiles(t *testing.T) {
+	t.Parallel()
 	b := newBuild(t)
 	program := b.compile("hostile")
 	w := newTool(t)
@@ -220,6 +222,7 @@ func (f *figures) counted(t *testing.T, c *tally) {
 
 // TestFullDisk records to a disk that fills up. It needs root, to mount one.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to mount a small file system")
 	}

@@ -93,6 +93,7 @@ func TestProcesses(t *testing.T) {
 
 // TestForkStorm forks again and again while other threads allocate.
 func TestForkStorm(t *testing.T) {
+	t.Parallel()
 	b := newBuild(t)
 	b.unsuited("leaves its allocator locked in a child of a program with threads")
 	program := b.compile("life")
@@ -111,10 +112,11 @@ func TestForkStorm(t *testing.T) {
 // TestDaemonOutlivesTheProgram: the program ends at once, its grandchild works on, longer than the
 // agent waits. The agent ends in time and says what it will miss; the grandchild goes on unharmed.
 func TestDaemonOutlivesTheProgram(t *testing.T) {
+	t.Parallel()
 	b := newBuild(t)
 	program := b.compile("life")
 	w := newTool(t)
-	r, f := w.trace(b, nil, program, "daemon", "0", "4000", "1")
+	r, f := w.trace(b, nil, program, "daemon", "0", "3000", "1")
 	if r.status != 7 {
 		t.Errorf("exit status %d\n%s", r.status, r.stderr)
 	}
@@ -152,6 +154,7 @@ func waitForEnd(t *testing.T, pid int) {
 // TestDaemonThatStartsLater begins with CUDA when program and agent have ended: it is not recorded, and
 // nothing else happens to it.
 func TestDaemonThatStartsLater(t *testing.T) {
+	t.Parallel()
 	b := newBuild(t)
 	program := b.compile("life")
 	w := newTool(t)
@@ -169,6 +172,7 @@ func TestDaemonThatStartsLater(t *testing.T) {
 
 // TestDaemonWithinTheAgentsPatience is the same where the daemon ends soon: it is recorded to its end.
 func TestDaemonWithinTheAgentsPatience(t *testing.T) {
+	t.Parallel()
 	b := newBuild(t)
 	program := b.compile("life")
 	w := newTool(t)
@@ -186,6 +190,7 @@ func TestDaemonWithinTheAgentsPatience(t *testing.T) {
 // TestKilledAgent ends the agent with SIGKILL while the program works, and before it starts CUDA. The
 // program's status is its own, and the trace is readable to its last whole frame.
 func TestKilledAgent(t *testing.T) {
+	t.Parallel()
 	b := newBuild(t)
 	program := b.compile("storm")
 	w := newTool(t)
@@ -239,6 +244,7 @@ func (w *tool) waitForTrace() uint64 {
 // TestStoppedAgent stops the agent while the program launches and allocates more than the rings hold.
 // The program does not wait; what is lost is counted, and what is live at the end is exact again.
 func TestStoppedAgent(t *testing.T) {
+	t.Parallel()
 	b := newBuild(t)
 	b.unsuited("makes a storm of this size last for minutes")
 	program := b.compile("storm")
