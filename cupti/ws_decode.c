@@ -145,6 +145,7 @@ static uint32_t call_name(struct ws_decoder *d, uint32_t domain, uint32_t id) {
 
 static void call(struct ws_decoder *d, const struct cupti_api *a, uint32_t domain) {
   if (a->cbid < WS_CALL_IDS && d->call_hidden[domain][a->cbid]) return;
+  if (a->threadId == d->own_thread && d->own_thread && !d->threads_unknown) return;
   check_time(d, WS_REC_API, a->start, a->end);
   struct ws_api r = {
       .rec = {.type = WS_REC_API},

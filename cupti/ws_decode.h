@@ -18,6 +18,7 @@ struct ws_decoder {
   const struct ws_cupti *cupti;
   uint32_t call_names[3][WS_CALL_IDS]; /* by domain and id: arena id, 0: not asked yet */
   uint8_t call_hidden[3][WS_CALL_IDS]; /* 1: not recorded at this ws_api_level */
+  uint32_t own_thread;                 /* its calls are the capture's, not the program's; 0: none */
   bool threads_unknown;                /* CUPTI names threads otherwise than the kernel does */
 };
 

@@ -299,6 +299,7 @@ static void *run(void *user) {
   struct ws_worker *w = user;
   uint64_t next_flush = 0, next_clock = 0, next_housekeeping = 0, position = UINT64_MAX;
   prctl(PR_SET_NAME, "warpscope");
+  w->decoder.own_thread = (uint32_t)syscall(SYS_gettid);
   int status = 0;
   while (!atomic_load(&w->stop)) {
     futex_wait(&w->stop, 0, TURN);
