@@ -126,6 +126,52 @@ func TestDriverFails(t *testing.T) {
 	}
 }
 
+// TestQuestionsFail lets those driver calls fail that the library itself makes, to describe GPUs and pools.
+// What they would have said is missing, nothing else.
+func TestQuestionsFail(t *testing.T) {
+	b := newBuild(t)
+	program := b.compile("ends")
+	for _, call := range []string{
+		"cuDriverGetVersion", "cuDeviceGetCount", "cuDeviceGet", "cuDeviceGetUuid_v2", "cuDeviceGetName",
+		"cuDeviceTotalMem_v2", "cuDeviceGetAttribute", "cuDeviceGetDefaultMemPool", "cuMemPoolGetAttribute",
+	} {
+		for _, code := range []string{"999", "2"} {
+			fault := call + ":*:" + code
+			t.Run(fault, func(t *testing.T) {
+				t.Parallel()
+				w := newTool(t)
+				r, f := w.trace(b, []string{"WARPSCOPE_SIM_FAIL=" + fault}, program, "return", "0")
+				c := w.tallies()[0]
+				whole(t, f, &c)
+				failed := uint64(0)
+				for _, p := range f.Memory.Processes {
+					failed += p.Failed
+				}
+				if r.status != 7 || len(f.Processes) != 1 || len(f.Processes[0].Reasons) != 0 || failed != 0 {
+					t.Errorf("exit status %d, %d failed calls, processes %+v", r.status, failed, f.Processes)
+				}
+			})
+		}
+	}
+}
+
+// TestOwnCallsAreLeftOut: with --api=all each call of the program is recorded, and none of the library's.
+func TestOwnCallsAreLeftOut(t *testing.T) {
+	b := newBuild(t)
+	program := b.compile("ends")
+	w := newTool(t)
+	r := w.command(w.environ(&build{}), w.bin, w.under(b, []string{"--api", "all"}, nil, program, "return", "0")...)
+	w.clean(b, r)
+	f, c := w.figures("t.wscope"), w.tallies()[0]
+	calls := c.launches + c.copies + c.sets + 1 + 5 // a wait, and five to begin with
+	for s := range spaces {
+		calls += c.of[s].allocations + c.of[s].releases
+	}
+	if r.status != 7 || f.recorded("calls") != calls {
+		t.Errorf("exit status %d, %d calls of %d", r.status, f.recorded("calls"), calls)
+	}
+}
+
 // TestCUPTILoses makes CUPTI drop records, lose whole buffers, and give times that cannot be.
 func TestCUPTILoses(t *testing.T) {
 	b := newBuild(t)

@@ -332,6 +332,22 @@ func TestSmallDefaultStack(t *testing.T) {
 	whole(t, f, &c)
 }
 
+// TestNoThread: no thread can be started for the capture. The program runs and ends without a delay,
+// and nothing is claimed to be recorded.
+func TestNoThread(t *testing.T) {
+	b := newBuild(t)
+	b.unsuited("starts threads of its own")
+	program, other := b.compile("ends"), b.compile("nothread", "-shared", "-fPIC")
+	w := newTool(t)
+	r, f := w.trace(b, nil, "sh", "-c", `LD_PRELOAD=$2:$LD_PRELOAD exec "$1" return 0`, "sh", program, other)
+	if r.status != 7 || !f.said("no thread could be started") || strings.Contains(r.stderr, "nothing lost;") {
+		t.Errorf("exit status %d, notes %q\n%s", r.status, f.Provenance.Notes, r.stderr)
+	}
+	if n := f.recorded("kernels") + f.recorded("allocations"); n != 0 || len(f.Processes) != 1 || f.Processes[0].State != "refused" {
+		t.Errorf("%d records, processes %+v", n, f.Processes)
+	}
+}
+
 // TestOtherPreloads: another library stands before malloc and _exit. Both keep working.
 func TestOtherPreloads(t *testing.T) {
 	b := newBuild(t)

@@ -273,14 +273,52 @@ func TestStoppedAgent(t *testing.T) {
 	for s := range spaces {
 		calls += count.of[s].allocations + count.of[s].releases
 	}
-	lost := uint64(0)
-	for _, row := range f.Losses.Rows {
-		if row.Kind == "allocations" && strings.HasPrefix(row.Cause, "ring full") {
-			lost += row.Count
+	for kind, want := range map[string]uint64{"allocations": calls, "kernels": count.launches} {
+		lost := uint64(0)
+		for _, row := range f.Losses.Rows {
+			if row.Kind == kind && strings.HasPrefix(row.Cause, "ring full") {
+				lost += row.Count
+			}
+		}
+		if lost == 0 || f.recorded(kind)+lost != want {
+			t.Errorf("%s: %d recorded and %d lost; the program counted %d", kind, f.recorded(kind), lost, want)
 		}
 	}
-	if lost == 0 || f.recorded("allocations")+lost != calls {
-		t.Errorf("%d calls recorded and %d lost; the program made %d", f.recorded("allocations"), lost, calls)
+}
+
+// TestAgentGoneBeforeCUDA: the agent is killed, or stops, before the program starts CUDA. The program
+// says that it is not recorded and does its work.
+func TestAgentGoneBeforeCUDA(t *testing.T) {
+	b := newBuild(t)
+	program := b.compile("ends")
+	for _, test := range []struct{ name, how string }{
+		{"killed", "kill -KILL $PPID"},
+		{"stopped", "kill -STOP $PPID"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			w := newTool(t)
+			script := test.how + `; "$1" return 0 2>said; echo $? >status`
+			c := exec.Command(w.bin, w.under(b, nil, nil, "sh", "-c", script, "sh", program)...)
+			c.Dir, c.Env = w.dir, append(append([]string{}, w.env...), w.environ(&build{})...)
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			w.waitForFile("status")
+			if err := c.Process.Signal(syscall.SIGCONT); err != nil && test.name == "stopped" {
+				t.Error(err)
+			}
+			_ = c.Wait() // its status is the script's, or its own
+			if got := strings.TrimSpace(w.read("status")); got != "7" || !strings.Contains(w.read("said"), "not recorded") {
+				t.Errorf("exit status %s, said %q", got, w.read("said"))
+			}
+			if count := w.tallies()[0]; count.launches == 0 {
+				t.Error("the program did not do its work")
+			}
+			f := w.figures("t.wscope")
+			if n := f.recorded("kernels") + f.recorded("allocations"); n != 0 {
+				t.Errorf("%d records", n)
+			}
+		})
 	}
-	sameTimeline(t, f, &count)
 }

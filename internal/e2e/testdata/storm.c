@@ -88,7 +88,7 @@ static int two_storms(int n, char **a) {
   return 0;
 }
 
-/* Pairs of the cheapest allocation, to fill the ring: arguments: how many, the file to wait for. */
+/* Pairs of the cheapest allocation, and a launch for two of them, to fill both rings: arguments: how many, the file to wait for. */
 static int pairs(int n, char **a) {
   if (n < 2) return 64;
   begin();
@@ -99,6 +99,7 @@ static int pairs(int n, char **a) {
   for (long i = 0, many = atol(a[0]); i < many; i++) {
     uint64_t address = take(DEVICE, 512);
     give(DEVICE, address, 512);
+    if (i % 2) launch(kernel);
   }
   /* These changes come when the ring is full. */
   give(DEVICE, left[0], 4096);
