@@ -83,7 +83,7 @@ static bool start_timeline(struct ws_shm *shm, const struct ws_config *config) {
     return false;
   }
   if (config->paused) return true;
-  r = ws_worker_timeline(&capture.worker, true);
+  r = ws_timeline_set(&capture.worker.timeline, true);
   if (r == CUPTI_OK) return true;
   ws_reason(
       shm, r == CUPTI_INSUFFICIENT_PRIVILEGES ? WS_REASON_NO_PRIVILEGE : WS_REASON_ACTIVITY_FAILED);
@@ -152,7 +152,7 @@ bool ws_capture_start(struct ws_shm *shm, const struct ws_config *config) {
   if (ws_worker_start(&capture.worker)) return true;
   /* Without the worker nothing is flushed, no stack can be read, and nobody ends the capture. */
   atomic_store(capture.armed, WS_DISARMED);
-  if (timeline) ws_worker_timeline(&capture.worker, false);
+  if (timeline) ws_timeline_set(&capture.worker.timeline, false);
   ws_reason(shm, WS_REASON_NO_THREAD);
   __atomic_store_n(&shm->header->state, WS_STATE_REFUSED, __ATOMIC_RELEASE);
   return false;

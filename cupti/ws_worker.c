@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include "ws_buffers.h"
-#include "ws_calls.h"
 #include "ws_compat.h"
 #include "ws_devices.h"
 #include "ws_maps.h"
@@ -30,13 +29,6 @@
 #define STACK (1u << 20)
 #define STACK_LEAST (128u << 10)
 
-static const uint32_t kinds[] = {
-    CUPTI_KIND_CONCURRENT_KERNEL, CUPTI_KIND_MEMCPY, CUPTI_KIND_MEMCPY2, CUPTI_KIND_MEMSET};
-/* Kinds without which a timeline is still one. */
-static const uint32_t extra_kinds[] = {
-    CUPTI_KIND_SYNCHRONIZATION, CUPTI_KIND_OVERHEAD, CUPTI_KIND_MARKER, CUPTI_KIND_MARKER_DATA};
-#define COUNT(list) (sizeof(list) / sizeof((list)[0]))
-
 void ws_worker_open(struct ws_worker *w,
                     struct ws_shm *shm,
                     struct ws_arena *arena,
@@ -51,6 +43,8 @@ void ws_worker_open(struct ws_worker *w,
   w->decoder.shm = shm;
   w->decoder.arena = arena;
   w->decoder.cupti = cupti;
+  w->timeline = (struct ws_timeline){
+      .shm = shm, .cupti = cupti, .config = &w->config, .hidden = w->decoder.call_hidden};
 }
 
 void ws_worker_clock(struct ws_worker *w) {
@@ -118,66 +112,6 @@ void ws_worker_maps(struct ws_worker *w) {
   __atomic_store_n(&w->shm->header->maps, id, __ATOMIC_RELEASE);
 }
 
-/* One domain of calls at WS_API_LAUNCH. CUPTI 12.5 and newer records single ids; older ones record
- * every call and the decoder hides the rest. */
-static int enable_launches(struct ws_worker *w,
-                           uint32_t domain,
-                           uint32_t kind,
-                           int (*single)(uint32_t, uint8_t),
-                           bool on) {
-  const struct ws_cupti *c = w->cupti;
-  int result = CUPTI_OK;
-  for (uint32_t id = 1; id < WS_CALL_IDS; id++) {
-    const char *name = NULL;
-    if (c->callback_name(domain, id, &name) != CUPTI_OK || !name) continue;
-    bool wanted = ws_call_is_launch(name);
-    w->decoder.call_hidden[domain][id] = !wanted;
-    if (single && wanted && single(id, on) != CUPTI_OK) result = -1;
-  }
-  if (single) return result;
-  return on ? c->activity_enable(kind) : c->activity_disable(kind);
-}
-
-static int set_calls(struct ws_worker *w,
-                     uint32_t domain,
-                     uint32_t kind,
-                     int (*single)(uint32_t, uint8_t),
-                     bool on) {
-  if (w->config.api == WS_API_LAUNCH) return enable_launches(w, domain, kind, single, on);
-  return on ? w->cupti->activity_enable(kind) : w->cupti->activity_disable(kind);
-}
-
-/* The CPU side of calls. Both domains: a launch through the runtime leaves no driver record, and
- * some libraries call the driver alone. */
-static bool enable_calls(struct ws_worker *w, bool on) {
-  const struct ws_cupti *c = w->cupti;
-  if (w->config.api == WS_API_NONE) return true;
-  int driver = set_calls(w, CUPTI_DOMAIN_DRIVER, CUPTI_KIND_DRIVER, c->enable_driver_api, on);
-  int runtime = set_calls(w, CUPTI_DOMAIN_RUNTIME, CUPTI_KIND_RUNTIME, c->enable_runtime_api, on);
-  return driver == CUPTI_OK && runtime == CUPTI_OK;
-}
-
-int ws_worker_timeline(struct ws_worker *w, bool on) {
-  const struct ws_cupti *c = w->cupti;
-  int (*set_kind)(uint32_t) = on ? c->activity_enable : c->activity_disable;
-  w->timeline_on = on;
-  for (size_t i = 0; i < COUNT(kinds); i++) {
-    int r = set_kind(kinds[i]);
-    if (!on || r == CUPTI_OK) continue;
-    for (size_t j = 0; j < i; j++)
-      c->activity_disable(kinds[j]); /* half a timeline would pass for a whole one */
-    w->timeline_on = false;
-    return r;
-  }
-  bool all = true;
-  for (size_t i = 0; i < COUNT(extra_kinds); i++) all = set_kind(extra_kinds[i]) == CUPTI_OK && all;
-  if (w->config.graphs == WS_GRAPHS_GRAPH)
-    all = set_kind(CUPTI_KIND_GRAPH_TRACE) == CUPTI_OK && all;
-  all = enable_calls(w, on) && all;
-  if (on && !all) ws_reason(w->shm, WS_REASON_KINDS_MISSING);
-  return CUPTI_OK;
-}
-
 /* What CUPTI dropped since it was asked last. */
 static void count_dropped(struct ws_worker *w, void *context, uint32_t stream) {
   size_t dropped = 0;
@@ -212,10 +146,10 @@ static void change_state(struct ws_worker *w, uint32_t state) {
 static void follow_reader(struct ws_worker *w) {
   if (!w->timeline_possible) return;
   bool want = __atomic_load_n(&w->shm->header->want_timeline, __ATOMIC_ACQUIRE) != 0;
-  if (want == w->timeline_on) return;
+  if (want == w->timeline.on) return;
   if (!want && w->cupti->flush_all(CUPTI_FLUSH_NORMAL) != CUPTI_OK)
     ws_reason(w->shm, WS_REASON_UNDELIVERED);
-  if (ws_worker_timeline(w, want) != CUPTI_OK) {
+  if (ws_timeline_set(&w->timeline, want) != CUPTI_OK) {
     ws_reason(w->shm, WS_REASON_ACTIVITY_FAILED);
     w->timeline_possible = false;
     return;
@@ -258,7 +192,7 @@ static void flush_last(struct ws_worker *w) {
 
 static void end(struct ws_worker *w) {
   housekeeping(w, ws_mono());
-  if (w->timeline_on) {
+  if (w->timeline.on) {
     if (w->subscriber) ws_ledger_watch_work(w->ledger, w->subscriber);
     /* What other threads launch meanwhile comes with one flush more, or is said to be missing. */
     uint64_t seen = atomic_load(&w->ledger->late_work), before = seen + 1;
@@ -315,7 +249,7 @@ static void *run(void *user) {
       position = __atomic_load_n(&w->shm->alloc.control->reserved, __ATOMIC_RELAXED);
       if (position == before && is_alone(&status)) break;
     }
-    if (w->timeline_on && now >= next_flush) {
+    if (w->timeline.on && now >= next_flush) {
       w->cupti->flush_all(CUPTI_FLUSH_NORMAL);
       next_flush = ws_mono() + FLUSH_EVERY;
     }

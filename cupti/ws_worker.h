@@ -11,6 +11,7 @@
 #include "ws_capture.h"
 #include "ws_decode.h"
 #include "ws_ledger.h"
+#include "ws_timeline.h"
 
 struct ws_worker {
   struct ws_shm *shm;
@@ -21,8 +22,8 @@ struct ws_worker {
   struct ws_config config;
   struct ws_decoder decoder;
   struct ws_driver driver;
+  struct ws_timeline timeline;
   bool timeline_possible;
-  bool timeline_on;
   bool clock_read; /* at least once */
   uint32_t contexts_seen;
   uint64_t pools_seen;
@@ -41,10 +42,6 @@ void ws_worker_open(struct ws_worker *worker,
 /* Writes a CLOCK record; publishes the module map if it changed. */
 void ws_worker_clock(struct ws_worker *worker);
 void ws_worker_maps(struct ws_worker *worker);
-
-/* Switches the activity records on or off; a CUptiResult. What is refused and can be done without
- * is noted in the header's reasons. Before start, or on the worker. */
-int ws_worker_timeline(struct ws_worker *worker, bool on);
 
 /* False if the system gives no thread. */
 bool ws_worker_start(struct ws_worker *worker);

@@ -1,0 +1,24 @@
+/* ws_timeline.h: which records CUPTI makes.
+ *
+ * Owns: the activity kinds of the timeline and the calls whose CPU side is recorded; switching them
+ * on and off. Never decides when (the worker does) and never touches buffers.
+ */
+#ifndef WS_TIMELINE_H
+#define WS_TIMELINE_H
+
+#include "ws_capture.h"
+#include "ws_decode.h"
+
+struct ws_timeline {
+  struct ws_shm *shm;
+  const struct ws_cupti *cupti;
+  const struct ws_config *config;
+  uint8_t (*hidden)[WS_CALL_IDS]; /* per domain and id: recorded by CUPTI, but not asked for */
+  bool on;
+};
+
+/* Switches the activity records on or off; a CUptiResult. What is refused and can be done without
+ * is noted in the header's reasons. One caller at a time. */
+int ws_timeline_set(struct ws_timeline *timeline, bool on);
+
+#endif
