@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Counts the events of a .wscope file by process and kind, and adds up its kernels' durations.
+"""Counts the events of a .wscope file by process and kind, and adds up its kernels' and its calls' durations.
 
 Written from README.md alone; needs only the package zstandard. Prints JSON.
 """
@@ -74,9 +74,9 @@ def column(table, number):  # the values of a column that is not chained to dura
     return values
 
 
-def durations(table):  # of kernels
+def durations(table):  # of kernels, of calls
     if not table.get(28):
-        return column(table, 3)
+        return [d << table.get(26, 0) if d > 0 else d for d in column(table, 3)]
     at, result = 0, []
     for gap, start_error, length, end_error in zip(*(column(table, n) for n in (4, 29, 3, 30))):
         at += gap * table[28]
@@ -91,7 +91,7 @@ def main(path):
     data = open(path, "rb").read()
     if data[:8] != b"\x89WSCOP\r\n" or data[8:10] != b"\x01\x00":
         sys.exit(f"{path}: not a .wscope file of format 1")
-    counts, busy, at = {}, 0, 16
+    counts, busy, called, at = {}, 0, 0, 16
     while data[at:at + 8] == b"\xf5WSF\x9e\x37\x79\xb1" and at + 56 <= len(data):
         kind, flags, process, stored, raw = struct.unpack_from("<BB6xIII", data, at + 8)
         payload, at = data[at + 56:at + 56 + stored], at + 56 + stored
@@ -105,7 +105,9 @@ def main(path):
             of_process[KINDS[number]] = of_process.get(KINDS[number], 0) + table[1]
         if 1 in tables:
             busy += sum(d for d in durations(tables[1]) if d > 0)
-    print(json.dumps({"counts": counts, "kernel_ns": busy, "closed": data[at:at + 8] == b"\xf5WSEND\r\n"}))
+        if 5 in tables:
+            called += sum(d for d in durations(tables[5]) if d > 0)
+    print(json.dumps({"counts": counts, "kernel_ns": busy, "call_ns": called, "closed": data[at:at + 8] == b"\xf5WSEND\r\n"}))
 
 
 main(sys.argv[1])

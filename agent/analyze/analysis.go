@@ -340,7 +340,7 @@ func (a *Analysis) origin() Origin {
 	o := Origin{Imported: a.imported, Command: []string{}, Notes: []string{}}
 	if p := a.provenance; p != nil {
 		o.Tool, o.Host, o.Kernel, o.Driver = p.Tool, p.Hostname, p.Kernel, p.Driver
-		o.CPUs, o.MemoryBytes = p.CPUs, p.MemoryBytes
+		o.CPUs, o.MemoryBytes, o.CallResolutionNS = p.CPUs, p.MemoryBytes, p.CallResolution
 		o.Command = append(o.Command, p.Command...)
 		o.Notes = append(o.Notes, p.Notes...)
 	}

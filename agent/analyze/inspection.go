@@ -54,7 +54,10 @@ type Origin struct {
 	Command     []string `json:"command"`
 	CPUs        int32    `json:"cpus"`
 	MemoryBytes uint64   `json:"memory_bytes"`
-	Notes       []string `json:"notes"`
+	// CallResolutionNS says to which multiple the times of calls were rounded when the trace was written;
+	// 0: they are as CUPTI gave them.
+	CallResolutionNS uint32   `json:"call_resolution_ns"`
+	Notes            []string `json:"notes"`
 	// Complete says that the trace was closed in order; ExitCode and Signal are then the program's.
 	Complete bool   `json:"complete"`
 	ExitCode *int32 `json:"exit_code,omitempty"`

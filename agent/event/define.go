@@ -79,6 +79,9 @@ type Provenance struct {
 	Notes       []string
 	CPUs        int32
 	MemoryBytes uint64
+	// CallResolution says to which multiple, in ns, the times of calls were rounded when the trace was
+	// written; 0: they are as CUPTI gave them.
+	CallResolution uint32
 }
 
 // Loss counts records that were lost or are incomplete.

@@ -248,7 +248,11 @@ func (d *Document) calls(in *analyze.Inspection) {
 		return
 	}
 	if c.Calls > 0 {
-		d.Heading("API calls", fmt.Sprintf("%s, %s on the CPU", plural(c.Calls, "call", "calls"), Duration(c.TotalNS)))
+		note := fmt.Sprintf("%s, %s on the CPU", plural(c.Calls, "call", "calls"), Duration(c.TotalNS))
+		if unit := in.Provenance.CallResolutionNS; unit > 0 {
+			note += fmt.Sprintf("; times to %d ns", unit)
+		}
+		d.Heading("API calls", note)
 		rows := c.APIs[:min(len(c.APIs), 5)]
 		t := &Table{Quiet: true, Columns: []Column{
 			{Title: "count", Right: true}, {Title: "total", Right: true}, {Title: "mean", Right: true, Drop: 1}, {Title: "median", Right: true},

@@ -17,7 +17,7 @@ import (
 var breakdownOf = flag.String("trace", "", "the trace that TestBreakdown takes apart")
 
 // TestBreakdown shows with -v where the bytes of real traces go, frame by frame as they are but in
-// today's encoding, and checks that nothing of them changes by that.
+// today's encoding and with call times rounded as the writer does, and checks that the encoding changes nothing.
 func TestBreakdown(t *testing.T) {
 	files, err := filepath.Glob("../../testdata/real/*.wscope")
 	if *breakdownOf != "" {
@@ -48,7 +48,7 @@ func breakdown(t *testing.T, path string) {
 	e, d := testCodec(t)
 	s := &scanner{in: window{r: bytes.NewReader(data[fileHeaderSize:])}, report: &reporter{}}
 	frames, columns := map[string]share{}, map[string]share{}
-	kernels, before, after := 0, len(data), len(data)
+	kernels, before, exact, after := 0, len(data), len(data), len(data)
 	for {
 		f, err := s.next()
 		if err != nil {
@@ -64,6 +64,9 @@ func breakdown(t *testing.T, path string) {
 			t.Fatal(c.err)
 		}
 		kernels += len(c.batch.Kernels.Start)
+		h, _ := frame(t, e, d, &c.batch)
+		exact += h.size() - f.size()
+		roundCalls(&c.batch.Calls, 0, callResolution)
 		h, payload := frame(t, e, d, &c.batch)
 		frames[name] = frames[name].plus(h.size(), int(h.raw))
 		after += h.size() - f.size()
@@ -79,7 +82,9 @@ func breakdown(t *testing.T, path string) {
 			t.Errorf("a batch of %d events is not the same when encoded again: %v", h.rows, err)
 		}
 	}
-	t.Logf("%d kernels; %.3f bytes each as the file is, %.3f in today's encoding", kernels, float64(before)/float64(kernels), float64(after)/float64(kernels))
+	each := func(n int) float64 { return float64(n) / float64(kernels) }
+	t.Logf("%d kernels; %.3f bytes each as the file is, %.3f in today's encoding, %.3f with calls' times rounded to %v",
+		kernels, each(before), each(exact), each(after), callResolution)
 	show := func(shares map[string]share) {
 		names := slices.SortedFunc(maps.Keys(shares), func(a, b string) int { return cmp.Compare(shares[b].stored, shares[a].stored) })
 		for _, n := range names {

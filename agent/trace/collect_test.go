@@ -157,7 +157,7 @@ func sample(t testing.TB, rng *rand.Rand, rounds, rows int, options ...Option) (
 	t.Helper()
 	var file bytes.Buffer
 	in := &collected{provenance: random[event.Provenance](rng), summary: random[event.Summary](rng)}
-	w, err := NewWriter(&file, *in.provenance, options...)
+	w, err := NewWriter(&file, *in.provenance, append([]Option{WithCallResolution(1)}, options...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

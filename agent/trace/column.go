@@ -18,7 +18,8 @@ type coding struct {
 	key   int // field number of the column that selects the prediction; 0: no prediction
 	depth int // how many of the key's differences select it; 0: its value
 
-	lag, reach int64 // of chainLaunch, ns
+	lag   int64 // of chainLaunch, ns
+	reach int64 // of chainLaunch, in the units of the table's times
 }
 
 const (

@@ -37,7 +37,8 @@ func put(dst event.Sink, item Item) error {
 }
 
 // Recover reads what can be read of a trace and writes it to dst as a whole one, with an index,
-// and with a summary that says what was found missing. The report is that of the reading.
+// and with a summary that says what was found missing. Times stay as they were read, unless an option says
+// otherwise. The report is that of the reading.
 func Recover(dst io.Writer, src io.Reader, options ...Option) (Report, error) {
 	r, err := NewReader(src)
 	if err != nil {
@@ -62,7 +63,7 @@ func Recover(dst io.Writer, src io.Reader, options ...Option) (Report, error) {
 			if item.Provenance != nil {
 				p = *item.Provenance
 			}
-			if w, err = NewWriter(dst, p, options...); err != nil {
+			if w, err = NewWriter(dst, p, append([]Option{WithCallResolution(1)}, options...)...); err != nil {
 				return r.Report(), fmt.Errorf("write recovered trace: %w", err)
 			}
 		}

@@ -28,6 +28,7 @@ type decoder struct {
 	timed                   bool
 	memory                  *memory // nil until a column is keyed
 	ticks                   ticks
+	scale                   uint // of the table's times
 	launches                launches
 
 	only  uint32 // kinds to decode, as bits; 0: all

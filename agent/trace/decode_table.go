@@ -27,7 +27,7 @@ func (c *encoded) stands() bool { return c.how.key == 0 && c.how.chain <= chainP
 func (d *decoder) table(t *table, message []byte, b *event.Batch) error {
 	var found [32]encoded
 	var rows uint64
-	d.ticks.tick, d.ticks.origin = 0, 0
+	d.ticks.tick, d.ticks.origin, d.scale = 0, 0, 0
 	for i := range found {
 		found[i].layout = plain()
 	}
@@ -43,6 +43,11 @@ func (d *decoder) table(t *table, message []byte, b *event.Batch) error {
 			rows = f.varint
 		case f.number == fieldTick && t.ticks && f.typ == protowire.VarintType:
 			d.ticks.tick = f.varint
+		case f.number == fieldScale && t.scaled && f.typ == protowire.VarintType:
+			if f.varint > maxScale {
+				return fmt.Errorf("%w: its times are in units of 2^%d ns", errPayload, f.varint)
+			}
+			d.scale = uint(f.varint)
 		case f.number == fieldOrigin && t.ticks && f.typ == protowire.VarintType:
 			d.ticks.origin = uint64(protowire.DecodeZigZag(f.varint))
 		case f.typ == protowire.BytesType && ours:
@@ -135,6 +140,24 @@ func (d *decoder) column(t *table, i int, found *[32]encoded, rows int, b *event
 		*into = resize(*into, rows)
 		return d.decode(t, i+fieldFirst, found, *into, b)
 	}
+	if d.scale != 0 && i+fieldFirst == fieldDuration {
+		// In units: the column of times may be chained to it.
+		d.durations, d.timed = resize(d.durations, rows), true
+		if err := d.decode(t, i+fieldFirst, found, d.durations, b); err != nil {
+			return err
+		}
+		growKnown(d.values, d.durations, d.scale)
+		cells.store(b, d.values)
+		return nil
+	}
+	if d.scale != 0 && i == t.time {
+		if err := d.decode(t, i+fieldFirst, found, d.values, b); err != nil {
+			return err
+		}
+		grow(d.values, d.scale)
+		cells.store(b, d.values)
+		return nil
+	}
 	if c.constant() {
 		cells.fill(b, rows, c.base)
 		return nil
@@ -178,6 +201,7 @@ func (d *decoder) decode(t *table, field int, found *[32]encoded, values []uint6
 			return fmt.Errorf("%w: it depends on a later column", errPayload)
 		}
 		d.launches.find(b, 0, len(values))
+		d.launches.scale = d.scale
 		d.launches.restore(values, c.base, &c.how, d.slots, d.durations, d.memory)
 		return nil
 	}
@@ -188,8 +212,8 @@ func (d *decoder) decode(t *table, field int, found *[32]encoded, values []uint6
 // context sets slots to those of a key, which is a column that has been decoded.
 func (d *decoder) context(t *table, field int, found *[32]encoded, how coding, b *event.Batch) error {
 	key := how.key - fieldFirst
-	ticked := d.ticks.tick != 0 && (key == t.time || how.key == fieldDuration)
-	if key < 0 || key >= len(t.columns) || how.key == field || ticked || !found[how.key].stands() {
+	timed := (d.ticks.tick != 0 || d.scale != 0) && (key == t.time || how.key == fieldDuration)
+	if key < 0 || key >= len(t.columns) || how.key == field || timed || !found[how.key].stands() {
 		return fmt.Errorf("%w: its key is no column that stands for itself", errPayload)
 	}
 	if how.depth > maxDepth {

@@ -14,7 +14,7 @@ func marshalProvenance(p *event.Provenance) ([]byte, error) {
 	b, err := proto.Marshal(&tracepb.Provenance{
 		Tool: cut(p.Tool), Hostname: cut(p.Hostname), Kernel: cut(p.Kernel), Driver: cut(p.Driver),
 		Command: cutAll(p.Command), MonoTime: int64(p.MonoTime), WallTime: p.WallTime, Simulated: p.Simulated,
-		Notes: cutAll(p.Notes), Cpus: p.CPUs, MemoryBytes: p.MemoryBytes,
+		Notes: cutAll(p.Notes), Cpus: p.CPUs, MemoryBytes: p.MemoryBytes, CallResolution: p.CallResolution,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode provenance: %w", err)
@@ -33,7 +33,7 @@ func unmarshalProvenance(payload []byte) (*event.Provenance, error) {
 	return &event.Provenance{
 		Tool: string(m.Tool), Hostname: string(m.Hostname), Kernel: string(m.Kernel), Driver: string(m.Driver),
 		Command: texts(m.Command), MonoTime: event.Time(m.MonoTime), WallTime: m.WallTime, Simulated: m.Simulated,
-		Notes: texts(m.Notes), CPUs: m.Cpus, MemoryBytes: m.MemoryBytes,
+		Notes: texts(m.Notes), CPUs: m.Cpus, MemoryBytes: m.MemoryBytes, CallResolution: m.CallResolution,
 	}, nil
 }
 

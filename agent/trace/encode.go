@@ -56,6 +56,7 @@ type encoder struct {
 	costs                          costs
 	memory                         memory
 	ticks                          ticks
+	scale                          uint // of the table's times
 	launches                       launches
 
 	heads, bulk []byte

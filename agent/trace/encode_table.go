@@ -31,6 +31,12 @@ func (e *encoder) table(t *table, field protowire.Number, b *event.Batch, first,
 			e.varint(fieldTick, e.ticks.tick)
 		}
 	}
+	if e.scale = 0; t.scaled {
+		if e.scale = commonScale(e.values, e.durations); e.scale != 0 {
+			e.varint(fieldScale, uint64(e.scale))
+			shrinkKnown(e.durations, e.scale)
+		}
+	}
 	e.spans = append(e.spans, span{head: head, headEnd: len(e.heads)})
 	for i := range t.columns {
 		e.column(t, i, b, first)
@@ -60,8 +66,13 @@ func (e *encoder) column(t *table, i int, b *event.Batch, first int) {
 		values, codings = e.ticks.gaps, c.ticked
 	case e.ticks.tick != 0 && i+fieldFirst == fieldDuration:
 		values = e.ticks.lengths
+	case e.scale != 0 && i+fieldFirst == fieldDuration:
+		copy(values, e.durations)
 	default:
 		c.cells.load(b, first, values)
+		if e.scale != 0 && i == t.time {
+			shrink(values, e.scale)
+		}
 	}
 	if len(codings) == 0 {
 		e.plain(i+fieldFirst, values)
@@ -73,10 +84,11 @@ func (e *encoder) column(t *table, i int, b *event.Batch, first int) {
 	}
 	if t.kind == event.KindCall && i == t.time && len(b.Kernels.Start) > 0 {
 		e.launches.find(b, first, len(values))
+		e.launches.scale = e.scale
 		if lag, ok := e.launches.lag(values, e.durations); ok {
 			for _, reach := range [2]int64{1 << 14, 1 << 17} {
 				c := codings[0]
-				c.chain, c.lag, c.reach = chainLaunch, lag, reach
+				c.chain, c.lag, c.reach = chainLaunch, lag, reach>>e.scale
 				codings = append(codings[:len(codings):len(codings)], c)
 			}
 		}

@@ -60,6 +60,12 @@ func TestSchemaFollowsProto(t *testing.T) {
 				}
 			}
 		}
+		if tb.scaled {
+			extra++
+			if p := columns.ByNumber(fieldScale); p == nil || p.Name() != "scale" {
+				t.Errorf("%s: field %d is scale here, %v in trace.proto", f.Name(), fieldScale, p)
+			}
+		}
 		if got, want := len(tb.columns), columns.Len()-extra; got != want {
 			t.Errorf("%s: %d columns here, %d in trace.proto", f.Name(), got, want)
 		}

@@ -17,6 +17,7 @@ type launches struct {
 	starts []int64  // by call; unlaunched: none
 	table  []uint64 // open addressing: a correlation, and the number of its kernel and one
 	seed   uint64   // so that no file can be made to collide in it
+	scale  uint     // calls' times are in units of 2^scale ns; starts are in ns
 }
 
 // slot returns where in the table to begin looking for a correlation.
@@ -61,7 +62,7 @@ func (l *launches) lag(enters, durations []uint64) (int64, bool) {
 	const bin, bins, least = 128, 256, -8 << 10 // ns; a kernel can start before its call returns
 	var count [bins]int
 	for i, s := range l.starts {
-		if d := s - int64(enters[i]+durations[i]) - least; s != unlaunched && d >= 0 && d < bin*bins {
+		if d := s - int64((enters[i]+durations[i])<<l.scale) - least; s != unlaunched && d >= 0 && d < bin*bins {
 			count[d/bin]++
 		}
 	}
@@ -78,7 +79,7 @@ func (l *launches) lag(enters, durations []uint64) (int64, bool) {
 // is not far, going by the kernel that it launched.
 func (l *launches) expect(i int, expected, duration int64, c *coding) int64 {
 	if s := l.starts[i]; s != unlaunched {
-		if t := s - duration - c.lag; t-expected < c.reach && expected-t < c.reach {
+		if t := (s-c.lag)>>l.scale - duration; t-expected < c.reach && expected-t < c.reach {
 			return t
 		}
 	}

@@ -88,7 +88,7 @@ func TestLaunches(t *testing.T) {
 // TestCallsWithoutKernels asks for calls alone, which are told by kernels.
 func TestCallsWithoutKernels(t *testing.T) {
 	var file bytes.Buffer
-	w, err := NewWriter(&file, event.Provenance{})
+	w, err := NewWriter(&file, event.Provenance{}, WithCallResolution(1))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,8 @@ type writerOptions struct {
 	maxSize int64
 	age     time.Duration
 	now     func() time.Time
+
+	callResolution time.Duration
 }
 
 // WithMaxSize makes the writer refuse events with [ErrFull] when the file, closed, would exceed

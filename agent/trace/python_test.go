@@ -52,6 +52,7 @@ func TestPythonReader(t *testing.T) {
 		var got struct {
 			Counts map[string]map[string]uint64 `json:"counts"`
 			Kernel *big.Int                     `json:"kernel_ns"`
+			Call   *big.Int                     `json:"call_ns"`
 			Closed bool                         `json:"closed"`
 		}
 		if err := json.Unmarshal(out, &got); err != nil {
@@ -71,7 +72,7 @@ func TestPythonReader(t *testing.T) {
 		if err := r.Close(); err != nil {
 			t.Fatal(err)
 		}
-		comparePython(t, path, want, got.Counts, got.Kernel)
+		comparePython(t, path, want, got.Counts, got.Kernel, got.Call)
 	}
 }
 
@@ -82,14 +83,14 @@ func stderr(err error) []byte {
 	return nil
 }
 
-func comparePython(t *testing.T, path string, want *collected, counts map[string]map[string]uint64, kernel *big.Int) {
+func comparePython(t *testing.T, path string, want *collected, counts map[string]map[string]uint64, kernel, call *big.Int) {
 	t.Helper()
 	names := map[event.Kind]string{event.KindKernel: "kernel", event.KindCopy: "copy", event.KindSet: "set", event.KindSync: "sync",
 		event.KindCall: "call", event.KindMarker: "marker", event.KindGraph: "graph", event.KindOverhead: "overhead",
 		event.KindAllocation: "allocation", event.KindContext: "context", event.KindModule: "module", event.KindPool: "pool",
 		event.KindState: "state", event.KindGPUSample: "gpu_sample", event.KindUsage: "usage"}
 	total := 0
-	sum := new(big.Int)
+	kernels, calls := new(big.Int), new(big.Int)
 	for id, b := range want.batches {
 		for _, tb := range schema() {
 			n := tb.rows(b)
@@ -98,16 +99,22 @@ func comparePython(t *testing.T, path string, want *collected, counts map[string
 				t.Errorf("%s: process %d has %d of kind %d, %d in Python", path, id, n, tb.kind, got)
 			}
 		}
-		for _, d := range b.Kernels.Duration {
-			if d > 0 {
-				sum.Add(sum, big.NewInt(d))
-			}
-		}
+		add(kernels, b.Kernels.Duration)
+		add(calls, b.Calls.Duration)
 	}
-	if total == 0 || sum.Sign() == 0 {
+	if total == 0 || kernels.Sign() == 0 || calls.Sign() == 0 {
 		t.Errorf("%s: nothing to compare", path)
 	}
-	if sum.Cmp(kernel) != 0 {
-		t.Errorf("%s: kernels take %v ns, %v in Python", path, sum, kernel)
+	if kernels.Cmp(kernel) != 0 || calls.Cmp(call) != 0 {
+		t.Errorf("%s: kernels take %v ns, calls %v; in Python %v and %v", path, kernels, calls, kernel, call)
+	}
+}
+
+// add adds the durations that are known.
+func add(sum *big.Int, durations []int64) {
+	for _, d := range durations {
+		if d > 0 {
+			sum.Add(sum, big.NewInt(d))
+		}
 	}
 }

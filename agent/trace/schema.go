@@ -20,6 +20,7 @@ const (
 
 	fieldCorrelation = 7 // of calls
 
+	fieldScale      = 26 // of a table whose times are in units of a power of two
 	fieldOrigin     = 27 // of a table whose times are in ticks
 	fieldTick       = 28
 	fieldStartError = 29
@@ -47,6 +48,7 @@ type table struct {
 	time    int  // place of the column of times
 	lasts   bool // whether field fieldDuration is a duration
 	ticks   bool // whether times are of a GPU's clock
+	scaled  bool // whether times may have a resolution coarser than 1 ns
 }
 
 func (t *table) rows(b *event.Batch) int { return t.columns[0].cells.rows(b) }
@@ -117,7 +119,7 @@ func schema() []table {
 			num("stream", func(b *B) *[]uint32 { return &b.Syncs.Stream }),
 			num("event", func(b *B) *[]uint32 { return &b.Syncs.Event }, either...),
 		}},
-		{kind: event.KindCall, time: 2, lasts: true, columns: []column{
+		{kind: event.KindCall, time: 2, lasts: true, scaled: true, columns: []column{
 			num("name", func(b *B) *[]event.StringID { return &b.Calls.Name }),
 			num("duration", func(b *B) *[]int64 { return &b.Calls.Duration }, lasting(by(7, 2))...),
 			num("enter", func(b *B) *[]event.Time { return &b.Calls.Enter }, following(by(7, 3))...),

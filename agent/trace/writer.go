@@ -51,7 +51,7 @@ type Writer struct {
 // NewWriter begins a trace on w, which the caller closes after [Writer.Close]. The provenance is
 // written at once. A w with Truncate and Seek, as a file has, is repaired after failed writes.
 func NewWriter(w io.Writer, p event.Provenance, options ...Option) (*Writer, error) {
-	t := &Writer{out: w, options: writerOptions{age: time.Second, now: time.Now},
+	t := &Writer{out: w, options: writerOptions{age: time.Second, now: time.Now, callResolution: callResolution},
 		recorded: map[event.Kind]uint64{}, lost: map[event.Loss]uint64{}}
 	for _, o := range options {
 		if err := o(&t.options); err != nil {
@@ -61,6 +61,9 @@ func NewWriter(w io.Writer, p event.Provenance, options ...Option) (*Writer, err
 	var err error
 	if t.encoder, err = newEncoder(); err != nil {
 		return nil, err
+	}
+	if unit := t.options.callResolution; unit > 1 {
+		p.CallResolution = max(p.CallResolution, uint32(unit))
 	}
 	payload, err := marshalProvenance(&p)
 	if err != nil {
@@ -130,7 +133,9 @@ func (w *Writer) Batch(b *event.Batch) error {
 		t := &w.encoder.schema[i]
 		for from, n := 0, t.rows(b); from < n; {
 			p := w.collect(b.Process)
+			calls := len(p.batch.Calls.Enter)
 			from = p.add(t, b, from)
+			roundCalls(&p.batch.Calls, calls, w.options.callResolution)
 			if p.full {
 				failure = cmp.Or(failure, w.flush(p))
 			}

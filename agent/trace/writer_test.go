@@ -31,7 +31,7 @@ func TestRoundTrip(t *testing.T) {
 // TestLargeBatches checks the splitting of what exceeds a frame.
 func TestLargeBatches(t *testing.T) {
 	var file bytes.Buffer
-	w, err := NewWriter(&file, event.Provenance{})
+	w, err := NewWriter(&file, event.Provenance{}, WithCallResolution(1))
 	if err != nil {
 		t.Fatal(err)
 	}

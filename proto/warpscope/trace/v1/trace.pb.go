@@ -81,20 +81,21 @@ func (Chain) EnumDescriptor() ([]byte, []int) {
 }
 
 type Provenance struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Tool          []byte                 `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"` // "warpscope 0.1.0"
-	Hostname      []byte                 `protobuf:"bytes,2,opt,name=hostname,proto3" json:"hostname,omitempty"`
-	Kernel        []byte                 `protobuf:"bytes,3,opt,name=kernel,proto3" json:"kernel,omitempty"` // of the operating system
-	Driver        []byte                 `protobuf:"bytes,4,opt,name=driver,proto3" json:"driver,omitempty"` // NVML's driver version; empty: unknown
-	Command       [][]byte               `protobuf:"bytes,5,rep,name=command,proto3" json:"command,omitempty"`
-	MonoTime      int64                  `protobuf:"zigzag64,6,opt,name=mono_time,json=monoTime,proto3" json:"mono_time,omitempty"` // a moment on CLOCK_MONOTONIC, ns
-	WallTime      int64                  `protobuf:"zigzag64,7,opt,name=wall_time,json=wallTime,proto3" json:"wall_time,omitempty"` // the same moment, ns since 1970
-	Simulated     bool                   `protobuf:"varint,8,opt,name=simulated,proto3" json:"simulated,omitempty"`                 // some process ran on the simulated device
-	Notes         [][]byte               `protobuf:"bytes,9,rep,name=notes,proto3" json:"notes,omitempty"`
-	Cpus          int32                  `protobuf:"varint,10,opt,name=cpus,proto3" json:"cpus,omitempty"`
-	MemoryBytes   uint64                 `protobuf:"varint,11,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"` // of the machine
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Tool           []byte                 `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"` // "warpscope 0.1.0"
+	Hostname       []byte                 `protobuf:"bytes,2,opt,name=hostname,proto3" json:"hostname,omitempty"`
+	Kernel         []byte                 `protobuf:"bytes,3,opt,name=kernel,proto3" json:"kernel,omitempty"` // of the operating system
+	Driver         []byte                 `protobuf:"bytes,4,opt,name=driver,proto3" json:"driver,omitempty"` // NVML's driver version; empty: unknown
+	Command        [][]byte               `protobuf:"bytes,5,rep,name=command,proto3" json:"command,omitempty"`
+	MonoTime       int64                  `protobuf:"zigzag64,6,opt,name=mono_time,json=monoTime,proto3" json:"mono_time,omitempty"` // a moment on CLOCK_MONOTONIC, ns
+	WallTime       int64                  `protobuf:"zigzag64,7,opt,name=wall_time,json=wallTime,proto3" json:"wall_time,omitempty"` // the same moment, ns since 1970
+	Simulated      bool                   `protobuf:"varint,8,opt,name=simulated,proto3" json:"simulated,omitempty"`                 // some process ran on the simulated device
+	Notes          [][]byte               `protobuf:"bytes,9,rep,name=notes,proto3" json:"notes,omitempty"`
+	Cpus           int32                  `protobuf:"varint,10,opt,name=cpus,proto3" json:"cpus,omitempty"`
+	MemoryBytes    uint64                 `protobuf:"varint,11,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`          // of the machine
+	CallResolution uint32                 `protobuf:"varint,12,opt,name=call_resolution,json=callResolution,proto3" json:"call_resolution,omitempty"` // ns: the times of calls were rounded to multiples of it; 0: they were not
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Provenance) Reset() {
@@ -200,6 +201,13 @@ func (x *Provenance) GetCpus() int32 {
 func (x *Provenance) GetMemoryBytes() uint64 {
 	if x != nil {
 		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *Provenance) GetCallResolution() uint32 {
+	if x != nil {
+		return x.CallResolution
 	}
 	return 0
 }
@@ -829,7 +837,7 @@ type Column struct {
 	Pack          uint32                 `protobuf:"varint,6,opt,name=pack,proto3" json:"pack,omitempty"`   // residuals in a byte of the first plane; 0: 1
 	Depth         uint32                 `protobuf:"varint,7,opt,name=depth,proto3" json:"depth,omitempty"` // how many differences of the key select; 0: its value does
 	Lag           int64                  `protobuf:"zigzag64,8,opt,name=lag,proto3" json:"lag,omitempty"`   // of LAUNCH: from a call's end to its kernel's start, ns
-	Reach         uint64                 `protobuf:"varint,9,opt,name=reach,proto3" json:"reach,omitempty"` // of LAUNCH: how far apart the two predictions may be, ns
+	Reach         uint64                 `protobuf:"varint,9,opt,name=reach,proto3" json:"reach,omitempty"` // of LAUNCH: how far apart the two predictions may be, in units of the table's times
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1704,6 +1712,7 @@ type Calls struct {
 	Thread        *Column                `protobuf:"bytes,6,opt,name=thread,proto3" json:"thread,omitempty"` // the kernel's thread id
 	Correlation   *Column                `protobuf:"bytes,7,opt,name=correlation,proto3" json:"correlation,omitempty"`
 	Result        *Column                `protobuf:"bytes,8,opt,name=result,proto3" json:"result,omitempty"` // CUresult or cudaError_t
+	Scale         uint32                 `protobuf:"varint,26,opt,name=scale,proto3" json:"scale,omitempty"` // enter and duration are in units of 2^scale ns. See "Units" in README.md
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1792,6 +1801,13 @@ func (x *Calls) GetResult() *Column {
 		return x.Result
 	}
 	return nil
+}
+
+func (x *Calls) GetScale() uint32 {
+	if x != nil {
+		return x.Scale
+	}
+	return 0
 }
 
 type Markers struct {
@@ -3298,7 +3314,7 @@ var File_warpscope_trace_v1_trace_proto protoreflect.FileDescriptor
 
 const file_warpscope_trace_v1_trace_proto_rawDesc = "" +
 	"\n" +
-	"\x1ewarpscope/trace/v1/trace.proto\x12\x12warpscope.trace.v1\"\xab\x02\n" +
+	"\x1ewarpscope/trace/v1/trace.proto\x12\x12warpscope.trace.v1\"\xd4\x02\n" +
 	"\n" +
 	"Provenance\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\fR\x04tool\x12\x1a\n" +
@@ -3312,7 +3328,8 @@ const file_warpscope_trace_v1_trace_proto_rawDesc = "" +
 	"\x05notes\x18\t \x03(\fR\x05notes\x12\x12\n" +
 	"\x04cpus\x18\n" +
 	" \x01(\x05R\x04cpus\x12!\n" +
-	"\fmemory_bytes\x18\v \x01(\x04R\vmemoryBytes\"\xf7\x03\n" +
+	"\fmemory_bytes\x18\v \x01(\x04R\vmemoryBytes\x12'\n" +
+	"\x0fcall_resolution\x18\f \x01(\rR\x0ecallResolution\"\xf7\x03\n" +
 	"\vDefinitions\x12\x18\n" +
 	"\astrings\x18\x01 \x03(\fR\astrings\x126\n" +
 	"\blaunches\x18\x02 \x03(\v2\x1a.warpscope.trace.v1.LaunchR\blaunches\x121\n" +
@@ -3476,7 +3493,7 @@ const file_warpscope_trace_v1_trace_proto_rawDesc = "" +
 	"\vcorrelation\x18\x05 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\vcorrelation\x124\n" +
 	"\acontext\x18\x06 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\acontext\x122\n" +
 	"\x06stream\x18\a \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x06stream\x120\n" +
-	"\x05event\x18\b \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x05event\"\x8f\x03\n" +
+	"\x05event\x18\b \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x05event\"\xa5\x03\n" +
 	"\x05Calls\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\rR\x04rows\x12.\n" +
 	"\x04name\x18\x02 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x04name\x126\n" +
@@ -3485,7 +3502,8 @@ const file_warpscope_trace_v1_trace_proto_rawDesc = "" +
 	"\x06domain\x18\x05 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x06domain\x122\n" +
 	"\x06thread\x18\x06 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x06thread\x12<\n" +
 	"\vcorrelation\x18\a \x01(\v2\x1a.warpscope.trace.v1.ColumnR\vcorrelation\x122\n" +
-	"\x06result\x18\b \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x06result\"\xa0\x04\n" +
+	"\x06result\x18\b \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x06result\x12\x14\n" +
+	"\x05scale\x18\x1a \x01(\rR\x05scale\"\xa0\x04\n" +
 	"\aMarkers\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\rR\x04rows\x12.\n" +
 	"\x04kind\x18\x02 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x04kind\x12.\n" +
