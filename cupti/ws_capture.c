@@ -47,8 +47,9 @@ bool ws_capture_armed(void) {
          capture.shm->header->pid == getpid();
 }
 
-static bool start_ledger(struct ws_shm *shm) {
+static bool start_ledger(struct ws_shm *shm, bool late) {
   struct ws_ledger *l = &capture.ledger;
+  l->late = late;
   l->shm = shm;
   l->arena = &capture.arena;
   l->cupti = &capture.cupti;
@@ -102,6 +103,7 @@ describe(struct ws_shm *shm, const struct ws_config *config, const struct ws_dri
   h->mono_start = (int64_t)ws_mono();
   h->wall_start = (int64_t)ws_wall();
   if (driver->simulated || capture.cupti.simulated) h->flags |= WS_FLAG_SIMULATED;
+  if (config->late) ws_reason(shm, WS_REASON_LATE);
   int version = 0;
   if (driver->version && driver->version(&version) == 0) h->driver_version = (uint32_t)version;
   h->cupti_version = capture.cupti.version;
@@ -136,7 +138,7 @@ bool ws_capture_start(struct ws_shm *shm, const struct ws_config *config) {
   ws_unwind_use_find_object(dlsym(RTLD_DEFAULT, "_dl_find_object"));
   ws_worker_maps(&capture.worker);
 
-  bool ledger = start_ledger(shm);
+  bool ledger = start_ledger(shm, config->late);
   bool timeline = config->mode == WS_MODE_TIMELINE && start_timeline(shm, config);
   if (!ledger && !timeline) {
     __atomic_store_n(&shm->header->state, WS_STATE_REFUSED, __ATOMIC_RELEASE);

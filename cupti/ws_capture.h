@@ -16,6 +16,7 @@ struct ws_config {
   uint32_t graphs; /* ws_graph_level */
   uint32_t flags;  /* WS_FLAG_FILE, WS_FLAG_INPROCESS */
   bool paused;     /* the timeline waits for the reader */
+  bool late;       /* the program has used CUDA before: it has contexts and memory unknown to us */
 };
 
 /* Starts recording into shm, which is formatted and, for a capture file, secured. Called once per

@@ -58,6 +58,21 @@ static int32_t context_device(const struct ws_ledger *l, uint32_t context) {
                                : -1;
 }
 
+/* A context that was there before the capture: nobody said that it was created. It becomes known by
+ * the first call in it. Two threads may both come here; the record is written once. */
+static void meet_context(struct ws_ledger *l, void *handle, uint32_t context) {
+  uint32_t device = 0;
+  int32_t unknown = 0;
+  if (!handle || !context || context >= WS_CONTEXTS || atomic_load(&l->device[context])) return;
+  if (l->cupti->device_id(handle, &device) != CUPTI_OK) return;
+  if (!atomic_compare_exchange_strong(&l->device[context], &unknown, (int32_t)device + 1)) return;
+  struct ws_context r = {.rec = {.type = WS_REC_CONTEXT, .flags = 1},
+                         .time = ws_mono(),
+                         .context = context,
+                         .device = (int32_t)device};
+  ws_ring_push(l->shm, &l->shm->alloc, &r.rec, 1);
+}
+
 static bool is_inside(const struct ws_ledger *l, uint64_t pc) {
   for (unsigned i = 0; i < 2; i++) {
     uint64_t start = atomic_load_explicit(&l->inside[i].start, memory_order_relaxed);
@@ -146,6 +161,7 @@ static void call_returned(struct ws_ledger *l,
   if (c->op == WS_OP_FAILED && result != CUDA_OOM) return;
   struct ws_args a;
   ws_call_args(c, cb->functionParams, result == 0, &a);
+  if (l->late) meet_context(l, cb->context, cb->contextUid);
   uint64_t now = ws_mono();
   uint64_t enter = cb->correlationData && *cb->correlationData ? *cb->correlationData : now;
   struct ws_alloc r = {

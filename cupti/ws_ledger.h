@@ -26,6 +26,7 @@ struct ws_ledger {
   uint8_t call[WS_CALLBACK_IDS];  /* by callback id: 0 not watched, else index of the table + 1 */
   uint32_t name[WS_CALLBACK_IDS]; /* arena id of the call's name */
   uint8_t work[WS_CALLBACK_IDS];  /* by callback id: 1 if the call puts work on a GPU */
+  bool late;                      /* there may be contexts from before the capture */
   uint32_t unwatched;             /* calls that should be watched and are not */
   _Atomic uint32_t over;          /* 1: the timeline has ended, work from now on is missing in it */
   _Atomic uint64_t late_work; /* calls that put work on a GPU, seen since ws_ledger_watch_work */

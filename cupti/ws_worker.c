@@ -40,6 +40,7 @@ void ws_worker_open(struct ws_worker *w,
   w->cupti = cupti;
   w->ledger = ledger;
   w->config = *config;
+  if (config->late) w->contexts_seen = UINT32_MAX; /* there are some: their devices are described */
   w->decoder.shm = shm;
   w->decoder.arena = arena;
   w->decoder.cupti = cupti;

@@ -107,6 +107,7 @@ func ReasonNames(set uint32) []string {
 		"CUDA_INJECTION64_PATH names another tool", "not all driver calls could be watched",
 		"CUPTI refused some kinds of records", "CUPTI did not hand over all that it had",
 		"CUPTI's clock could not be read", "no thread could be started",
+		"the capture began when CUDA was in use already: what was allocated or launched before is unknown",
 	}
 	names := []string{}
 	for i, text := range texts {

@@ -152,6 +152,7 @@ const (
 	ReasonUndelivered      Reason = 9 // CUPTI did not hand over all that it had
 	ReasonNoClock          Reason = 10
 	ReasonNoThread         Reason = 11
+	ReasonLate             Reason = 12 // capture began when CUDA was in use: what was before is unknown
 )
 
 // Values of Kind.

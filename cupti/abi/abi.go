@@ -59,6 +59,7 @@ const (
 	ReasonUndelivered      = 0x9
 	ReasonNoClock          = 0xa
 	ReasonNoThread         = 0xb
+	ReasonLate             = 0xc
 )
 
 const (

@@ -71,6 +71,7 @@ const (
 	ReasonUndelivered      = C.WS_REASON_UNDELIVERED
 	ReasonNoClock          = C.WS_REASON_NO_CLOCK
 	ReasonNoThread         = C.WS_REASON_NO_THREAD
+	ReasonLate             = C.WS_REASON_LATE
 )
 
 // Values of enum ws_loss_cause.

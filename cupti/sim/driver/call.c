@@ -3,6 +3,9 @@
 
 #include "../fault.h"
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 static _Atomic(const struct sim_tracer *) tracer;
 static _Atomic uint32_t correlations;
 static struct sim_faults faults;
@@ -36,8 +39,9 @@ bool sim_enter(struct sim_frame *frame, const char *name, uint32_t cbid, const v
   const struct sim_tracer *t = atomic_load_explicit(&tracer, memory_order_acquire);
   if (t != NULL) t->call(call, 0);
   call->result = sim_faults_check(&faults, name);
-  if (call->result == CU_OK && !sim.initialised && !before_init(cbid))
-    call->result = CU_NOT_INITIALIZED;
+  /* While cuInit calls the injected library, that thread alone may go on. */
+  bool ready = sim.initialised || sim.starter == (int)syscall(SYS_gettid);
+  if (call->result == CU_OK && !ready && !before_init(cbid)) call->result = CU_NOT_INITIALIZED;
   return call->result == CU_OK;
 }
 

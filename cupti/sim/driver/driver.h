@@ -172,6 +172,7 @@ struct sim_device {
 struct sim_state {
   pthread_mutex_t lock;
   _Atomic bool initialised;
+  _Atomic int starter; /* the thread that is in cuInit; 0: none */
   bool forked;
   int count;
   struct sim_device devices[SIM_MAX_DEVICES];

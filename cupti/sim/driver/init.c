@@ -15,9 +15,12 @@
 #include "../../ws_compat.h"
 
 #include <dlfcn.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 SIM_EXPORT extern const int warpscope_simulated_device;
 const int warpscope_simulated_device = 1;
@@ -118,13 +121,20 @@ static void forked(void) {
   /* A context does not survive fork: the child gets errors until it execs, as on a real device. */
   pthread_mutex_init(&sim.lock, NULL);
   sim.initialised = false;
+  sim.starter = 0;
   sim.forked = true;
 }
 
 SIM_API1(cuInit, 1, unsigned, flags) {
   if (flags != 0) return CU_INVALID_VALUE;
+  int self = (int)syscall(SYS_gettid);
   SIM_LOCK();
-  if (sim.forked || sim.initialised) {
+  while (sim.starter != 0 && sim.starter != self) { /* another thread is at it */
+    SIM_UNLOCK();
+    sched_yield();
+    SIM_LOCK();
+  }
+  if (sim.forked || sim.initialised || sim.starter == self) {
     SIM_UNLOCK();
     return sim.forked ? CU_NOT_INITIALIZED : CU_OK;
   }
@@ -133,12 +143,14 @@ SIM_API1(cuInit, 1, unsigned, flags) {
     SIM_UNLOCK();
     return CU_NO_DEVICE;
   }
-  sim.initialised = true;
+  sim.starter = self;
   SIM_UNLOCK();
   pthread_atfork(NULL, NULL, forked);
   sim_read_faults();
   connect_tracer();
   inject();
+  sim.initialised = true;
+  sim.starter = 0;
   sim_resource(SIM_INIT_FINISHED, NULL, NULL, 0, NULL, 0);
   return CU_OK;
 }
