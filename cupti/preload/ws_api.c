@@ -1,0 +1,13 @@
+/* ws_api.c: what a program may call itself: warpscope.h. */
+#define WARPSCOPE_FUNCTION __attribute__((visibility("default")))
+#include "../include/warpscope.h"
+
+#include "../ws_capture.h"
+
+_Static_assert(WARPSCOPE_OK == WS_CONTROL_DONE && WARPSCOPE_NOTED == WS_CONTROL_NOTED &&
+                   WARPSCOPE_NOT_RECORDED == WS_CONTROL_OVER && WARPSCOPE_LATE == WS_CONTROL_LATE,
+               "results");
+
+int warpscope_start(void) { return ws_capture_switch(true); }
+int warpscope_stop(void) { return ws_capture_switch(false); }
+int warpscope_step(void) { return ws_capture_step(); }
