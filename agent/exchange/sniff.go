@@ -19,6 +19,7 @@ const (
 	Unknown Format = iota
 	Wscope         // warpscope's own trace
 	Kineto         // JSON as PyTorch's profiler writes it, plain or compressed
+	Pickle         // a Python pickle, as PyTorch dumps its memory snapshots, plain or compressed
 )
 
 // SniffBytes is how much of a file's beginning Sniff looks at, at most.
@@ -30,12 +31,15 @@ func (f Format) String() string {
 		return "warpscope trace"
 	case Kineto:
 		return "PyTorch profiler trace"
+	case Pickle:
+		return "PyTorch memory snapshot"
 	}
 	return "unknown"
 }
 
 // Sniff says what a file holds that begins with head. JSON of any sort counts as Kineto: whether
-// it holds events shows only in reading, and [ReadKineto] says so if it does not.
+// it holds events shows only in reading, and [ReadKineto] says so if it does not; likewise any pickle
+// counts as a snapshot, and [ReadSnapshot] says what it is not.
 func Sniff(head []byte) Format {
 	head = head[:min(len(head), SniffBytes)]
 	if bytes.HasPrefix(head, []byte("\x89WSCOP")) {
@@ -54,7 +58,27 @@ func Sniff(head []byte) Format {
 	if isJSON(head) {
 		return Kineto
 	}
+	if isPickle(head) {
+		return Pickle
+	}
 	return Unknown
+}
+
+// isPickle says whether head begins like a pickle: from protocol 2 on with its number, before with a
+// dict or list, of which only those count that hold what snapshots do.
+func isPickle(head []byte) bool {
+	if len(head) < 2 {
+		return false
+	}
+	if head[0] == 0x80 {
+		return head[1] >= 2 && head[1] <= 5
+	}
+	for _, begin := range []string{"(dp", "(lp", "}q", "]q", "}(", "]("} {
+		if bytes.HasPrefix(head, []byte(begin)) {
+			return bytes.Contains(head, []byte("segments")) || bytes.Contains(head, []byte("total_size"))
+		}
+	}
+	return false
 }
 
 // isJSON says whether head begins like a JSON object, or an array of objects.
