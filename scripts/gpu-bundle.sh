@@ -9,6 +9,8 @@ bundle=dist/gpu
 rm -rf "$bundle"
 mkdir -p "$bundle/bin" "$bundle/scripts"
 cp bin/warpscope bin/libwarpscope.so "$bundle/bin/"
+scripts/overhead.sh --build
+cp -r bin/overhead "$bundle/bin/"
 CGO_ENABLED=0 go build -trimpath -o "$bundle/bin/counts" ./internal/counts/cmd/counts
 
 # Test binaries run in a copy of their package's folder, for their testdata.
@@ -20,7 +22,8 @@ for package in cuda cupti kernels agent/demo; do
   fi
 done
 
-cp -r scripts/workloads scripts/gpu-test.sh scripts/gpu scripts/record-fixtures.sh "$bundle/scripts/"
-rm -rf "$bundle/scripts/workloads/__pycache__"
+cp -r scripts/workloads scripts/gpu-test.sh scripts/gpu scripts/record-fixtures.sh scripts/overhead.sh scripts/overhead \
+  "$bundle/scripts/"
+rm -rf "$bundle"/scripts/*/__pycache__
 git describe --tags --always --dirty >"$bundle/VERSION" 2>/dev/null || echo unknown >"$bundle/VERSION"
 du -sh "$bundle"

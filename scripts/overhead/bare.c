@@ -1,0 +1,192 @@
+/* bare.c: a CUPTI consumer that does nothing with what it gets.
+ *
+ * What it costs is CUPTI's own price for a set of records; a capture of the same records can cost
+ * more, never less. Buffers come from a pool that is filled, touched and recycled outside of what is
+ * measured, and a full one goes straight back: its bytes are added up, its records are not looked
+ * at (but in a count that is asked for, between measurements).
+ *
+ * Built into libbare.so, loaded by ctypes (overhead/switches.py) or, with BARE_KINDS set, by
+ * CUDA_INJECTION64_PATH. Kinds are CUpti_ActivityKind numbers, "launch" (the calls that
+ * `warpscope run --api launch` records) and "allocations" (empty callbacks on the allocation calls).
+ */
+#define _GNU_SOURCE
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "ws_calls.h"
+#include "ws_load.h"
+
+#define EXPORT __attribute__((visibility("default")))
+/* As large as the capture library's, so that both ask equally often. */
+#define BUFFER_SIZE (1u << 20)
+#define BUFFERS 64
+/* More than any CUPTI has callbacks of one domain. */
+#define CALLS 2048u
+#define KINDS_MAX 32
+
+EXPORT int bare_start(const char *kinds);
+EXPORT int bare_stop(void);
+EXPORT void bare_look(int on);
+EXPORT uint64_t bare_bytes(void);
+EXPORT uint64_t bare_records(uint32_t kind);
+EXPORT uint64_t bare_calls(void);
+EXPORT uint64_t bare_buffers(void);
+EXPORT const char *bare_path(void);
+EXPORT uint32_t bare_version(void);
+EXPORT int InitializeInjection(void);
+
+static struct {
+  struct ws_cupti cupti;
+  bool loaded, launches, watched;
+  void *subscriber;
+  uint32_t kinds[KINDS_MAX];
+  int count;
+  _Atomic bool look;
+  _Atomic uint64_t bytes, calls, taken;
+  _Atomic uint64_t records[256];
+  _Atomic(uint8_t *) idle[BUFFERS];
+} bare;
+
+static void request(uint8_t **buffer, size_t *size, size_t *most) {
+  *size = BUFFER_SIZE;
+  *most = 0;
+  for (int i = 0; i < BUFFERS; i++) {
+    *buffer = atomic_exchange(&bare.idle[i], NULL);
+    if (*buffer) return;
+  }
+  *buffer = mmap(
+      NULL, BUFFER_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  if (*buffer == MAP_FAILED) {
+    *buffer = NULL;
+    *size = 0;
+    return;
+  }
+  atomic_fetch_add(&bare.taken, 1);
+}
+
+static void complete(void *context, uint32_t stream, uint8_t *buffer, size_t size, size_t valid) {
+  (void)context, (void)stream;
+  atomic_fetch_add(&bare.bytes, valid);
+  if (atomic_load(&bare.look)) {
+    struct cupti_record *record = NULL;
+    while (bare.cupti.next_record(buffer, valid, &record) == CUPTI_OK)
+      if (record->kind < 256) atomic_fetch_add(&bare.records[record->kind], 1);
+  }
+  for (int i = 0; i < BUFFERS; i++) {
+    uint8_t *empty = NULL;
+    if (atomic_compare_exchange_strong(&bare.idle[i], &empty, buffer)) return;
+  }
+  munmap(buffer, size);
+  atomic_fetch_sub(&bare.taken, 1);
+}
+
+/* Pages are there before anything is measured. */
+static void fill_pool(void) {
+  if (atomic_load(&bare.taken)) return;
+  uint8_t *buffers[16];
+  size_t size = 0, most = 0;
+  for (int i = 0; i < 16; i++) request(&buffers[i], &size, &most);
+  for (int i = 0; i < 16; i++)
+    if (buffers[i]) complete(NULL, 0, buffers[i], BUFFER_SIZE, 0);
+}
+
+static void on_call(void *user, uint32_t domain, uint32_t id, const void *data) {
+  (void)user, (void)domain, (void)id, (void)data;
+  atomic_fetch_add_explicit(&bare.calls, 1, memory_order_relaxed);
+}
+
+/* Single launch calls of both domains; before CUPTI 12.5 only all calls can be had. */
+static int set_launches(bool on) {
+  const struct ws_cupti *c = &bare.cupti;
+  int failed = 0;
+  for (uint32_t domain = CUPTI_DOMAIN_DRIVER; domain <= CUPTI_DOMAIN_RUNTIME; domain++) {
+    bool driver = domain == CUPTI_DOMAIN_DRIVER;
+    int (*single)(uint32_t, uint8_t) = driver ? c->enable_driver_api : c->enable_runtime_api;
+    if (!single) {
+      uint32_t kind = driver ? CUPTI_KIND_DRIVER : CUPTI_KIND_RUNTIME;
+      failed |= on ? c->activity_enable(kind) : c->activity_disable(kind);
+      continue;
+    }
+    for (uint32_t id = 1; id < CALLS; id++) {
+      const char *name = NULL;
+      if (c->callback_name(domain, id, &name) != CUPTI_OK || !name || !ws_call_is_launch(name))
+        continue;
+      failed |= single(id, on);
+    }
+  }
+  return failed;
+}
+
+static int watch_allocations(bool on) {
+  const struct ws_cupti *c = &bare.cupti;
+  int failed = bare.subscriber ? CUPTI_OK : c->subscribe(&bare.subscriber, on_call, NULL);
+  for (uint32_t id = 1; id < CALLS && !failed; id++) {
+    const char *name = NULL;
+    if (c->callback_name(CUPTI_DOMAIN_DRIVER, id, &name) == CUPTI_OK && name && ws_call_find(name))
+      failed = c->enable_callback(on, bare.subscriber, CUPTI_DOMAIN_DRIVER, id);
+  }
+  return failed;
+}
+
+static int enable(const char *word) {
+  if (strcmp(word, "launch") == 0) {
+    bare.launches = true;
+    return set_launches(true);
+  }
+  if (strcmp(word, "allocations") == 0) {
+    bare.watched = true;
+    return watch_allocations(true);
+  }
+  int kind = atoi(word);
+  if (kind <= 0 || bare.count == KINDS_MAX) return -1;
+  int failed = bare.cupti.activity_enable((uint32_t)kind);
+  if (!failed) bare.kinds[bare.count++] = (uint32_t)kind;
+  return failed;
+}
+
+/* 0, or CUPTI's error (-1: no CUPTI was found, or no such kind); nothing is enabled then. */
+int bare_start(const char *kinds) {
+  if (!bare.loaded && !ws_load_cupti(&bare.cupti)) return -1;
+  bare.loaded = true;
+  fill_pool();
+  char words[256], *rest = NULL;
+  snprintf(words, sizeof words, "%s", kinds);
+  int failed = bare.cupti.register_callbacks(request, complete);
+  for (char *w = strtok_r(words, ",", &rest); w && !failed; w = strtok_r(NULL, ",", &rest))
+    failed = enable(w);
+  if (failed) bare_stop();
+  return failed;
+}
+
+/* 0, or CUPTI's error; what was recorded has been delivered afterwards. */
+int bare_stop(void) {
+  if (!bare.loaded) return -1;
+  int failed = 0;
+  if (bare.launches) failed |= set_launches(false);
+  if (bare.watched) failed |= watch_allocations(false);
+  for (int i = 0; i < bare.count; i++) failed |= bare.cupti.activity_disable(bare.kinds[i]);
+  bare.launches = bare.watched = false;
+  bare.count = 0;
+  int flushed = bare.cupti.flush_all(CUPTI_FLUSH_NORMAL);
+  return failed ? failed : flushed;
+}
+
+void bare_look(int on) { atomic_store(&bare.look, on != 0); }
+uint64_t bare_bytes(void) { return atomic_load(&bare.bytes); }
+uint64_t bare_records(uint32_t kind) { return kind < 256 ? atomic_load(&bare.records[kind]) : 0; }
+uint64_t bare_calls(void) { return atomic_load(&bare.calls); }
+uint64_t bare_buffers(void) { return atomic_load(&bare.taken); }
+const char *bare_path(void) { return bare.loaded ? bare.cupti.path : ""; }
+uint32_t bare_version(void) { return bare.loaded ? bare.cupti.version : 0; }
+
+/* Called by the driver as it initialises, for programs that load nothing themselves. */
+int InitializeInjection(void) {
+  const char *kinds = getenv("BARE_KINDS");
+  if (!kinds || !*kinds) return 1;
+  int failed = bare_start(kinds);
+  if (failed) fprintf(stderr, "libbare.so: CUPTI's error %d, nothing is recorded\n", failed);
+  return 1;
+}

@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""One measured process: runs a program's steps on command and tells their times.
+
+    worker.py PROGRAM OPTIONS.json FOLDER
+
+Commands come as JSON lines on standard input, one answer each on standard output:
+
+    {"do": "calibrate"}                         how long a step takes
+    {"do": "switch", "to": NAME}                the capture of captures.py that is on from now
+    {"do": "steps", "lead": N, "seconds": S}    N steps that are not timed, then about S seconds of timed ones
+    {"do": "look", "on": 0|1}                   the bare consumer counts records (slower)
+    {"do": "amount", "of": NAME}                something of that capture that grows when records arrive
+    {"do": "counts"}                            kernels and graph launches that it counted
+    {"do": "memory"}                            free memory of the device
+    {"do": "end"}
+
+Garbage collection is off while steps are timed, and done between windows.
+"""
+
+import gc
+import json
+import os
+import statistics
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import captures
+import programs
+
+WARM_SECONDS = 2.0
+WARM_STEPS = 10
+CALIBRATE_SECONDS = 0.3
+
+
+class Worker:
+    """The process's state: the program, and which capture is on."""
+
+    def __init__(self, name, options, folder):
+        self.program = programs.program(name, options, folder)
+        self.bare = captures.load_bare(folder)
+        self.known = {"off": captures.Off()}
+        self.current = "off"
+        self.step_seconds = 1.0  # until calibrated
+        self.steps_in = {}  # by capture: all steps that were made while it was on
+
+    def repeat(self, least, seconds):
+        times = []
+        begin = time.perf_counter()
+        while len(times) < least or time.perf_counter() - begin < seconds:
+            times.append(self.timed())
+        return statistics.median(times)
+
+    def calibrate(self):
+        """How long a step takes, now that no other process uses the GPU."""
+        self.step_seconds = self.repeat(3, CALIBRATE_SECONDS)
+        return {"step": self.step_seconds}
+
+    def timed(self):
+        begin = time.perf_counter()
+        self.program.step()
+        end = time.perf_counter()
+        self.steps_in[self.current] = self.steps_in.get(self.current, 0) + 1
+        return end - begin
+
+    def switch(self, to):
+        begin = time.perf_counter()
+        if to not in self.known:
+            self.known[to] = captures.capture(to, self.bare)
+        if to != self.current:
+            self.known[self.current].off()
+            self.current = "off"
+            self.known[to].on()
+            self.current = to
+        gc.collect()
+        return {"seconds": time.perf_counter() - begin}
+
+    def steps(self, lead, seconds):
+        for _ in range(lead):
+            self.timed()
+        # The same number of steps whatever is on, for windows of the same work.
+        count = max(3, min(2000, round(seconds / self.step_seconds)))
+        cpu = time.process_time()
+        times = [self.timed() for _ in range(count)]
+        cpu = time.process_time() - cpu
+        return {
+            "steps": count,
+            "mean": sum(times) / count,
+            "median": statistics.median(times),
+            "cpu": cpu / count,
+        }
+
+    def counts(self):
+        return {
+            "kernels": self.bare.bare_records(captures.KERNEL),
+            "graphs": self.bare.bare_records(captures.GRAPH),
+            "buffers": self.bare.bare_buffers(),
+            "cupti": self.bare.bare_path().decode(),
+            "cupti_version": self.bare.bare_version(),
+            "steps_in": self.steps_in,
+        }
+
+    def do(self, command):
+        what = command["do"]
+        if what == "switch":
+            return self.switch(command["to"])
+        if what == "steps":
+            return self.steps(command["lead"], command["seconds"])
+        if what == "calibrate":
+            return self.calibrate()
+        if what == "look":
+            self.bare.bare_look(command["on"])
+            return {}
+        if what == "amount":
+            return {"amount": self.known[command["of"]].amount()}
+        if what == "counts":
+            return self.counts()
+        if what == "memory":
+            return {"free": self.program.free_memory()}
+        raise LookupError(f"no command is called {what}")
+
+
+def pin():
+    """The first half of the processors that this process may use: it, and the threads that it makes."""
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) >= 8:
+        os.sched_setaffinity(0, allowed[: len(allowed) // 2])
+    return len(os.sched_getaffinity(0))
+
+
+def switchable():
+    try:
+        captures.Warpscope()
+    except LookupError:
+        return False
+    return True
+
+
+def main():
+    # Whatever libraries print goes to standard error.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def answer(value):
+        answers.write(json.dumps(value) + "\n")
+        answers.flush()
+
+    processors = pin()
+    worker = Worker(sys.argv[1], json.loads(sys.argv[2]), sys.argv[3])
+    worker.repeat(WARM_STEPS, WARM_SECONDS)
+    gc.collect()
+    gc.disable()
+    can = switchable()
+    if can:
+        captures.capture("warpscope", worker.bare).off()
+    answer(
+        {
+            "ready": True,
+            "switchable": can,
+            "processors": processors,
+            "units": worker.program.units,
+            "unit": worker.program.unit,
+            "warm_steps": sum(worker.steps_in.values()),
+            **worker.program.facts(),
+        }
+    )
+    worker.steps_in.clear()
+    for line in sys.stdin:
+        command = json.loads(line)
+        if command["do"] == "end":
+            break
+        try:
+            answer(worker.do(command))
+        except Exception as error:  # the conductor decides what that means
+            answer({"error": f"{type(error).__name__}: {error}"})
+    worker.switch("off")
+    answer({"ended": True, **worker.counts()})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
