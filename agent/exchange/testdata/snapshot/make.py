@@ -179,6 +179,11 @@ def small(folder):
             f.write(gzip.compress(pickle.dumps(p.snapshot(), protocol=protocol), mtime=0))
     with open(f"{folder}/protocols.json", "w", encoding="utf-8") as f:
         json.dump(p.expect(), f, indent=1)
+    tiny = Program("2.11")  # what fuzzing starts from
+    tiny.release(tiny.alloc(5, tiny.stack("f", 1, 1)))
+    for protocol in (0, 2, 4):
+        with open(f"{folder}/tiny-{protocol}.pickle.gz", "wb") as f:
+            f.write(gzip.compress(pickle.dumps(tiny.snapshot(), protocol=protocol), mtime=0))
     with open(f"{folder}/segments.pickle.gz", "wb") as f:
         f.write(gzip.compress(pickle.dumps(run("2.1", 2).snapshot()["segments"], protocol=4), mtime=0))
 
