@@ -76,15 +76,22 @@ func (t *callTable) row(name event.StringID, domain event.Domain, limit int) *ca
 
 // add adds calls; limit is the highest StringID defined.
 func (t *callTable) add(s *span, c *event.Calls, limit int) {
+	enters, durations, domains, results := c.Enter[:len(c.Name)], c.Duration[:len(c.Name)], c.Domain[:len(c.Name)], c.Result[:len(c.Name)]
+	var r *callRow
+	var before event.StringID
+	var domain event.Domain
 	for i, name := range c.Name {
-		if !s.has(c.Enter[i]) {
+		if !s.has(enters[i]) {
 			continue
 		}
-		r := t.row(name, c.Domain[i], limit)
-		if result := c.Result[i]; result != 0 && result != notReady {
+		if r == nil || name != before || domains[i] != domain {
+			before, domain = name, domains[i]
+			r = t.row(name, domain, limit)
+		}
+		if result := results[i]; result != 0 && result != notReady {
 			r.failed++
 		}
-		if duration := c.Duration[i]; uint64(duration) < maxDuration {
+		if duration := durations[i]; uint64(duration) < maxDuration {
 			r.spread.Add(duration)
 		} else {
 			r.unknown++

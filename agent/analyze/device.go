@@ -1,6 +1,8 @@
 package analyze
 
 import (
+	"math"
+
 	"github.com/warpscope/warpscope/agent/event"
 )
 
@@ -21,6 +23,7 @@ type process struct {
 	last    event.Time
 	nodes   bool // kernels of graphs were recorded one by one
 	states  []stateChange
+	windows windows
 	ledger  *Ledger
 	account *account
 	null    map[uint32]uint32 // context → its null stream
@@ -126,11 +129,49 @@ func known(start event.Time, duration int64) bool {
 	return start > 0 && uint64(duration) < maxDuration && start < 1<<62
 }
 
-// cover adds work on GPUs to the busy time of their devices.
-func (a *Analysis) cover(p *process, starts []event.Time, durations []int64, ordinals []uint32) {
+// worked are the columns of one kind of work on GPUs.
+type worked struct {
+	starts    []event.Time
+	durations []int64
+	ordinals  []uint32
+}
+
+// cover adds work on GPUs to the busy time of their devices. All kinds of it are gone through side by
+// side, so that most of it comes in the order of time.
+func (a *Analysis) cover(p *process, kinds []worked) {
+	for {
+		var next *worked
+		until := event.Time(math.MaxInt64)
+		for i := range kinds {
+			k := &kinds[i]
+			switch {
+			case len(k.starts) == 0:
+			case next == nil:
+				next = k
+			case k.starts[0] < next.starts[0]:
+				next, until = k, min(until, next.starts[0])
+			default:
+				until = min(until, k.starts[0])
+			}
+		}
+		if next == nil {
+			return
+		}
+		n := a.coverUntil(p, next, until)
+		next.starts, next.durations, next.ordinals = next.starts[n:], next.durations[n:], next.ordinals[n:]
+	}
+}
+
+// coverUntil adds rows of k up to the first one that begins after a moment, at least one, and returns how
+// many.
+func (a *Analysis) coverUntil(p *process, k *worked, until event.Time) int {
 	var dev *device
 	last := ^uint32(0)
-	for i, start := range starts {
+	durations, ordinals := k.durations[:len(k.starts)], k.ordinals[:len(k.starts)]
+	for i, start := range k.starts {
+		if start > until && i > 0 {
+			return i
+		}
 		duration := durations[i]
 		if !known(start, duration) {
 			continue
@@ -152,6 +193,7 @@ func (a *Analysis) cover(p *process, starts []event.Time, durations []int64, ord
 		}
 		dev.busy.Add(start, end)
 	}
+	return len(k.starts)
 }
 
 // countDevices counts events by device, for one of a device's counters.
@@ -176,14 +218,17 @@ func (a *Analysis) countDevices(p *process, starts []event.Time, ordinals []uint
 
 // gpuWork adds everything a batch says about what ran on GPUs.
 func (a *Analysis) gpuWork(p *process, b *event.Batch) {
-	a.cover(p, b.Kernels.Start, b.Kernels.Duration, b.Kernels.Device)
-	a.cover(p, b.Copies.Start, b.Copies.Duration, b.Copies.Device)
-	a.cover(p, b.Sets.Start, b.Sets.Duration, b.Sets.Device)
+	kinds := [4]worked{
+		{b.Kernels.Start, b.Kernels.Duration, b.Kernels.Device},
+		{b.Copies.Start, b.Copies.Duration, b.Copies.Device},
+		{b.Sets.Start, b.Sets.Duration, b.Sets.Device},
+	}
 	// A graph's own interval spans the gaps between its nodes: where the nodes are recorded, they
 	// say better when the GPU worked.
 	if p.info.Graphs != "node" && !p.nodes {
-		a.cover(p, b.Graphs.Start, b.Graphs.Duration, b.Graphs.Device)
+		kinds[3] = worked{b.Graphs.Start, b.Graphs.Duration, b.Graphs.Device}
 	}
+	a.cover(p, kinds[:])
 	a.countDevices(p, b.Kernels.Start, b.Kernels.Device, func(d *device, n uint64) { d.kernels += n })
 	a.countDevices(p, b.Copies.Start, b.Copies.Device, func(d *device, n uint64) { d.copies += n })
 	a.countDevices(p, b.Sets.Start, b.Sets.Device, func(d *device, n uint64) { d.sets += n })

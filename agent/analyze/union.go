@@ -41,6 +41,11 @@ func (u *Union) Add(start, end event.Time) {
 				last.end = max(last.end, end)
 				return
 			}
+			// What begins after the last run is not before the floor.
+			if n+1 < cap(u.runs) && n+1 < u.most() {
+				u.runs = append(u.runs, interval{start, end})
+				return
+			}
 			u.push(start, end)
 			return
 		}
@@ -102,14 +107,18 @@ func (u *Union) push(start, end event.Time) {
 		start = u.floor
 	}
 	u.runs = append(u.runs, interval{start, end})
-	limit := u.limit
-	if limit == 0 {
-		limit = unionLimit
-	}
-	if len(u.runs) >= limit {
+	if len(u.runs) >= u.most() {
 		u.merge()
-		u.settle(limit / 2)
+		u.settle(u.most() / 2)
 	}
+}
+
+// most is how many runs are kept.
+func (u *Union) most() int {
+	if u.limit != 0 {
+		return u.limit
+	}
+	return unionLimit
 }
 
 // settle closes the oldest runs until keep are left.
