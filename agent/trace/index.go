@@ -20,19 +20,6 @@ type indexed struct {
 	min, max event.Time
 }
 
-// totals are rows by process and kind.
-type totals map[event.ProcessID]*[32]uint64
-
-func (t totals) add(id event.ProcessID, kind uint32, n uint64) {
-	if t[id] == nil {
-		if len(t) == maxProcesses {
-			return
-		}
-		t[id] = new([32]uint64)
-	}
-	t[id][kind] += n
-}
-
 // indexWriter collects entries in encoded form.
 type indexWriter struct {
 	entries  []byte
@@ -73,9 +60,8 @@ func (x *indexWriter) written(offset int64) {
 	x.entries, x.n, x.previous = x.entries[:0], 0, offset
 }
 
-// unmarshalIndex decodes the payload of an index frame, and adds the rows of its batches to sum if that is
-// not nil.
-func unmarshalIndex(payload []byte, sum totals) (previous int64, entries []indexed, err error) {
+// unmarshalIndex decodes the payload of an index frame.
+func unmarshalIndex(payload []byte) (previous int64, entries []indexed, err error) {
 	for rest := payload; len(rest) > 0; {
 		var f field
 		if f, rest, err = next(rest); err != nil {
@@ -100,9 +86,6 @@ func unmarshalIndex(payload []byte, sum totals) (previous int64, entries []index
 			for _, c := range m.Counts {
 				if c.Kind < 32 {
 					x.kinds |= 1 << c.Kind
-					if sum != nil && x.typ == frameBatch {
-						sum.add(x.process, c.Kind, c.Count)
-					}
 				}
 			}
 			entries = append(entries, x)

@@ -31,7 +31,7 @@ func openIndex(src io.Reader, d *decoder, report *reporter, o *readerOptions) *s
 		return nil // a pipe
 	}
 	s := &seeking{src: seeker, report: report, options: o}
-	entries, err := s.load(d, nil)
+	entries, err := s.load(d)
 	if err != nil {
 		// Without its index the trace is read from the beginning to the end.
 		_, _ = seeker.Seek(at, io.SeekStart)
@@ -42,9 +42,8 @@ func openIndex(src io.Reader, d *decoder, report *reporter, o *readerOptions) *s
 	return s
 }
 
-// load reads all index frames, from the last to the first. Rows of batches are added to sum if that is
-// not nil.
-func (s *seeking) load(d *decoder, sum totals) ([]indexed, error) {
+// load reads all index frames, from the last to the first.
+func (s *seeking) load(d *decoder) ([]indexed, error) {
 	end, err := s.src.Seek(-trailerSize, io.SeekEnd)
 	if err != nil {
 		return nil, err
@@ -72,7 +71,7 @@ func (s *seeking) load(d *decoder, sum totals) ([]indexed, error) {
 		if err != nil {
 			return nil, err
 		}
-		previous, entries, err := unmarshalIndex(payload, sum)
+		previous, entries, err := unmarshalIndex(payload)
 		if err != nil {
 			return nil, err
 		}
