@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "ws_control.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,6 +64,18 @@ bool ws_when_parse(struct ws_when *when, const char *text) {
   if (strncmp(text, "steps:", 6) != 0 || !steps_parse(when, text + 6)) return false;
   when->trigger = WS_TRIGGER_STEPS;
   return true;
+}
+
+void ws_when_print(const struct ws_when *when, char *text, size_t size) {
+  static const char *const words[] = {[WS_TRIGGER_ALWAYS] = "always",
+                                      [WS_TRIGGER_PROFILER] = "cuda-profiler-api",
+                                      [WS_TRIGGER_CALL] = "call"};
+  if (when->trigger == WS_TRIGGER_RANGE)
+    snprintf(text, size, "nvtx:%s", when->range);
+  else if (when->trigger == WS_TRIGGER_STEPS)
+    snprintf(text, size, "steps:%" PRIu64 "-%" PRIu64, when->first_step, when->last_step);
+  else
+    snprintf(text, size, "%s", when->trigger <= WS_TRIGGER_CALL ? words[when->trigger] : "");
 }
 
 /* ---- the word ---- */

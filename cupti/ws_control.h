@@ -23,6 +23,9 @@ struct ws_when {
  * steps:A-B or call. False for anything else. */
 bool ws_when_parse(struct ws_when *when, const char *text);
 
+/* The inverse, into a buffer of WS_RANGE_NAME + 8 bytes or more. */
+void ws_when_print(const struct ws_when *when, char *text, size_t size);
+
 /* What became of an event. */
 enum ws_control_result {
   WS_CONTROL_DONE = 0,  /* the worker has switched, or had nothing to switch */

@@ -208,6 +208,7 @@ func (a *Analysis) Batch(b *event.Batch) error {
 	}
 	a.addSamples(b)
 	for i, t := range b.States.Time {
+		p.windows.add(t, b.States.State[i])
 		p.states = append(p.states, stateChange{t, b.States.State[i], b.States.Reason[i]})
 		if len(p.states) > maxStates {
 			p.states = append(p.states[:1], p.states[len(p.states)-maxStates/2:]...)
@@ -424,6 +425,9 @@ func (a *Analysis) processRows(r *Inspection) {
 			if s.state == event.StatePaused {
 				row.PausedTimes++
 			}
+		}
+		if w := &p.windows; w.paused {
+			row.Windows, row.RecordedNS = w.count, w.until(p.last)
 		}
 		r.Simulated = r.Simulated || i.Simulated
 		r.Processes = append(r.Processes, row)

@@ -116,7 +116,9 @@ type ProcessRow struct {
 	State       string   `json:"state"` // of the capture, the last known; "" unknown
 	Reasons     []string `json:"reasons"`
 	PausedTimes int      `json:"paused_times,omitempty"`
-	StartNS     int64    `json:"start_ns"` // since the start of the trace
+	Windows     int      `json:"windows,omitempty"`     // where it was paused: how often the timeline was recorded …
+	RecordedNS  int64    `json:"recorded_ns,omitempty"` // … and for how long in all
+	StartNS     int64    `json:"start_ns"`              // since the start of the trace
 	FirstNS     int64    `json:"first_ns"`
 	LastNS      int64    `json:"last_ns"`
 	Kernels     uint64   `json:"kernels"`

@@ -179,6 +179,7 @@ func (r *recovery) captures(sources []source, path string) error {
 		}
 	}
 	var result *collect.Recovered
+	untriggered := ""
 	size, err := r.write(path, func(w io.Writer) error {
 		writer, err := trace.NewWriter(w, provenance(first, files))
 		if err != nil {
@@ -188,6 +189,9 @@ func (r *recovery) captures(sources []source, path string) error {
 		if err != nil {
 			return err
 		}
+		if untriggered = session.Untriggered(result.Processes); untriggered != "" {
+			result.Summary.Notes = append(result.Summary.Notes, untriggered)
+		}
 		return writer.Close(result.Summary)
 	})
 	if err != nil {
@@ -196,6 +200,9 @@ func (r *recovery) captures(sources []source, path string) error {
 	for i := range result.Processes {
 		p := &result.Processes[i]
 		r.note("process %d, %s: %s records, %s lost or incomplete%s", p.PID, program(p), report.Count(p.Total()), report.Count(p.Lost()), ending(p, sources[i].capture.Running))
+	}
+	if untriggered != "" {
+		r.note("%s", untriggered)
 	}
 	var records uint64
 	for _, n := range result.Summary.Recorded {

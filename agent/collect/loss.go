@@ -25,6 +25,10 @@ func (r *Reader) publish() {
 	s.CUPTIVersion, s.DriverVersion = loadUint32(&h.Cupti_version), loadUint32(&h.Driver_version)
 	s.Simulated = loadUint32(&h.Flags)&abi.FlagSimulated != 0
 	s.BufferBytes = loadUint64(&h.Buffer_bytes)
+	if when := loadUint64(&h.When); when != 0 && s.Trigger.Kind == TriggerAlways {
+		s.Trigger, _ = ParseTrigger(r.memory.arena.text(when, &d.budget)) // what makes no sense is taken for always
+	}
+	s.Openings, s.Steps = loadUint32(&h.Openings), loadUint64(&h.Steps)
 	for kind := event.KindKernel; kind <= event.KindState; kind++ {
 		if n := d.counts[kind] - d.bad[kind]; n > 0 && kind != event.KindClock && kind != event.KindDevice {
 			s.Recorded[kind] = n

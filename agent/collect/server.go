@@ -92,7 +92,7 @@ func privateDir(parent string) (string, error) {
 func (s *Server) Address() string { return filepath.Join(s.dir, "s") }
 
 // SetTimeline switches the timeline of all processes, and of those to come, on or off. The ledger
-// goes on. Libraries notice within their own polling interval.
+// goes on. Libraries are woken for it and switch within some milliseconds.
 func (s *Server) SetTimeline(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -22,6 +22,9 @@ type Status struct {
 	Recorded      map[event.Kind]uint64
 	Losses        []event.Loss
 	BufferBytes   uint64 // host memory that the library holds for CUPTI's buffers
+	Trigger       Trigger
+	Openings      uint32 // how often the trigger let the timeline be on
+	Steps         uint64 // that the program has counted
 }
 
 // Total returns how many records were read.

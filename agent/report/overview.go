@@ -237,7 +237,8 @@ func (d *Document) processes(in *analyze.Inspection) {
 			d.Alert(fmt.Sprintf("process %d: %s", p.PID, strings.Join(p.Reasons, "; ")))
 		}
 		if p.PausedTimes > 0 {
-			d.Note(fmt.Sprintf("process %d: its timeline was paused %s: what ran meanwhile is not in the trace", p.PID, plural(p.PausedTimes, "time", "times")))
+			d.Note(fmt.Sprintf("process %d: its timeline was paused %s: what ran meanwhile is not in the trace; recorded %s of %s, in %s", p.PID,
+				plural(p.PausedTimes, "time", "times"), Duration(p.RecordedNS), Duration(p.LastNS-p.StartNS), plural(p.Windows, "window", "windows")))
 		}
 	}
 }

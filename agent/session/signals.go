@@ -22,10 +22,11 @@ func passed() []os.Signal {
 // What was ignored when the agent started stays so, for the program too (nohup).
 //
 // A stop from the terminal (Ctrl-Z) is not caught: it stops both, and continuing continues both.
-func catch() (signals chan os.Signal, release func()) {
+// With switches, the signals that switch the timeline are caught in any case.
+func catch(switches bool) (signals chan os.Signal, release func()) {
 	signals = make(chan os.Signal, 16)
 	for _, s := range passed() {
-		if !signal.Ignored(s) {
+		if !signal.Ignored(s) || switches && (s == startSignal || s == stopSignal) {
 			signal.Notify(signals, s)
 		}
 	}

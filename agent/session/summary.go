@@ -38,7 +38,7 @@ func (s *session) opening() string {
 	if c.StartAfter > 0 {
 		when += fmt.Sprintf(" after %v", c.StartAfter)
 	}
-	if when != "" {
+	if when += c.triggered(); when != "" {
 		note += ", the timeline" + when
 	}
 	return note

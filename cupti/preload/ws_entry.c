@@ -63,9 +63,13 @@ static void start(bool late) {
   if (!ws_compat_complete()) {
     ws_connect_note("this process was started without libdl and libpthread, which came with CUDA "
                     "too late: it is not recorded");
+    ws_capture_refuse();
     return;
   }
-  if (!ws_connect(&shm, &config)) return;
+  if (!ws_connect(&shm, &config)) {
+    ws_capture_refuse();
+    return;
+  }
   config.late = late;
   ws_capture_start(&shm, &config);
   if (!late) atexit(stop); /* the constructor did it for a late one */
@@ -143,6 +147,7 @@ __attribute__((constructor)) static void constructor(void) {
   const char *off = getenv("WARPSCOPE_DISABLE");
   if (off && *off && strcmp(off, "0") != 0) {
     enabled = false;
+    ws_capture_refuse();
     return;
   }
   Dl_info self;

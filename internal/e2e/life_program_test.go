@@ -285,6 +285,8 @@ type figures struct {
 		Reasons     []string `json:"reasons"`
 		Kernels     uint64   `json:"kernels"`
 		Allocations uint64   `json:"allocations"`
+		Windows     int      `json:"windows"`
+		RecordedNS  int64    `json:"recorded_ns"`
 	} `json:"processes"`
 	Records []struct {
 		Kind     string `json:"kind"`

@@ -160,6 +160,10 @@ SIM_API2(cuCtxGetLimit, 137, size_t *, value, unsigned, limit) {
   return CU_OK;
 }
 
+/* Tools are told by the callbacks of these calls; the driver itself does nothing. */
+SIM_API0(cuProfilerStart, 308) { return sim_current() != NULL ? CU_OK : CU_INVALID_CONTEXT; }
+SIM_API0(cuProfilerStop, 309) { return sim_current() != NULL ? CU_OK : CU_INVALID_CONTEXT; }
+
 SIM_API2(cuCtxSetLimit, 136, unsigned, limit, size_t, value) {
   struct sim_context *c = sim_current();
   if (c == NULL) return CU_INVALID_CONTEXT;

@@ -59,6 +59,8 @@ static const struct {
     {305, "cuMemcpy"},
     {306, "cuMemcpyAsync"},
     {307, "cuLaunchKernel"},
+    {308, "cuProfilerStart"},
+    {309, "cuProfilerStop"},
     {310, "cuPointerGetAttribute"},
     {312, "cuDeviceCanAccessPeer"},
     {318, "cuMemcpyPeer"},
