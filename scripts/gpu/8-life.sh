@@ -1,0 +1,216 @@
+# Part 8: process life: late start, other frameworks, ranks, workers, every end, what SIGKILL loses.
+# shellcheck shell=bash disable=SC2154 # its variables come from gpu-test.sh and helpers.sh
+
+# cuda_program NAME: the path of workloads/NAME.cu, compiled at first use.
+cuda_program() {
+  local built source=$workloads/$1.cu
+  built=$(dirname "$PWD")/$1
+  if [ ! -x "$built" ] || [ "$source" -nt "$built" ]; then
+    command -v nvcc >/dev/null || skip "no nvcc here: the CUDA C++ program cannot be built"
+    nvcc -O2 -std=c++17 -o "$built.new" "$source" -lcuda >&2 ||
+      nvcc -O2 -std=c++17 -o "$built.new" "$source" "$(ldconfig -p | awk '/libcuda\.so\.1 / {print $NF; exit}')" >&2
+    mv "$built.new" "$built"
+  fi
+  echo "$built"
+}
+
+# needs_python MODULE: skips where it cannot be imported.
+needs_python() {
+  "$python" -c "import $1" || skip "no $1 here"
+}
+
+# launched NAME COUNT TRACE.json: kernels whose name contains NAME.
+launched() {
+  check "$3" "sum(g['count'] for g in d['kernels']['groups'] if '$1' in g['name']) == $2"
+}
+
+cases+=("8 late_start 60: the library loaded into a running PyTorch program: when recording began, and all after it")
+case_late_start() {
+  "$python" "$workloads/late.py" "$("$warpscope" lib)" count.json
+  "$warpscope" recover -o t.wscope ./*.wscap
+  inspect t.wscope
+  "$warpscope" inspect --events --format jsonl t.wscope >events.jsonl
+  "$python" "$workloads/late_check.py" events.jsonl t.wscope.json count.json
+}
+
+cases+=("8 torchrun 60: two ranks of torchrun on one GPU, in one trace")
+case_torchrun() {
+  "$warpscope" run -o t.wscope -- "$python" -m torch.distributed.run --nproc-per-node 2 \
+    --master-addr 127.0.0.1 --master-port 29517 "$workloads/ranks.py" . 1000
+  inspect t.wscope
+  launched cos_kernel 2001 t.wscope.json
+  check t.wscope.json 'sorted(p["kernels"] for p in d["processes"] if p["kernels"])[-2:] != [] and sum(p["kernels"] > 0 for p in d["processes"]) == 2'
+  check t.wscope.json 'd["losses"]["known"] and d["losses"]["lost"] == 0'
+}
+
+cases+=("8 loader_workers 60: DataLoader workers forked without exec, and subprocesses, against torch.profiler")
+case_loader_workers() {
+  local count
+  count=$(counted loaders-40 "$workloads/loaders.py" 40)
+  "$warpscope" run -o t.wscope -- "$python" "$workloads/loaders.py" 40
+  same t.wscope "$count"
+  check t.wscope.json 'sum(p["kernels"] > 0 for p in d["processes"]) == 1'
+}
+
+cases+=("8 torch_compile 120: a model under torch.compile, its compile workers included, against torch.profiler")
+case_torch_compile() {
+  local count
+  "$python" "$workloads/compiled.py" 3 # compiles; the later runs find it compiled
+  count=$(counted compiled-30 "$workloads/compiled.py" 30)
+  "$warpscope" run -o t.wscope -- "$python" "$workloads/compiled.py" 30
+  same t.wscope "$count"
+}
+
+cases+=("8 triton 60: a Triton kernel, against its own loop")
+case_triton() {
+  needs_python triton
+  "$warpscope" run -o t.wscope -- "$python" "$workloads/triton_known.py" count.json 517
+  inspect t.wscope
+  launched known_kernel 517 t.wscope.json
+  check t.wscope.json 'd["losses"]["known"] and d["losses"]["lost"] == 0'
+}
+
+cases+=("8 jax 90: a JAX program, against its own loop and what JAX says of its memory")
+case_jax() {
+  needs_python jax
+  "$warpscope" run -o t.wscope -- "$python" "$workloads/jax_known.py" count.json 517
+  [ "$(field count.json 'd["platform"]')" = gpu ] || skip "JAX finds no GPU here"
+  inspect t.wscope
+  check t.wscope.json 'any(g["count"] == 517 for g in d["kernels"]["groups"])'
+  check t.wscope.json 'd["kernels"]["all"]["count"] >= 517 + 19'
+  check t.wscope.json 'd["losses"]["known"] and d["losses"]["lost"] == 0'
+  # The pool that JAX takes is one or more allocations of the driver's.
+  check t.wscope.json 'max(t["peak_bytes"] for p in d["memory"]["processes"] for t in p["totals"] if t["kind"] == "device") >= '"$(field count.json 'max(d["pool_bytes"], d["peak_bytes_in_use"])')"
+}
+
+cases+=("8 cupy 60: a CuPy program, against its own loop and its memory pool")
+case_cupy() {
+  needs_python cupy
+  "$warpscope" run -o t.wscope -- "$python" "$workloads/cupy_known.py" count.json 517
+  inspect t.wscope
+  launched known_kernel 517 t.wscope.json
+  check t.wscope.json 'sum(g["bytes"] for g in d["copies"]["groups"] if g["kind"] == "host to device") >= '"$(field count.json 'd["copy_bytes"]')"
+  check t.wscope.json 'sum(t["allocated_bytes"] for p in d["memory"]["processes"] for t in p["totals"] if t["kind"] == "device") >= '"$(field count.json 'd["pool_bytes"]')"
+  check t.wscope.json 'd["losses"]["known"] and d["losses"]["lost"] == 0'
+}
+
+cases+=("8 torch_ends 120: PyTorch ending by exit, os._exit, SIGTERM, SIGSEGV, SIGABRT and SIGKILL: status, and what is there")
+case_torch_ends() {
+  local how wanted
+  for how in exit _exit term segv abort kill; do
+    case $how in
+      exit | _exit) wanted=7 ;;
+      term) wanted=143 ;;
+      segv) wanted=139 ;;
+      abort) wanted=134 ;;
+      kill) wanted=137 ;;
+    esac
+    status $wanted "$warpscope" run -o "$how.wscope" -- "$python" "$workloads/ends.py" $how count.json
+    inspect "$how.wscope"
+    if [ $wanted -eq 7 ]; then
+      launched cos_kernel 1500 "$how.wscope.json"
+      check "$how.wscope.json" 'd["losses"]["known"] and d["losses"]["lost"] == 0'
+    else
+      check "$how.wscope.json" 'any(r.get("unknown") for r in d["losses"]["rows"])'
+      echo "figure after $how at once: $(field "$how.wscope.json" "sum(g['count'] for g in d['kernels']['groups'] if 'cos_kernel' in g['name'])") of 1500 kernels"
+    fi
+  done
+}
+
+# life MODE STATUS: runs life.cu and compares launches and allocations of all its processes.
+life() {
+  local program
+  program=$(cuda_program life)
+  status "$2" "$warpscope" run -o "$1.wscope" -- "$program" "$1" "$1.json"
+  inspect "$1.wscope"
+}
+
+whole_life() { # MODE FILES…
+  local mode=$1
+  life "$mode" 0
+  "$python" - "$mode.wscope.json" "$mode.json" "$mode.json.child" <<'PYTHON'
+import json, os, sys
+
+trace = json.load(open(sys.argv[1]))
+counts = [json.load(open(path)) for path in sys.argv[2:] if os.path.exists(path)]
+bad = 0
+kernels = sum(g["count"] for g in trace["kernels"]["groups"] if "life_kernel" in g["name"])
+spaces = [s for p in trace["memory"]["processes"] for t in p["totals"] for s in t["spaces"] if s["space"] == "device"]
+for what, traced, counted in (
+    ("kernels", kernels, sum(c["launches"] for c in counts)),
+    # The runtime takes memory of its own now and then: at least what the program asked for.
+    ("allocations", min(sum(s["allocations"] for s in spaces), sum(c["allocations"] for c in counts)), sum(c["allocations"] for c in counts)),
+    ("lost", trace["losses"]["lost"] if trace["losses"]["known"] else -1, 0),
+):
+    print("same   " if traced == counted else "DIFFERS", what, traced, counted)
+    bad += traced != counted
+sys.exit(bad)
+PYTHON
+}
+
+cases+=("8 life 120: resets, contexts, dying threads, clone, fork, vfork, posix_spawn, late and no CUDA, against their own counts")
+case_life() {
+  local mode
+  for mode in reset contexts threads clone vfork spawn late; do
+    echo "-- $mode"
+    whole_life $mode
+  done
+  check vfork.wscope.json 'sum(p["kernels"] > 0 for p in d["processes"]) == 2'
+  check spawn.wscope.json 'sum(p["kernels"] > 0 for p in d["processes"]) == 2'
+  check clone.wscope.json 'sum(p["kernels"] > 0 for p in d["processes"]) == 1'
+  echo "-- never"
+  status 0 "$warpscope" run -o never.wscope -- "$(cuda_program life)" never never.json
+  "$warpscope" inspect --json never.wscope >never.wscope.json
+  check never.wscope.json 'not d["processes"]'
+  echo "-- execute: the first program cannot flush, the second is whole"
+  life execute 0
+  check execute.wscope.json 'len(d["processes"]) == 2 and d["processes"][-1]["kernels"] in (0, 100)'
+}
+
+cases+=("8 exit_during_launch 60: exit while three threads launch: the status, and nothing silently missing")
+case_exit_during_launch() {
+  local program
+  program=$(cuda_program life)
+  for _ in 1 2 3 4 5; do
+    status 7 "$warpscope" run --force -o t.wscope -- "$program" launching count.json
+    inspect t.wscope
+    check t.wscope.json 'd["kernels"]["all"]["count"] + d["losses"]["lost"] >= 20000'
+  done
+}
+
+cases+=("8 full_memory 60: a GPU without free memory: the program's status, kernels recorded or counted as lost")
+case_full_memory() {
+  local program
+  program=$(cuda_program life)
+  "$program" full bare.json
+  life full 0
+  check full.wscope.json 'sum(g["count"] for g in d["kernels"]["groups"] if "life_kernel" in g["name"]) + d["losses"]["lost"] >= '"$(field full.json 'd["launches"]')"
+  echo "figure full GPU: $(field full.wscope.json 'd["kernels"]["all"]["count"]') of $(field full.json 'd["launches"]') kernels recorded, $(field bare.json 'd["launches"]') launched without capture"
+}
+
+cases+=("8 cupti_memory 90: what the capture takes of the GPU's memory, by the driver's own account")
+case_cupti_memory() {
+  cat >used.py <<'PYTHON'
+import torch
+x = torch.ones(1 << 20, device="cuda")
+for _ in range(50000):
+    x.cos_()
+torch.cuda.synchronize()
+free, total = torch.cuda.mem_get_info()
+open("used", "w").write(f"{(total - free) >> 10}")
+PYTHON
+  local bare ledger timeline
+  "$python" used.py && bare=$(cat used)
+  "$warpscope" run --mode ledger -o l.wscope -- "$python" used.py && ledger=$(cat used)
+  "$warpscope" run -o t.wscope -- "$python" used.py && timeline=$(cat used)
+  echo "figure memory of the GPU in use, 50,000 kernels: $bare KiB bare, $((ledger - bare)) KiB more with ledger, $((timeline - bare)) KiB more with timeline"
+}
+
+cases+=("8 kill_loss 240: SIGKILL at random moments of GPU-bound, launch-bound and slow programs: what of the timeline is lost")
+case_kill_loss() {
+  local program mode
+  program=$(cuda_program endless)
+  for mode in gpu launch slow; do
+    "$python" "$workloads/kills.py" "$warpscope" 9 $mode "$program" $mode "$PWD/tally-$mode"
+  done
+}
