@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "ws_capture.h"
 
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -10,6 +11,9 @@
 #include "ws_ledger.h"
 #include "ws_live.h"
 #include "ws_process.h"
+#include "ws_ranges.h"
+#include "ws_share.h"
+#include "ws_span.h"
 #include "ws_unwind.h"
 #include "ws_worker.h"
 
@@ -23,7 +27,9 @@ static struct {
   struct ws_arena arena;
   struct ws_cupti cupti;
   struct ws_ledger ledger;
+  struct ws_control control;
   struct ws_worker worker;
+  struct ws_ruler ruler;
   _Atomic uint32_t *armed; /* in a page that a forked child sees zeroed */
 } capture;
 
@@ -47,6 +53,13 @@ bool ws_capture_armed(void) {
          capture.shm->header->pid == getpid();
 }
 
+static void callback(void *user, uint32_t domain, uint32_t id, const void *data) {
+  if (data && atomic_load_explicit(capture.armed, memory_order_relaxed) == WS_ARMED &&
+      ws_control_callback(&capture.control, domain, id, data))
+    return;
+  ws_ledger_callback(user, domain, id, data);
+}
+
 static bool start_ledger(struct ws_shm *shm, bool late) {
   struct ws_ledger *l = &capture.ledger;
   l->late = late;
@@ -56,7 +69,7 @@ static bool start_ledger(struct ws_shm *shm, bool late) {
   l->armed = capture.armed;
   ws_ledger_open(l);
   void *subscriber = NULL;
-  int r = capture.cupti.subscribe(&subscriber, ws_ledger_callback, l);
+  int r = capture.cupti.subscribe(&subscriber, callback, l);
   if (r != CUPTI_OK) {
     bool taken =
         r == CUPTI_MULTIPLE_SUBSCRIBERS || r == CUPTI_MAX_LIMIT_REACHED; /* 12.x and newer, older */
@@ -69,10 +82,12 @@ static bool start_ledger(struct ws_shm *shm, bool late) {
   capture.worker.subscriber = subscriber;
   bool watched = ws_ledger_subscribe(l, subscriber) > 0;
   if (!watched || l->unwatched) ws_reason(shm, WS_REASON_CALLS_UNWATCHED);
+  ws_control_subscribe(&capture.control, subscriber);
   return watched;
 }
 
-static bool start_timeline(struct ws_shm *shm, const struct ws_config *config) {
+/* `on`: from the start. */
+static bool start_timeline(struct ws_shm *shm, bool on) {
   ws_buffers_open(shm);
   if (capture.cupti.thread_id_type &&
       capture.cupti.thread_id_type(CUPTI_THREAD_ID_SYSTEM) != CUPTI_OK)
@@ -83,7 +98,7 @@ static bool start_timeline(struct ws_shm *shm, const struct ws_config *config) {
     ws_reason(shm, WS_REASON_ACTIVITY_FAILED);
     return false;
   }
-  if (config->paused) return true;
+  if (!on) return true;
   r = ws_timeline_set(&capture.worker.timeline, true);
   if (r == CUPTI_OK) return true;
   ws_reason(
@@ -104,19 +119,17 @@ describe(struct ws_shm *shm, const struct ws_config *config, const struct ws_dri
   h->wall_start = (int64_t)ws_wall();
   if (driver->simulated || capture.cupti.simulated) h->flags |= WS_FLAG_SIMULATED;
   if (config->late) ws_reason(shm, WS_REASON_LATE);
+  char when[WS_RANGE_NAME + 8];
+  ws_when_print(&config->when, when, sizeof when);
+  if (config->when.trigger && config->mode == WS_MODE_TIMELINE)
+    h->when = ws_arena_string(&capture.arena, when, WS_REC_STATE);
   int version = 0;
   if (driver->version && driver->version(&version) == 0) h->driver_version = (uint32_t)version;
   h->cupti_version = capture.cupti.version;
   h->cupti_path = ws_arena_string(&capture.arena, capture.cupti.path, WS_REC_STATE);
 }
 
-bool ws_capture_start(struct ws_shm *shm, const struct ws_config *config) {
-  if (capture.armed) return false;
-  capture.armed = fork_safe_flag();
-  if (!capture.armed) {
-    capture.armed = &never;
-    return false;
-  }
+static bool begin(struct ws_shm *shm, const struct ws_config *config) {
   capture.shm = shm;
   if (!ws_arena_open(&capture.arena, shm)) return false;
   ws_live_open(shm);
@@ -131,22 +144,39 @@ bool ws_capture_start(struct ws_shm *shm, const struct ws_config *config) {
     ws_shm_publish(shm);
     return false;
   }
+  ws_share_open(&capture.cupti);
   ws_shm_publish(shm);
-  ws_worker_open(&capture.worker, shm, &capture.arena, &capture.cupti, &capture.ledger, config);
+  ws_worker_open(&capture.worker,
+                 shm,
+                 &capture.arena,
+                 &capture.cupti,
+                 &capture.ledger,
+                 &capture.control,
+                 config);
   /* The clock and the module map come before the first record that needs them. */
   ws_worker_clock(&capture.worker);
   ws_unwind_use_find_object(dlsym(RTLD_DEFAULT, "_dl_find_object"));
   ws_worker_maps(&capture.worker);
 
+  bool on = ws_control_open(&capture.control, shm, &capture.cupti, capture.armed, &config->when) &&
+            !config->paused;
+  ws_span_open(shm, &capture.arena, &capture.cupti, capture.armed);
   bool ledger = start_ledger(shm, config->late);
-  bool timeline = config->mode == WS_MODE_TIMELINE && start_timeline(shm, config);
+  bool timeline = config->mode == WS_MODE_TIMELINE && start_timeline(shm, on);
   if (!ledger && !timeline) {
     __atomic_store_n(&shm->header->state, WS_STATE_REFUSED, __ATOMIC_RELEASE);
     return false;
   }
+  if (config->ruler && timeline && capture.worker.subscriber &&
+      ws_ruler_open(
+          &capture.ruler, shm, &capture.arena, &capture.cupti, capture.worker.subscriber)) {
+    capture.ledger.ruler = &capture.ruler;
+    capture.worker.ruler = &capture.ruler;
+  }
   capture.worker.timeline_possible = timeline;
+  if (!timeline) ws_control_close(&capture.control);
   __atomic_store_n(&shm->header->state,
-                   timeline && config->paused ? WS_STATE_PAUSED : WS_STATE_ARMED,
+                   timeline && !on ? WS_STATE_PAUSED : WS_STATE_ARMED,
                    __ATOMIC_RELEASE);
   atomic_store(capture.armed, WS_ARMED);
   /* A child shares nothing with our reader; it does not even see the memory. */
@@ -160,6 +190,19 @@ bool ws_capture_start(struct ws_shm *shm, const struct ws_config *config) {
   return false;
 }
 
+bool ws_capture_start(struct ws_shm *shm, const struct ws_config *config) {
+  if (capture.armed) return false;
+  capture.armed = fork_safe_flag();
+  if (!capture.armed) {
+    capture.armed = &never;
+    ws_capture_refuse();
+    return false;
+  }
+  bool started = begin(shm, config);
+  if (!started) ws_capture_refuse();
+  return started;
+}
+
 bool ws_capture_stop(unsigned timeout_ms) {
   return !ws_capture_armed() || ws_worker_stop(&capture.worker, timeout_ms);
 }
@@ -171,11 +214,41 @@ bool ws_capture_finish(unsigned timeout_ms) {
   return whole;
 }
 
+void ws_capture_refuse(void) {
+  if (!capture.armed) capture.armed = &never;
+  ws_control_close(&capture.control);
+}
+
+/* After its beginning a capture is this process's or, in a child, none. */
+static bool is_another(void) { return capture.armed && !ws_capture_armed(); }
+
+int ws_capture_switch(bool on) {
+  return is_another() ? WS_CONTROL_OVER : ws_control_switch(&capture.control, on);
+}
+
+int ws_capture_step(void) {
+  return is_another() ? WS_CONTROL_OVER : ws_control_step(&capture.control);
+}
+
+/* The range that is the trigger; NULL: none is. From the environment, because NVTX may come before the
+ * capture has begun; an agent puts there what it will say. */
+static const char *trigger_range(void) {
+  static struct ws_when when;
+  const char *text = getenv("WARPSCOPE_CAPTURE");
+  return text && ws_when_parse(&when, text) && when.trigger == WS_TRIGGER_RANGE ? when.range : NULL;
+}
+
 int ws_capture_nvtx(void *get_export_table, int version) {
   /* Ranges may begin before CUDA does: CUPTI is found now and kept for the capture. */
   static struct ws_cupti early;
   struct ws_cupti *c = capture.cupti.handle ? &capture.cupti : &early;
   if (!c->handle && !ws_load_cupti(c)) return 0;
   int (*initialize)(void *) = version == 2 ? c->nvtx_initialize2 : c->nvtx_initialize;
-  return initialize && initialize(get_export_table) == CUPTI_OK; /* NVTX takes 0 for a failure */
+  const void *(*export_table)(uint32_t) = (const void *(*)(uint32_t))(uintptr_t)get_export_table;
+  const char *range = trigger_range();
+  struct ws_ranges_before before;
+  if (range) ws_ranges_look(export_table, &before);
+  if (!initialize || initialize(get_export_table) != CUPTI_OK) return 0; /* NVTX: a failure */
+  if (range) ws_ranges_install(&capture.control, range, export_table, &before);
+  return 1;
 }

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "ws_share.h"
+
 static void push(struct ws_decoder *d, struct ws_rec *rec) {
   ws_ring_push(d->shm, &d->shm->timeline, rec, 1);
 }
@@ -244,6 +246,7 @@ size_t ws_decode(struct ws_decoder *d, uint8_t *data, size_t valid) {
   size_t count = 0;
   while (next(d, data, valid, &r)) {
     count++;
+    if (!ws_share_is_ours(r)) continue;
     const void *p = r;
     switch (r->kind) {
     case CUPTI_KIND_KERNEL:

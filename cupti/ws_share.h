@@ -1,0 +1,44 @@
+/* ws_share.h: one CUPTI for two: the capture and another tool of the program's, its client.
+ *
+ * Owns: what is switched on in CUPTI (the union of what both want), the one subscriber place, the one
+ * pair of buffer callbacks, and which record is whose. CUPTI serves one tool: torch.profiler would take
+ * the capture's records away, and a capture that is there first leaves torch.profiler without any.
+ * The capture calls CUPTI through the table that ws_share_open changes; the client comes through the
+ * interposed functions (preload/ws_interpose.c). Never decides what the capture records.
+ */
+#ifndef WS_SHARE_H
+#define WS_SHARE_H
+
+#include <stdatomic.h>
+
+#include "ws_load.h"
+
+/* From now on calls through this table are the capture's side. The table is the CUPTI that is used. */
+void ws_share_open(struct ws_cupti *cupti);
+
+/* Whether a record is the capture's. True for all while there is no client. */
+bool ws_share_is_ours(const struct cupti_record *record);
+
+/* ---- the client's side: what the functions of these names do ---- */
+
+/* The CUPTI of a client's call, by any of its functions. False: it is not the one that the capture
+ * uses, or this is not the process of the capture: nothing is shared and the call goes through. */
+bool ws_share_serves(void *function);
+
+int ws_share_subscribe(void **subscriber, cupti_callback_fn callback, void *user);
+int ws_share_unsubscribe(void *subscriber);
+int ws_share_enable_callback(uint32_t enable, void *subscriber, uint32_t domain, uint32_t id);
+int ws_share_enable_domain(uint32_t enable, void *subscriber, uint32_t domain);
+int ws_share_enable_all(uint32_t enable, void *subscriber);
+int ws_share_register(cupti_request_fn request, cupti_complete_fn complete);
+int ws_share_enable(uint32_t kind);
+int ws_share_disable(uint32_t kind);
+int ws_share_enable_call(uint32_t domain, uint32_t id, bool enable); /* one id of DRIVER, RUNTIME */
+/* *given: how many records the client got. */
+int ws_share_flush(uint32_t flag, uint64_t *given);
+int ws_share_dropped(size_t *dropped);
+int ws_share_clock(uint64_t (*timestamp)(void));
+int ws_share_timestamp(uint64_t *timestamp);
+int ws_share_finalize(void);
+
+#endif
