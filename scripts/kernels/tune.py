@@ -1,0 +1,486 @@
+#!/usr/bin/env python3
+"""Tries kernel variants on a GPU: correctness first, then rates, interleaved with PyTorch's libraries.
+
+Usage: tune.py FOLDER PLAN.json [SECONDS]
+FOLDER holds the cubins, PLAN a list of cases (see the case_* functions). Cases run in child processes, many to a
+child; a case that crashes, hangs or computes nonsense costs that case alone. Needs python3 with PyTorch; writes a line a case.
+"""
+import ctypes
+import json
+import math
+import os
+import random
+import select
+import signal
+import sys
+import time
+
+import torch
+
+folder, plan = sys.argv[1], json.load(open(sys.argv[2]))
+deadline = time.time() + float(sys.argv[3] if len(sys.argv) > 3 else 55)
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "tf32": torch.float32, "e4m3": torch.float8_e4m3fn, "s8": torch.int8}
+TMA_TYPES = {torch.bfloat16: 9, torch.float16: 6, torch.float32: 7, torch.float8_e4m3fn: 0, torch.int8: 0, torch.int32: 3}
+
+
+class Cuda:
+    """The driver calls that launching cubins takes, in PyTorch's context."""
+
+    def __init__(self):
+        self.lib = ctypes.CDLL("libcuda.so.1")
+        torch.cuda.init()
+        torch.zeros(1, device="cuda")
+        self.modules, self.functions = {}, {}
+        self.sms = torch.cuda.get_device_properties(0).multi_processor_count
+
+    def check(self, rc, what):
+        if rc:
+            text = ctypes.c_char_p()
+            self.lib.cuGetErrorName(rc, ctypes.byref(text))
+            raise RuntimeError(f"{what}: {text.value}")
+
+    def function(self, file, name, shared=0):
+        if (file, name) not in self.functions:
+            if file not in self.modules:
+                image, module = open(os.path.join(folder, file), "rb").read(), ctypes.c_void_p()
+                self.check(self.lib.cuModuleLoadData(ctypes.byref(module), image), "load " + file)
+                self.modules[file] = module
+            f = ctypes.c_void_p()
+            self.check(self.lib.cuModuleGetFunction(ctypes.byref(f), self.modules[file], name.encode()), name)
+            if shared:
+                self.check(self.lib.cuFuncSetAttribute(f, 8, shared), "shared memory")
+            self.functions[file, name] = f
+        return self.functions[file, name]
+
+    def launch(self, f, grid, block, shared, args):
+        """Prepares a launch; calling what it returns launches."""
+        grid, block = (list(grid) + [1, 1])[:3], (list(block) + [1, 1])[:3]
+        array = (ctypes.c_void_p * len(args))(*[ctypes.cast(ctypes.pointer(a), ctypes.c_void_p) for a in args])
+        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
+        call = self.lib.cuLaunchKernel
+
+        def go(keep=(args, array)):
+            rc = call(f, *grid, *block, shared, stream, array, None)
+            if rc:
+                self.check(rc, "launch")
+
+        return go
+
+    def map(self, t, box, dims=None, strides=None, promotion=3):
+        """A tensor map of t, innermost dimension first, 128-byte swizzle. Strides in bytes, of all dimensions but the first."""
+        if dims is None:
+            dims, strides = [t.shape[1], t.shape[0]], [t.stride(0) * t.element_size()]
+        n = len(dims)
+        raw = ctypes.create_string_buffer(128 + 128)
+        base = ctypes.addressof(raw)
+        m = (ctypes.c_char * 128).from_address((base + 127) & ~127)
+        m.keep = raw
+        rc = self.lib.cuTensorMapEncodeTiled(
+            m, TMA_TYPES[t.dtype], n, ctypes.c_void_p(t.data_ptr()), (ctypes.c_uint64 * n)(*dims),
+            (ctypes.c_uint64 * max(n - 1, 1))(*strides), (ctypes.c_uint32 * n)(*box), (ctypes.c_uint32 * n)(*[1] * n),
+            0, 3, promotion, 0)
+        self.check(rc, f"tensor map {dims} {strides} {box}")
+        return m
+
+
+def u32(v):
+    return ctypes.c_uint32(v)
+
+
+def i32(v):
+    return ctypes.c_int32(v)
+
+
+def u64(v):
+    return ctypes.c_uint64(v)
+
+
+def address(t):
+    return ctypes.c_uint64(t.data_ptr())
+
+
+def events(f, n):
+    """Milliseconds of n calls together, after a pause of the stream that lets the host get ahead."""
+    a, b = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    torch.cuda._sleep(200000)
+    a.record()
+    for _ in range(n):
+        f()
+    b.record()
+    b.synchronize()
+    return a.elapsed_time(b) / n
+
+
+def median(v):
+    v = sorted(v)
+    return v[len(v) // 2]
+
+
+def interleave(names, rounds, each):
+    """Median milliseconds of each of the functions, taken in turns, forwards and back."""
+    times = {k: [] for k in names}
+    for k, f in names.items():
+        f(), f()
+    torch.cuda.synchronize()
+    for r in range(rounds):
+        for k in list(names) if r % 2 == 0 else list(names)[::-1]:
+            times[k].append(events(names[k], each))
+    return {k: (median(v), min(v), max(v)) for k, v in times.items()}
+
+
+def rates(t, work, unit, base=None):
+    out = []
+    for k, (m, lo, hi) in t.items():
+        ratio = f" x{t[base][0] / m:.3f}" if base and base in t and k != base else ""
+        out.append(f"{k} {work / m / unit:.0f}[{work / hi / unit:.0f}-{work / lo / unit:.0f}]{ratio}")
+    return " | ".join(out)
+
+
+def error(got, want):
+    """Relative norm of the difference; NaN counts as infinite."""
+    got, want = got.double(), want.double()
+    if not torch.isfinite(got).all():
+        return math.inf
+    return ((got - want).norm() / want.norm().clamp_min(1e-30)).item()
+
+
+# ---- matmul --------------------------------------------------------------------------------
+
+
+def order_of(rows, columns, group, kind):
+    tiles = []
+    if kind == "hilbert":
+        side = 1
+        while side < max(rows, columns):
+            side *= 2
+
+        def point(d):
+            x = y = 0
+            s = 1
+            while s < side:
+                rx = 1 & (d // 2)
+                ry = 1 & (d ^ rx)
+                if ry == 0:
+                    if rx == 1:
+                        x, y = s - 1 - x, s - 1 - y
+                    x, y = y, x
+                x, y = x + s * rx, y + s * ry
+                d //= 4
+                s *= 2
+            return x, y
+
+        for d in range(side * side):
+            x, y = point(d)
+            if x < rows and y < columns:
+                tiles.append(x << 16 | y)
+    elif kind == "column":  # groups of columns, rows inside
+        for first in range(0, columns, group):
+            for r in range(rows):
+                for c in range(first, min(first + group, columns)):
+                    tiles.append(r << 16 | c)
+    else:  # groups of rows, columns inside
+        for first in range(0, rows, group):
+            for c in range(columns):
+                for r in range(first, min(first + group, rows)):
+                    tiles.append(r << 16 | c)
+    return torch.tensor(tiles, dtype=torch.int32, device="cuda")
+
+
+def random_matrix(rows, columns, dtype):
+    if dtype == torch.int8:
+        return torch.randint(-100, 100, (rows, columns), device="cuda", dtype=torch.int8)
+    return torch.randn(rows, columns, device="cuda").to(dtype)
+
+
+def out_type(dtype):
+    return {torch.bfloat16: torch.bfloat16, torch.float16: torch.float16, torch.float8_e4m3fn: torch.bfloat16,
+            torch.float32: torch.float32, torch.int8: torch.int32}[dtype]
+
+
+def reference(a, b):
+    return a.double() @ b.double().T if a.shape[0] * b.shape[0] * a.shape[1] < 1 << 33 else (a.float() @ b.float().T)
+
+
+def matmul_launch(cuda, v, a, b, c):
+    """v: file, name, bm, bn, wg, stages, cm, cn, group, kind, blocks"""
+    element = a.element_size()
+    m, k, n = a.shape[0], a.shape[1], b.shape[0]
+    bm, bn, cm, cn = v["bm"], v["bn"], v["cm"], v["cn"]
+    shared = v["stages"] * (bm + bn) * 128 + v["wg"] * 2 * 8192 + 16 * v["stages"] + 1024
+    f = cuda.function(v["file"], v["name"], shared)
+    promotion = v.get("promotion", 3)
+    maps = [cuda.map(a, [128 // element, bm // cn], promotion=promotion), cuda.map(b, [128 // element, bn // cm], promotion=promotion),
+            cuda.map(c, [128 // c.element_size(), 64])]
+    order = order_of(-(-m // (bm * cm)), -(-n // (bn * cn)), v.get("group", 8), v.get("kind", "row"))
+    clusters = min(v.get("blocks", cuda.sms) // (cm * cn), len(order))
+    steps = -(-k * element // 128)
+    args = maps + [address(order), i32(len(order)), i32(steps)]
+    go = cuda.launch(f, [clusters * cm * cn], [128 * (v["wg"] + 1)], shared, args)
+    go.__defaults__[0][0].append(order)
+    return go
+
+
+def matmul_data(cuda, case, m, n, k):
+    dtype = DTYPES[case["dtype"]]
+    return random_matrix(m, k, dtype), random_matrix(n, k, dtype), torch.full((m, n), 77, device="cuda").to(out_type(dtype))
+
+
+def case_matmul_check(cuda, case):
+    worst = 0.0
+    for m, n, k in case["shapes"]:
+        a, b, c = matmul_data(cuda, case, m, n, k)
+        c.fill_(float("nan") if c.dtype.is_floating_point else 77)
+        matmul_launch(cuda, case, a, b, c)()
+        torch.cuda.synchronize()
+        e = error(c, reference(a, b))
+        worst = max(worst, e)
+        bound = {"bf16": 4e-3, "fp16": 6e-4, "e4m3": 1e-2, "tf32": 2e-3, "s8": 0.0}[case["dtype"]]
+        if not e <= bound:
+            return f"WRONG at {m}x{n}x{k}: relative error {e:.3g}"
+    return f"ok, worst relative error {worst:.2g}"
+
+
+def peer(case, a, b):
+    if case["dtype"] in ("bf16", "fp16"):
+        c = torch.empty(a.shape[0], b.shape[0], device="cuda", dtype=a.dtype)
+        return lambda: torch.matmul(a, b.T, out=c)
+    if case["dtype"] == "tf32":
+        torch.backends.cuda.matmul.allow_tf32 = True
+        return lambda: torch.matmul(a, b.T)
+    if case["dtype"] == "s8":
+        return lambda: torch._int_mm(a, b.T)
+    one = torch.ones((), device="cuda")
+    return lambda: torch._scaled_mm(a, b.T, one, one, out_dtype=torch.bfloat16, use_fast_accum=True)
+
+
+def case_matmul_race(cuda, case):
+    m, n, k = case["shape"]
+    a, b, c = matmul_data(cuda, case, m, n, k)
+    names, bad = {"peer": peer(case, a, b)}, []
+    names["peer"]()
+    want = torch.matmul(a.float()[:256], b.float().T) if case["dtype"] != "s8" else a[:256].double() @ b.double().T
+    for v in case["variants"]:
+        v = {**case.get("common", {}), **v}
+        c.fill_(float("nan") if c.dtype.is_floating_point else 77)
+        go = matmul_launch(cuda, v, a, b, c)
+        go()
+        torch.cuda.synchronize()
+        e = error(c[:256], want)
+        if not e < 1e-2:
+            bad.append(f"{v['label']} WRONG {e:.3g}")
+            continue
+        names[v["label"]] = go
+    each = max(1, int(case.get("ms", 8) / (2 * m * n * k / 7e11)))
+    t = interleave(names, case.get("rounds", 7), each)
+    return rates(t, 2 * m * n * k, 1e9, "peer") + " TFLOP/s " + " ".join(bad)
+
+
+# ---- memory --------------------------------------------------------------------------------
+
+
+def case_memory_race(cuda, case):
+    size = case["bytes"]
+    x = torch.randint(-(1 << 31), (1 << 31) - 1, (size // 4,), device="cuda", dtype=torch.int32)
+    y, z = torch.empty_like(x), torch.empty_like(x)
+    total = torch.zeros(1, device="cuda", dtype=torch.int32)
+    kind, bad, names = case["kind"], [], {}
+    n = size // 16
+    for v in case["variants"]:
+        f = cuda.function(v["file"], v["name"], v.get("shared", 0))
+        grid, block = [v["blocks"] * cuda.sms], [v["threads"]]
+        y.fill_(-1)
+        total.zero_()
+        if kind == "copy":
+            args = [address(x), address(y), u64(size if v.get("unit") == 1 else n)]
+        elif kind == "read":
+            args = [address(x), u64(n), address(total)]
+        elif kind == "write":
+            args = [address(y), u64(n), u32(7)]
+        else:
+            xf, yf = x.view(torch.float32), z.view(torch.float32)
+            xf.normal_(), yf.normal_()
+            args = [address(x), address(z), address(y), u64(n), ctypes.c_float(3.0)]
+        go = cuda.launch(f, grid, block, v.get("shared", 0), args)
+        go()
+        torch.cuda.synchronize()
+        if kind == "copy":
+            good = torch.equal(x, y)
+        elif kind == "read":
+            good = int(total.item()) & 0xFFFFFFFF == int(x.sum(dtype=torch.int64).item()) & 0xFFFFFFFF
+        elif kind == "write":
+            want = torch.arange(n, device="cuda", dtype=torch.int32) + 7
+            good = torch.equal(y.view(-1, 4)[:, 0], want) and bool((y.view(-1, 4)[:, 1:] == 7).all())
+        else:
+            good = torch.allclose(y.view(torch.float32), x.view(torch.float32) + 3.0 * z.view(torch.float32), rtol=1e-5, atol=1e-5)
+        if not good:
+            bad.append(v["label"] + " WRONG")
+            continue
+        names[v["label"]] = go
+    if kind == "copy":
+        lib, d, s = cuda.lib.cuMemcpyDtoDAsync_v2, ctypes.c_uint64(y.data_ptr()), ctypes.c_uint64(x.data_ptr())
+        stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
+        names["torch"] = lambda: y.copy_(x)
+        names["memcpy"] = lambda: lib(d, s, ctypes.c_size_t(size), stream)
+    elif kind == "read":
+        xf = x.view(torch.float32)
+        names["torch"] = lambda: xf.sum()
+    elif kind == "write":
+        names["torch"] = lambda: y.fill_(1)
+    t = interleave(names, case.get("rounds", 7), case.get("each", 4))
+    factor = {"copy": 2, "read": 1, "write": 1, "triad": 3}[kind]
+    return rates(t, factor * size, 1e6, "torch" if "torch" in names else None) + " GB/s " + " ".join(bad)
+
+
+# ---- attention -----------------------------------------------------------------------------
+
+
+def attention_launch(cuda, v, q, k, vv, o, causal):
+    """q, k, v, o are batch, head, position, element in shape, with any strides."""
+
+    def view(t, rows):
+        b, h, s, d = t.shape
+        return cuda.map(t, [64, rows, 1, 1], [d, s, h, b], [t.stride(2) * 2, t.stride(1) * 2, t.stride(0) * 2])
+
+    batch, heads, queries, d = q.shape
+    kv_heads, keys = k.shape[1], k.shape[2]
+    wg, n = v["wg"], v["n"]
+    m = 64 * wg
+    shared = m * d * 2 * (2 if v["own"] else 1) + 4 * n * d * 2 + 80 + 1024
+    f = cuda.function(v["file"], v["name"], shared)
+    maps = [view(q, m), view(k, n), view(vv, n), view(o, 64)]
+    shape = (ctypes.c_int32 * 4)(queries, keys, heads // kv_heads, 0)
+    ctypes.cast(shape, ctypes.POINTER(ctypes.c_float))[3] = 1 / math.sqrt(d) * math.log2(math.e)
+    tiles, order = -(-queries // m), []
+    together = v.get("together", max(1, (32 << 20) // (keys * d * 4)) * (heads // kv_heads))
+    flat = [(b, h) for b in range(batch) for h in range(heads)]
+    for first in range(0, len(flat), together):
+        some = flat[first:first + together]
+        if causal:
+            order += [t | h << 12 | b << 22 for t in range(tiles - 1, -1, -1) for b, h in some]
+        else:
+            order += [t | h << 12 | b << 22 for b, h in some for t in range(tiles)]
+    order = torch.tensor(order, dtype=torch.int64).to(torch.int32).cuda()
+    args = maps + [shape, address(order), i32(len(order))]
+    go = cuda.launch(f, [min(cuda.sms, len(order))], [128 * (wg + 1)], shared, args)
+    go.__defaults__[0][0].append(order)
+    return go
+
+
+def attention_data(batch, heads, kv_heads, queries, keys, d, dtype):
+    q = torch.randn(batch, heads, queries, d, device="cuda").to(dtype)
+    k, v = (torch.randn(batch, kv_heads, keys, d, device="cuda").to(dtype) for _ in range(2))
+    return q, k, v, torch.full_like(q, float("nan"))
+
+
+def attention_reference(q, k, v, causal):
+    group = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(group, 1).double(), v.repeat_interleave(group, 1).double()
+    s = q.double() @ k.transpose(2, 3) / math.sqrt(q.shape[3])
+    if causal:
+        keep = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device="cuda").tril(k.shape[2] - q.shape[2])
+        s = s.masked_fill(~keep, -math.inf)
+    return torch.softmax(s, -1) @ v
+
+
+def case_attention_check(cuda, case):
+    worst = 0.0
+    for shape in case["shapes"]:
+        q, k, v, o = attention_data(*shape, case["d"], DTYPES[case["dtype"]])
+        attention_launch(cuda, case, q, k, v, o, case["causal"])()
+        torch.cuda.synchronize()
+        e = error(o, attention_reference(q, k, v, case["causal"]))
+        worst = max(worst, e)
+        if not e < (6e-3 if case["dtype"] == "bf16" else 1e-3):
+            return f"WRONG at {shape}: relative error {e:.3g}"
+    return f"ok, worst relative error {worst:.2g}"
+
+
+def case_attention_race(cuda, case):
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    batch, heads, s, d = case["shape"]
+    q, k, v, o = attention_data(batch, heads, heads, s, s, d, DTYPES[case["dtype"]])
+    causal, names, bad = case["causal"], {}, []
+
+    def cudnn():
+        with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+            return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
+
+    names["cudnn"] = cudnn
+    want = cudnn()
+    for x in case["variants"]:
+        x = {**case.get("common", {}), **x}
+        o.fill_(float("nan"))
+        go = attention_launch(cuda, x, q, k, v, o, causal)
+        go()
+        torch.cuda.synchronize()
+        e = error(o, want)
+        if not e < 1e-2:
+            bad.append(f"{x['label']} WRONG {e:.3g}")
+            continue
+        names[x["label"]] = go
+    work = 4 * batch * heads * s * s * d * (0.5 if causal else 1)
+    t = interleave(names, case.get("rounds", 7), max(1, int(case.get("ms", 8) / (work / 5e11))))
+    return rates(t, work, 1e9, "cudnn") + " TFLOP/s " + " ".join(bad)
+
+
+# ---- children ------------------------------------------------------------------------------
+
+
+def child(cases, out):
+    cuda = Cuda()
+    for number, case in cases:
+        os.write(out, f"begin {number}\n".encode())
+        begin = time.time()
+        try:
+            torch.manual_seed(random.SystemRandom().randrange(1 << 30))
+            text = globals()["case_" + case["case"]](cuda, case)
+        except Exception as e:
+            text = f"FAILED {type(e).__name__}: {str(e).splitlines()[0][:160]}"
+        os.write(out, f"end {number} {time.time() - begin:.1f}s {text}\n".encode())
+        if "FAILED" in text:
+            return  # the context may be broken
+        torch.cuda.empty_cache()
+
+
+def main():
+    todo = list(enumerate(plan))
+    while todo and time.time() < deadline:
+        inner, outer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(inner)
+            try:
+                child(todo, outer)
+            finally:
+                os._exit(0)
+        os.close(outer)
+        buffer, current, limit = b"", None, time.time() + 25
+        while True:
+            ready, _, _ = select.select([inner], [], [], max(0.0, min(limit, deadline) - time.time()))
+            data = os.read(inner, 65536) if ready else b""
+            if not data:
+                break
+            buffer += data
+            while b"\n" in buffer:
+                line, buffer = buffer.split(b"\n", 1)
+                word, number, *text = line.decode().split(" ", 2)
+                current = int(number)
+                if word == "begin":
+                    limit = time.time() + plan[current].get("limit", 8)
+                else:
+                    limit = time.time() + 8
+                    print(f"{plan[current]['label']}: {text[0]}", flush=True)
+                    todo = [c for c in todo if c[0] != current]
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(inner)
+        if todo and (current is None or any(c[0] == current for c in todo)):
+            stuck = current if current is not None else todo[0][0]
+            print(f"{plan[stuck]['label']}: HUNG or crashed (child ended)", flush=True)
+            todo = [c for c in todo if c[0] != stuck]
+    for _, case in todo:
+        print(f"{case['label']}: not run, out of time", flush=True)
+
+
+main()
