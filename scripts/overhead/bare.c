@@ -34,6 +34,7 @@ EXPORT uint64_t bare_bytes(void);
 EXPORT uint64_t bare_records(uint32_t kind);
 EXPORT uint64_t bare_calls(void);
 EXPORT uint64_t bare_buffers(void);
+EXPORT uint64_t bare_strangers(void);
 EXPORT const char *bare_path(void);
 EXPORT uint32_t bare_version(void);
 EXPORT int InitializeInjection(void);
@@ -45,8 +46,9 @@ static struct {
   uint32_t kinds[KINDS_MAX];
   int count;
   _Atomic bool look;
-  _Atomic uint64_t bytes, calls, taken;
+  _Atomic uint64_t bytes, calls, taken, strangers;
   _Atomic uint64_t records[256];
+  _Atomic(uint8_t *) own[BUFFERS]; /* every buffer that was ever made */
   _Atomic(uint8_t *) idle[BUFFERS];
 } bare;
 
@@ -57,30 +59,44 @@ static void request(uint8_t **buffer, size_t *size, size_t *most) {
     *buffer = atomic_exchange(&bare.idle[i], NULL);
     if (*buffer) return;
   }
-  *buffer = mmap(
-      NULL, BUFFER_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  if (*buffer == MAP_FAILED) {
-    *buffer = NULL;
-    *size = 0;
-    return;
+  *buffer = NULL;
+  uint64_t at = atomic_fetch_add(&bare.taken, 1);
+  if (at < BUFFERS) {
+    void *p = mmap(NULL,
+                   BUFFER_SIZE,
+                   PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
+                   -1,
+                   0);
+    *buffer = p == MAP_FAILED ? NULL : p;
+    atomic_store(&bare.own[at], *buffer);
   }
-  atomic_fetch_add(&bare.taken, 1);
+  if (!*buffer) *size = 0;
+}
+
+/* CUPTI may hand over what another consumer of this process had given it: that is not ours to use. */
+static bool is_own(const uint8_t *buffer) {
+  for (int i = 0; i < BUFFERS; i++)
+    if (atomic_load_explicit(&bare.own[i], memory_order_relaxed) == buffer) return true;
+  return false;
 }
 
 static void complete(void *context, uint32_t stream, uint8_t *buffer, size_t size, size_t valid) {
-  (void)context, (void)stream;
+  (void)context, (void)stream, (void)size;
   atomic_fetch_add(&bare.bytes, valid);
   if (atomic_load(&bare.look)) {
     struct cupti_record *record = NULL;
     while (bare.cupti.next_record(buffer, valid, &record) == CUPTI_OK)
       if (record->kind < 256) atomic_fetch_add(&bare.records[record->kind], 1);
   }
+  if (!is_own(buffer)) {
+    atomic_fetch_add(&bare.strangers, 1);
+    return;
+  }
   for (int i = 0; i < BUFFERS; i++) {
     uint8_t *empty = NULL;
     if (atomic_compare_exchange_strong(&bare.idle[i], &empty, buffer)) return;
   }
-  munmap(buffer, size);
-  atomic_fetch_sub(&bare.taken, 1);
 }
 
 /* Pages are there before anything is measured. */
@@ -154,6 +170,8 @@ int bare_start(const char *kinds) {
   fill_pool();
   char words[256], *rest = NULL;
   snprintf(words, sizeof words, "%s", kinds);
+  /* Whoever recorded before gets its buffers back, before the callbacks are ours. */
+  bare.cupti.flush_all(CUPTI_FLUSH_FORCED);
   int failed = bare.cupti.register_callbacks(request, complete);
   for (char *w = strtok_r(words, ",", &rest); w && !failed; w = strtok_r(NULL, ",", &rest))
     failed = enable(w);
@@ -170,7 +188,7 @@ int bare_stop(void) {
   for (int i = 0; i < bare.count; i++) failed |= bare.cupti.activity_disable(bare.kinds[i]);
   bare.launches = bare.watched = false;
   bare.count = 0;
-  int flushed = bare.cupti.flush_all(CUPTI_FLUSH_NORMAL);
+  int flushed = bare.cupti.flush_all(CUPTI_FLUSH_FORCED); /* no buffer of ours stays with CUPTI */
   return failed ? failed : flushed;
 }
 
@@ -179,6 +197,7 @@ uint64_t bare_bytes(void) { return atomic_load(&bare.bytes); }
 uint64_t bare_records(uint32_t kind) { return kind < 256 ? atomic_load(&bare.records[kind]) : 0; }
 uint64_t bare_calls(void) { return atomic_load(&bare.calls); }
 uint64_t bare_buffers(void) { return atomic_load(&bare.taken); }
+uint64_t bare_strangers(void) { return atomic_load(&bare.strangers); }
 const char *bare_path(void) { return bare.loaded ? bare.cupti.path : ""; }
 uint32_t bare_version(void) { return bare.loaded ? bare.cupti.version : 0; }
 

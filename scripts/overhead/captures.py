@@ -68,7 +68,7 @@ class Warpscope:
 
     def on(self):
         failed = self.start()
-        if failed:
+        if failed != 0:
             raise RuntimeError(f"warpscope_start returned {failed}")
 
     def off(self):
@@ -112,7 +112,7 @@ def load_bare(folder):
     """libbare.so with the types of its functions."""
     library = ctypes.CDLL(os.path.join(folder, "libbare.so"))
     library.bare_start.argtypes = [ctypes.c_char_p]
-    for name in ("bare_bytes", "bare_records", "bare_calls", "bare_buffers"):
+    for name in ("bare_bytes", "bare_records", "bare_calls", "bare_buffers", "bare_strangers"):
         getattr(library, name).restype = ctypes.c_uint64
     library.bare_path.restype = ctypes.c_char_p
     library.bare_version.restype = ctypes.c_uint32

@@ -68,6 +68,10 @@ def orders(states, seed):
         yield order[::-1]
 
 
+class Stolen(Exception):
+    """The bare consumer gets warpscope's records: the two cannot take turns in one process."""
+
+
 class Session:
     """One set of fresh processes, from their start to the check of what they recorded."""
 
@@ -83,7 +87,7 @@ class Session:
         self.facts = {}
 
     def note(self, kind, **values):
-        self.lines.append({"is": kind, "part": self.part.key, "session": self.number, **values})
+        self.lines.append({"is": kind, "part": self.part.key, "workload": self.part.workload, "session": self.number, **values})
 
     def say(self, text):
         print(f"   {text}", flush=True)
@@ -94,9 +98,8 @@ class Session:
 
     def start(self):
         for process in self.part.processes:
-            name = f"{process.how}-{self.number}"
             try:
-                self.running[process.how] = Measured(self.tools, self.part, process.how, name)
+                self.running[process.how] = Measured(self.tools, self.part, process.how, f"{process.how}-{self.number}")
             except Unavailable as why:
                 self.refuse(process.how, "all", str(why))
         for process in self.part.processes:
@@ -115,6 +118,12 @@ class Session:
         if "warpscope" in states and not facts["switchable"]:
             self.refuse(process.how, "warpscope", "this library has no warpscope_start: compared by processes that take turns")
             states = process.otherwise
+        elif "warpscope" in states:
+            answer = self.running[process.how].ask(do="adopt")
+            if "error" in answer:
+                raise RuntimeError(answer["error"])
+        if "warpscope" in states and not self.tools.takes_turns:
+            states = [s for s in states if not s.startswith("bare:")]
         self.states[process.how] = list(states)
 
     def drop(self, how, why):
@@ -126,19 +135,41 @@ class Session:
         """Each state once, before anything counts: does it run, and do its records arrive? The bare consumer also
         counts what a step is."""
         for how in list(self.running):
-            self.facts[how]["step"] = self.running[how].ask(do="calibrate")["step"]
-            for state in list(self.states[how]):
-                why = self.try_state(self.running[how], how, state)
-                if why:
-                    self.refuse(how, state, why)
-                    self.states[how].remove(state)
+            try:
+                self.probe_one(how)
+            except Stolen:
+                self.again(how)
+            except RuntimeError as why:
+                self.drop(how, str(why))
             if how in self.running and not self.states[how]:
                 self.drop(how, "no state of it runs")
         for i, how in enumerate(self.running):
             self.orders[how] = orders(self.states[how], seed=self.number * 100 + i)
 
+    def probe_one(self, how):
+        self.facts[how]["step"] = self.running[how].ask(do="calibrate")["step"]
+        for state in list(self.states[how]):
+            why = self.try_state(self.running[how], how, state)
+            if why:
+                self.refuse(how, state, why)
+                self.states[how].remove(state)
+
+    def again(self, how):
+        """Starts the process anew and keeps the bare consumer out of it."""
+        self.tools.takes_turns = False
+        self.refuse(how, "bare", "the bare consumer got warpscope's records there: each is compared with off, in its own process")
+        self.running.pop(how).close()
+        process = next(p for p in self.part.processes if p.how == how)
+        self.running[how] = Measured(self.tools, self.part, how, f"{how}-{self.number}-again")
+        try:
+            self.ready(process, self.running[how].answer(START_SECONDS))
+            self.probe_one(how)
+        except RuntimeError as why:
+            self.drop(how, str(why))
+
     def try_state(self, process, how, state):
         if state in ("off", "on"):
+            self.memory(process, how, state)
             return None
         before = process.ask(do="counts")
         process.ask(do="look", on=1)
@@ -147,12 +178,15 @@ class Session:
             return answer["error"]
         amount = process.ask(do="amount", of=state)["amount"]
         process.ask(do="steps", lead=LEAD, seconds=0)
+        self.memory(process, how, state)
         answer = process.ask(do="switch", to="off")
         if "error" in answer:
             return answer["error"]
         process.ask(do="look", on=0)
         after = process.ask(do="counts")
         came = process.ask(do="amount", of=state)["amount"]
+        if state == "warpscope" and after["bytes"] > before["bytes"]:
+            raise Stolen
         if came is not None and came <= amount:
             return "no records arrived"
         steps = after["steps_in"].get(state, 0) - before["steps_in"].get(state, 0)
@@ -167,6 +201,11 @@ class Session:
                 cupti_version=after["cupti_version"],
             )
         return None
+
+    def memory(self, process, how, state):
+        """What the device has left tells something only where no other process comes and goes."""
+        if len(self.part.processes) == 1:
+            self.note("memory", process=how, state=state, free=process.ask(do="memory")["free"])
 
     def block(self, number):
         """One window of every state of every process, in an order that the next block turns round."""
@@ -240,7 +279,7 @@ class Session:
         finally:
             self.finish()
         date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M")
-        self.note("session", date=date, blocks=blocks, started=round(started, 1), facts=self.facts)
+        self.note("session", date=date, title=self.part.title, blocks=blocks, started=round(started, 1), facts=self.facts)
         self.say(f"session {self.number}: {blocks} blocks of {took:.1f} s, {started:.0f} s to start")
 
 
@@ -249,7 +288,7 @@ def run_part(args, tools, results, part, seconds):
     wanted = part.quick if args.quick else part.sessions
     deadline = time.monotonic() + seconds
     length = seconds / wanted
-    print(f"== {part.title} ({part.key}): {results.done.get(part.key, 0)} of {wanted} sessions there", flush=True)
+    print(f"== {part.title} ({part.name}): {results.done.get(part.key, 0)} of {wanted} sessions there", flush=True)
     failures = 0
     while results.done.get(part.key, 0) < wanted and failures < 2:
         left = deadline - time.monotonic()

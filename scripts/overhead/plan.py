@@ -25,6 +25,7 @@ class Part:
     over sessions a 95 % interval."""
 
     title: str
+    name: str
     program: str
     processes: list
     options: dict = field(default_factory=dict)
@@ -35,64 +36,93 @@ class Part:
     window: float = 0.5
 
     @property
-    def key(self):
+    def workload(self):
+        """The same for parts that measure the same program."""
         words = [self.program] + [f"{k}={v}" for k, v in {**self.options, **self.environment}.items()]
         return " ".join(words)
+
+    @property
+    def key(self):
+        """What sessions are counted by."""
+        return f"{self.name}: {self.workload}"
 
 
 NEVER = Process("never")
 LEDGER = Process("ledger")
-BARE = Process("bare", ("off", "bare:none"))
+# Also what the others are compared with where the two cannot take turns in one process.
+BARE = Process("bare", ("off", "bare:none", "bare:launch"))
 NONE = Process("none", ("off", "bare:none", "warpscope"))
 LAUNCH = Process("launch", ("off", "bare:launch", "warpscope"))
 NODE = Process("node", ("off", "bare:node", "warpscope"))
 BUDGET = Process("budget", ("on",))
 NSYS = Process("nsys", ("on",))
 PROFILER = Process("profiler", ("off", "bare:none", "profiler:cuda", "profiler:both"))
+CALLBACKS = Process("callbacks", ("off", "bare:allocations"))
 
 CAPTURE = [NEVER, LEDGER, BARE, NONE, LAUNCH]
 PEERS = [NEVER, PROFILER, NSYS, BUDGET]
-ALL = [NEVER, LEDGER, NONE, LAUNCH, PROFILER]
+BOTH = [NEVER, LEDGER, NONE, LAUNCH, PROFILER]
 
+GPU = ("GPT training, GPU-bound", "gpt", {"mode": "gpu"})
+LAUNCHING = ("GPT training, launch-bound", "gpt", {"mode": "launch"})
+TOKENS = ("transformers generate, token by token", "generate", {"tokens": 16})
 UNCACHED = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
 ASYNC = {"PYTORCH_CUDA_ALLOC_CONF": "backend:cudaMallocAsync"}
 
+
+def part(name, workload, processes, **more):
+    title, program, options = workload
+    return Part(title, name, program, processes, options, **more)
+
+
+def alone(workload, how):
+    """One process by itself, on all the time: its agent, its trace, the device's memory."""
+    states = ("off",) if how in ("never", "ledger") else ("on",)
+    process = BARE if how == "bare" else Process(how, states)
+    return part(f"alone, {how}", workload, [process], sessions=1, seconds=28, window=3.0)
+
+
+def allocations(ordered, depth):
+    title = f"{'cuMemAllocAsync' if ordered else 'cuMemAlloc'} and its release, {depth} frames"
+    workload = (title, "allocations", {"depth": depth, "ordered": ordered})
+    return part("capture", workload, [NEVER, CALLBACKS, LEDGER], sessions=10, seconds=60, window=0.2)
+
+
 # By number: what --part N does, one after the other within its time.
 PARTS = {
-    1: [Part("GPT training, GPU-bound", "gpt", CAPTURE, {"mode": "gpu"})],
-    2: [Part("GPT training, launch-bound", "gpt", CAPTURE, {"mode": "launch"})],
-    3: [Part("GPT training, GPU-bound", "gpt", PEERS, {"mode": "gpu"})],
-    4: [Part("GPT training, launch-bound", "gpt", PEERS, {"mode": "launch"})],
-    5: [Part("transformers generate, token by token", "generate", ALL, {"tokens": 16})],
-    6: [Part("CUDA graph of 100 nodes, replayed", "graph", [NEVER, LEDGER, NONE, NODE, PROFILER], {"nodes": 100})],
+    1: [part("capture", GPU, CAPTURE)],
+    2: [part("capture", LAUNCHING, CAPTURE)],
+    3: [part("peers", GPU, PEERS)],
+    4: [part("peers", LAUNCHING, PEERS)],
+    5: [part("both", TOKENS, BOTH)],
+    6: [part("both", ("CUDA graph of 100 nodes, replayed", "graph", {"nodes": 100}), [NEVER, LEDGER, NONE, NODE, PROFILER])],
     7: [
-        Part("GPT, cudaMallocAsync", "gpt", ALL, {"mode": "launch"}, ASYNC, seconds=230),
-        Part("GPT, no caching of allocations", "gpt", ALL, {"mode": "launch", "layers": 4}, UNCACHED, seconds=230),
+        part("both", ("GPT, cudaMallocAsync", "gpt", {"mode": "launch"}), BOTH, environment=ASYNC, seconds=230),
+        part(
+            "both",
+            ("GPT of 4 layers, caching of allocations off", "gpt", {"mode": "launch", "layers": 4}),
+            BOTH,
+            environment=UNCACHED,
+            seconds=230,
+        ),
     ],
     8: [
-        Part("empty kernels", "launches", [NEVER, LEDGER, BARE, NONE, LAUNCH], sessions=8, seconds=60, window=0.2),
-        *(
-            Part(
-                f"cuMemAlloc{'Async' if ordered else ''}, {depth} frames",
-                "allocations",
-                [NEVER, Process("callbacks", ("off", "bare:allocations")), LEDGER],
-                {"depth": depth, "ordered": ordered},
-                sessions=12,
-                seconds=60,
-                window=0.2,
-            )
-            for ordered in (False, True)
-            for depth in (1, 10, 30)
-        ),
+        part("capture", ("empty kernels", "launches", {}), CAPTURE, sessions=8, seconds=100, window=0.2),
+        *(allocations(ordered, depth) for ordered in (False, True) for depth in (1, 10, 30)),
+    ],
+    9: [
+        *(alone(LAUNCHING, how) for how in ("never", "bare", "ledger", "none", "launch")),
+        *(alone(GPU, how) for how in ("none", "launch")),
+        *(alone(TOKENS, how) for how in ("none", "launch")),
     ],
 }
 
 
 def main():
     for number, parts in PARTS.items():
-        for part in parts:
-            how = ", ".join(f"{p.how} ({' / '.join(p.states)})" for p in part.processes)
-            print(f"{number}  {part.title}, {part.sessions} sessions in {part.seconds} s: {how}")
+        for p in parts:
+            how = ", ".join(f"{q.how} ({' / '.join(q.states)})" for q in p.processes)
+            print(f"{number}  {p.title} ({p.name}), {p.sessions} sessions in {p.seconds} s: {how}")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ class Tools:
         self.warpscope = warpscope
         self.libraries = libraries
         self.work = work
+        self.takes_turns = True  # warpscope and the bare consumer, in one process
         self._help = None
 
     def run_help(self):

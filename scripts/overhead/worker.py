@@ -5,6 +5,7 @@
 
 Commands come as JSON lines on standard input, one answer each on standard output:
 
+    {"do": "adopt"}                             the capture that the process was started with is "warpscope", now off
     {"do": "calibrate"}                         how long a step takes
     {"do": "switch", "to": NAME}                the capture of captures.py that is on from now
     {"do": "steps", "lead": N, "seconds": S}    N steps that are not timed, then about S seconds of timed ones
@@ -57,6 +58,12 @@ class Worker:
         self.step_seconds = self.repeat(3, CALIBRATE_SECONDS)
         return {"step": self.step_seconds}
 
+    def adopt(self):
+        """Takes over the capture that this process was started with, and stops it."""
+        self.known["warpscope"] = captures.Warpscope()
+        self.current = "warpscope"
+        return self.switch("off")
+
     def timed(self):
         begin = time.perf_counter()
         self.program.step()
@@ -95,7 +102,9 @@ class Worker:
         return {
             "kernels": self.bare.bare_records(captures.KERNEL),
             "graphs": self.bare.bare_records(captures.GRAPH),
+            "bytes": self.bare.bare_bytes(),
             "buffers": self.bare.bare_buffers(),
+            "strangers": self.bare.bare_strangers(),
             "cupti": self.bare.bare_path().decode(),
             "cupti_version": self.bare.bare_version(),
             "steps_in": self.steps_in,
@@ -107,6 +116,8 @@ class Worker:
             return self.switch(command["to"])
         if what == "steps":
             return self.steps(command["lead"], command["seconds"])
+        if what == "adopt":
+            return self.adopt()
         if what == "calibrate":
             return self.calibrate()
         if what == "look":
@@ -151,13 +162,10 @@ def main():
     worker.repeat(WARM_STEPS, WARM_SECONDS)
     gc.collect()
     gc.disable()
-    can = switchable()
-    if can:
-        captures.capture("warpscope", worker.bare).off()
     answer(
         {
             "ready": True,
-            "switchable": can,
+            "switchable": switchable(),
             "processors": processors,
             "units": worker.program.units,
             "unit": worker.program.unit,
@@ -174,7 +182,8 @@ def main():
             answer(worker.do(command))
         except Exception as error:  # the conductor decides what that means
             answer({"error": f"{type(error).__name__}: {error}"})
-    worker.switch("off")
+    if worker.current != "off":
+        worker.switch("off")
     answer({"ended": True, **worker.counts()})
     return 0
 

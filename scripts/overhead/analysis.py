@@ -1,0 +1,144 @@
+"""From the lines of overhead.jsonl to estimates: which windows are compared with which.
+
+Three comparisons, from the tightest to the loosest:
+
+inside   two states of one process, in windows of the same block: the median over pairs
+double   two such ratios of processes that took turns: what a process is itself cancels
+across   two processes that took turns, one median for each session: the median over sessions, because what makes
+         processes differ (where memory lies, which processor) is the same for all pairs of a session
+"""
+
+import collections
+import statistics
+
+import stats
+
+# A trace must hold this share of the kernels that ran while it was recorded, or its windows do not count.
+LEAST_RECORDED = 0.98
+
+
+class Workload:
+    """All sessions of one workload, whatever part they came from."""
+
+    def __init__(self, key):
+        self.key = key
+        self.title = key
+        self.windows = {}  # (part, session, block) → (process, state) → window
+        self.work = {}  # state → what the bare consumer counted in a step
+        self.facts = {}
+        self.ends = []
+        self.memory = {}
+        self.refused = collections.Counter()
+        self.sessions = 0
+        self.units, self.unit = 1, "step"
+
+    def take(self, line):
+        if line["is"] == "window":
+            at = (line["part"], line["session"], line["block"])
+            self.windows.setdefault(at, {})[line["process"], line["state"]] = line
+        elif line["is"] == "work":
+            self.work[line["state"]] = line
+        elif line["is"] == "end":
+            self.ends.append(line)
+        elif line["is"] == "memory" and line["free"]:
+            self.memory[line["process"], line["state"]] = line["free"]
+        elif line["is"] == "refused":
+            self.refused[line["process"], line["state"], line["why"]] += 1
+        elif line["is"] == "session":
+            self.sessions += 1
+            self.title = line["title"]
+            for facts in line["facts"].values():
+                self.facts.update(facts)
+            self.units, self.unit = self.facts.get("units", 1), self.facts.get("unit", "step")
+
+    def kernels_per_step(self):
+        counts = [line["kernels"] for line in self.work.values() if line["kernels"]]
+        return statistics.median(counts) if counts else 0
+
+    def check(self):
+        """Takes out the windows of warpscope in sessions whose trace does not hold what ran."""
+        each = self.kernels_per_step()
+        for end in self.ends:
+            switched = "warpscope" in end["steps_in"]
+            if "trace_kernels" not in end or end["process"] == "ledger" or each < 1:
+                continue
+            if end["process"] not in ("none", "launch", "node"):
+                continue
+            graphs = self.work.get("bare:none", {}).get("graphs", 0)
+            if graphs >= 1 and end["process"] != "node":
+                continue  # whole graphs are recorded, kernels are not
+            steps = end["steps_in"]["warpscope"] if switched else sum(end["steps_in"].values())
+            wanted = each * (steps + end["warm_steps"])
+            if end["trace_kernels"] >= LEAST_RECORDED * wanted:
+                continue
+            self.refuse(end, "warpscope" if switched else "on", f"{end['trace_kernels']} of about {wanted:.0f} kernels in the trace")
+
+    def refuse(self, end, state, why):
+        self.refused[end["process"], state, why] += 1
+        for (part, session, _), windows in self.windows.items():
+            if (part, session) == (end["part"], end["session"]):
+                windows.pop((end["process"], state), None)
+
+    # ---- comparisons: a, b, c, d are (process, state) ----
+
+    def groups(self, ratio):
+        """The ratios of all blocks that have one, by session."""
+        found = collections.defaultdict(list)
+        for (part, session, _), windows in sorted(self.windows.items()):
+            value = ratio(windows)
+            if value is not None:
+                found[part, session].append(value)
+        return list(found.values())
+
+    def inside(self, a, b, level=stats.LEVEL):
+        return stats.estimate(self.groups(lambda w: quotient(w, a, b)), level)
+
+    def double(self, a, b, c, d, level=stats.LEVEL):
+        def ratio(windows):
+            first, second = quotient(windows, a, b), quotient(windows, c, d)
+            return None if first is None or second is None else first / second
+
+        return stats.estimate(self.groups(ratio), level)
+
+    def across(self, a, b, level=stats.LEVEL):
+        groups = self.groups(lambda w: quotient(w, a, b))
+        return stats.estimate([[statistics.median(g)] for g in groups], level)
+
+    def has(self, process, state):
+        return any((process, state) in w for w in self.windows.values())
+
+    def seconds(self, process, state):
+        """The median step of a process and state, None if it did not run."""
+        values = [w[process, state]["mean"] for w in self.windows.values() if (process, state) in w]
+        return statistics.median(values) if values else None
+
+    def agent_share(self):
+        """Share of a processor that the agent took, by process, while its program was recorded."""
+        sums = collections.defaultdict(lambda: [0.0, 0.0, 0.0])
+        for (part, _, _), windows in self.windows.items():
+            for (process, state), w in windows.items():
+                if "agent" in w and state in ("on", "warpscope") and "alone" in part:
+                    total = sums[process]
+                    total[0] += w["agent"]
+                    total[1] += w["wall"]
+                    total[2] += w["steps"]
+        return {p: (cpu / wall, steps / wall) for p, (cpu, wall, steps) in sums.items() if wall}
+
+
+def quotient(windows, a, b):
+    if a not in windows or b not in windows or windows[b]["mean"] <= 0:
+        return None
+    return windows[a]["mean"] / windows[b]["mean"]
+
+
+def read(lines):
+    """Workloads by key, in the order in which they appear, and the newest environment."""
+    workloads, environment = {}, {}
+    for line in lines:
+        if line["is"] == "environment":
+            environment = line
+            continue
+        workloads.setdefault(line["workload"], Workload(line["workload"])).take(line)
+    for workload in workloads.values():
+        workload.check()
+    return workloads, environment

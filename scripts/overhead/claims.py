@@ -1,0 +1,169 @@
+"""What is claimed, held against what was measured; and the table for the README."""
+
+from dataclasses import dataclass
+
+# 97.5 % for each of two figures: 95 % for what is made of both, whatever they have to do with each other.
+EACH_OF_TWO = 0.975
+
+
+@dataclass
+class Claim:
+    """One claim. verdict: met, not met, undecided, or "not measured"."""
+
+    text: str
+    figure: str
+    verdict: str
+
+
+def timeline(w, how="none", level=0.95):
+    """What warpscope's timeline costs against the same process with it off: switched inside one process where that
+    ran, else across processes."""
+    inside = w.inside((how, "warpscope"), (how, "off"), level)
+    return inside if inside else w.across((how, "on"), ("never", "off"), level)
+
+
+def against_bare(w, how="none"):
+    on, off, bare = (how, "warpscope"), (how, "off"), f"bare:{how}"
+    return (
+        w.inside(on, (how, bare))
+        or w.double(on, off, ("bare", bare), ("bare", "off"))
+        or w.double(on, off, ("profiler", bare), ("profiler", "off"))
+        or w.across((how, "on"), ("bare", bare))
+    )
+
+
+def share(mine, peer):
+    """The time that mine adds as a share of what the peer adds: (mid, low, high), None where that says nothing."""
+    if not mine or not peer or mine.low is None or peer.low is None or peer.low <= 1:
+        return None
+    return (mine.mid - 1) / (peer.mid - 1), (mine.low - 1) / (peer.high - 1), (mine.high - 1) / (peer.low - 1)
+
+
+def judged(text, estimate, limit):
+    if estimate is None:
+        return Claim(text, "", "not measured")
+    return Claim(text, estimate.text(4), estimate.verdict(limit))
+
+
+def shares(w, how="launch"):
+    mine = timeline(w, how, EACH_OF_TWO)
+    peers = (
+        ("torch.profiler CPU + CUDA", w.inside(("profiler", "profiler:both"), ("profiler", "off"), EACH_OF_TWO), 1 / 8),
+        ("torch.profiler CUDA", w.inside(("profiler", "profiler:cuda"), ("profiler", "off"), EACH_OF_TWO), 1 / 2),
+        ("nsys -t cuda", w.across(("nsys", "on"), ("never", "off"), EACH_OF_TWO), 1 / 2),
+    )
+    for name, peer, limit in peers:
+        text = f"{w.title}: time added by --api={how} ≤ {limit:.3g} of what {name} adds"
+        if mine is None or peer is None:
+            yield Claim(text, "", "not measured")
+            continue
+        s = share(mine, peer)
+        if s is None:
+            yield Claim(text, f"{mine.text(4)} against {peer.text(4)}", "undecided")
+            continue
+        verdict = "met" if s[2] <= limit else "not met" if s[1] > limit else "undecided"
+        yield Claim(text, f"{s[0]:.3f} [{s[1]:.3f}, {s[2]:.3f}]", verdict)
+
+
+def of_ledger(w):
+    text = f"{w.title}: ledger against never attached ≤ 1.003, or 1.000 within"
+    e = w.across(("ledger", "off"), ("never", "off"))
+    if e is None:
+        return Claim(text, "", "not measured")
+    if e.low is not None and e.low <= 1 <= e.high:
+        # An interval that is wide includes 1 without saying anything.
+        verdict = "met" if e.high - e.low <= 0.02 else "undecided"
+        return Claim(text, e.text(4), verdict)
+    return Claim(text, e.text(4), e.verdict(1.003))
+
+
+def of_allocations(w):
+    """ns that the ledger adds to an allocation and its release."""
+    e = w.across(("ledger", "off"), ("never", "off"))
+    before = w.seconds("never", "off")
+    text = f"{w.title}: ledger adds ≤ 3000 ns, with stack"
+    if e is None or before is None:
+        return Claim(text, "", "not measured")
+    ns = e.map(lambda ratio: (ratio - 1) * before / w.units * 1e9)
+    return Claim(text, ns.text(0) + " ns", ns.verdict(3000))
+
+
+def of_traces(w, limit):
+    for end in w.ends:
+        if "alone" not in end["part"] or not end.get("trace_kernels"):
+            continue
+        each = end["trace_bytes"] / end["trace_kernels"]
+        text = f"{w.title}: trace of --api={end['process']} ≤ {limit} bytes a kernel"
+        yield Claim(text, f"{each:.2f} of {end['trace_kernels']} kernels", "met" if each <= limit else "not met")
+
+
+def of_agent(w):
+    peaks = {e["process"]: e["agent_peak"] for e in w.ends if "alone" in e["part"] and e.get("agent_peak")}
+    for process, (cpu, steps) in w.agent_share().items():
+        rate = steps * w.kernels_per_step()
+        peak = peaks.get(process, 0)
+        figure = f"{cpu * 100:.1f} % of a core, {peak / 2**20:.0f} MiB at {rate:.0f} kernels/s"
+        verdict = "met" if cpu <= 0.05 and 0 < peak <= 64 << 20 else "not met"
+        yield Claim(f"{w.title}: agent of --api={process} ≤ 5 % of a core, ≤ 64 MiB", figure, verdict)
+
+
+def judge(workloads):
+    """All claims about the workloads that were measured."""
+    found = []
+    for w in workloads.values():
+        if w.key.startswith("allocations"):
+            found.append(of_allocations(w))
+            continue
+        found.append(judged(f"{w.title}: timeline --api=none ≤ 1.02 of the bare consumer", against_bare(w), 1.02))
+        if w.has("node", "off") or w.has("node", "on"):
+            found.append(judged(f"{w.title}: timeline --graphs=node ≤ 1.02 of the bare consumer", against_bare(w, "node"), 1.02))
+        found.append(of_ledger(w))
+        if w.key.startswith("launches"):
+            continue
+        found += list(shares(w))
+        found.append(judged(f"{w.title}: --budget 1% ≤ 1.01 of never attached", w.across(("budget", "on"), ("never", "off")), 1.01))
+        found += list(of_traces(w, 8 if w.key.startswith("generate") else 6))
+        found += list(of_agent(w))
+    return found
+
+
+# ---- the README's table ----
+
+COLUMNS = (
+    ("ledger", lambda w: w.across(("ledger", "off"), ("never", "off"))),
+    ("bare CUPTI consumer", lambda w: w.inside(("none", "bare:none"), ("none", "off")) or w.inside(("bare", "bare:none"), ("bare", "off"))),
+    ("timeline, `--api none`", timeline),
+    ("timeline (`--api launch`)", lambda w: timeline(w, "launch")),
+    ("timeline, `--graphs node`", lambda w: timeline(w, "node")),
+    ("`--budget 1%`", lambda w: w.across(("budget", "on"), ("never", "off"))),
+    ("torch.profiler, CUDA", lambda w: w.inside(("profiler", "profiler:cuda"), ("profiler", "off"))),
+    ("torch.profiler, CPU + CUDA", lambda w: w.inside(("profiler", "profiler:both"), ("profiler", "off"))),
+    ("nsys `-t cuda`", lambda w: w.across(("nsys", "on"), ("never", "off"))),
+)
+
+
+def percent(e):
+    if e is None:
+        return "–"
+    if e.low is None:
+        return f"{(e.mid - 1) * 100:+.1f} % (no interval)"
+    return f"{(e.mid - 1) * 100:+.1f} % [{(e.low - 1) * 100:+.1f}, {(e.high - 1) * 100:+.1f}]"
+
+
+def markdown(head, workloads, judgements):
+    shown = [w for w in workloads.values() if not w.key.startswith("allocations") and w.seconds("never", "off")]
+    lines = [f"{head}. Time added to a step: median with 95 % interval.", ""]
+    lines.append("| | " + " | ".join(w.title for w in shown) + " |")
+    lines.append("|---" * (len(shown) + 1) + "|")
+    steps = []
+    for w in shown:
+        each = w.seconds("never", "off") / w.units
+        steps.append(f"{each * 1e3:.2f} ms" if each >= 1e-3 else f"{each * 1e6:.2f} µs")
+    lines.append("| never attached, a step | " + " | ".join(steps) + " |")
+    for name, figure in COLUMNS:
+        cells = [figure(w) for w in shown]
+        if any(cells):
+            lines.append(f"| {name} | " + " | ".join(percent(c) for c in cells) + " |")
+    lines += ["", "| claim | measured | |", "|---|---|---|"]
+    lines += [f"| {c.text} | {c.figure} | {c.verdict} |" for c in judgements if c.verdict != "not measured"]
+    return "\n".join(lines) + "\n"
