@@ -158,7 +158,9 @@ class Session:
         """Starts the process anew and keeps the bare consumer out of it."""
         self.tools.takes_turns = False
         self.refuse(how, "bare", "the bare consumer got warpscope's records there: each is compared with off, in its own process")
-        self.running.pop(how).close()
+        process = self.running.pop(how)
+        process.ask(do="end")
+        process.close()
         process = next(p for p in self.part.processes if p.how == how)
         self.running[how] = Measured(self.tools, self.part, how, f"{how}-{self.number}-again")
         try:

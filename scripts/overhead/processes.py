@@ -3,7 +3,7 @@
 import glob
 import json
 import os
-import selectors
+import select
 import shutil
 import subprocess
 import sys
@@ -77,27 +77,32 @@ class Measured:
         self.agent = bool(before) and before[0] == tools.warpscope
         environment = {k: v for k, v in os.environ.items() if k not in FOREIGN}
         environment.update(part.environment)
+        # Pipes of our own: what stands before the worker may keep standard input and output for itself.
+        pipes = [os.path.join(tools.work, f"{name}.{end}") for end in ("in", "out")]
+        for path in pipes:
+            if os.path.exists(path):
+                os.unlink(path)
+            os.mkfifo(path, 0o600)
+        self.commands = os.open(pipes[0], os.O_RDWR)
+        self.answers = os.open(pipes[1], os.O_RDWR)
         worker = [sys.executable, os.path.join(HERE, "worker.py"), part.program, json.dumps(part.options), tools.libraries]
         self.log = open(os.path.join(tools.work, f"{name}.log"), "wb")
         self.child = subprocess.Popen(
-            before + worker, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, env=environment, cwd=tools.work
+            before + worker + pipes, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=environment, cwd=tools.work
         )
-        self.selector = selectors.DefaultSelector()
-        self.selector.register(self.child.stdout, selectors.EVENT_READ)
         self.rest = b""
 
     def answer(self, seconds):
         """The next line of JSON; RuntimeError if none comes in time."""
         deadline = time.monotonic() + seconds
         while b"\n" not in self.rest:
-            left = deadline - time.monotonic()
-            if left <= 0 or not self.selector.select(left):
-                raise RuntimeError(f"{self.how}: no answer within {seconds} s, see {self.log.name}")
-            data = os.read(self.child.stdout.fileno(), 1 << 16)
-            if not data:
-                status = self.child.wait(10)
-                raise RuntimeError(f"{self.how}: ended with status {status}: {self.last_words()}")
-            self.rest += data
+            # Shortly, so that a process that has ended is noticed.
+            if select.select([self.answers], [], [], 0.25)[0]:
+                self.rest += os.read(self.answers, 1 << 16)
+            elif self.child.poll() is not None:
+                raise RuntimeError(f"{self.how}: ended with status {self.child.returncode}: {self.last_words()}")
+            elif time.monotonic() > deadline:
+                raise RuntimeError(f"{self.how}: no answer within {seconds} s: {self.last_words()}")
         line, self.rest = self.rest.split(b"\n", 1)
         return json.loads(line)
 
@@ -109,11 +114,7 @@ class Measured:
 
     def ask(self, wait=60, **command):
         """Its answer; an "error" in it is the caller's to judge."""
-        try:
-            self.child.stdin.write(json.dumps(command).encode() + b"\n")
-            self.child.stdin.flush()
-        except BrokenPipeError:
-            pass  # answer() says how it ended
+        os.write(self.commands, json.dumps(command).encode() + b"\n")
         return self.answer(wait)
 
     def agent_cpu(self):
@@ -135,17 +136,13 @@ class Measured:
         return None
 
     def close(self, seconds=60):
-        """Ends it; a process that does not end is killed."""
-        try:
-            self.child.stdin.close()
-        except BrokenPipeError:
-            pass
+        """Waits for its end, after the command to end; a process that does not end is killed."""
         try:
             return self.child.wait(seconds)
         except subprocess.TimeoutExpired:
             self.child.kill()
             return self.child.wait()
         finally:
-            self.selector.close()
-            self.child.stdout.close()
+            os.close(self.commands)
+            os.close(self.answers)
             self.log.close()

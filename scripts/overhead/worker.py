@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """One measured process: runs a program's steps on command and tells their times.
 
-    worker.py PROGRAM OPTIONS.json FOLDER
+    worker.py PROGRAM OPTIONS.json FOLDER IN OUT
 
-Commands come as JSON lines on standard input, one answer each on standard output:
+Commands come as JSON lines from the pipe IN, one answer each goes to OUT:
 
     {"do": "adopt"}                             the capture that the process was started with is "warpscope", now off
     {"do": "calibrate"}                         how long a step takes
@@ -149,9 +149,8 @@ def switchable():
 
 
 def main():
-    # Whatever libraries print goes to standard error.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+    commands = open(sys.argv[4], encoding="utf-8")
+    answers = open(sys.argv[5], "w", encoding="utf-8")
 
     def answer(value):
         answers.write(json.dumps(value) + "\n")
@@ -174,7 +173,7 @@ def main():
         }
     )
     worker.steps_in.clear()
-    for line in sys.stdin:
+    for line in commands:
         command = json.loads(line)
         if command["do"] == "end":
             break
