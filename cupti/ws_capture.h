@@ -8,7 +8,7 @@
 #ifndef WS_CAPTURE_H
 #define WS_CAPTURE_H
 
-#include "ws_shm.h"
+#include "ws_control.h"
 
 struct ws_config {
   uint32_t mode;   /* ws_mode */
@@ -16,6 +16,8 @@ struct ws_config {
   uint32_t graphs; /* ws_graph_level */
   uint32_t flags;  /* WS_FLAG_FILE, WS_FLAG_INPROCESS */
   bool paused;     /* the timeline waits for the reader */
+  struct ws_when when; /* the trigger of the timeline */
+  bool ruler;      /* count how far the program comes: WS_REC_TICK */
   bool late;       /* the program has used CUDA before: it has contexts and memory unknown to us */
 };
 
@@ -34,6 +36,13 @@ bool ws_capture_finish(unsigned timeout_ms);
 
 /* True in the process that armed the capture, false in its forked children. */
 bool ws_capture_armed(void);
+
+/* No capture can be had for this process: what ws_capture_switch and _step are told from now on. */
+void ws_capture_refuse(void);
+
+/* warpscope_start, _stop and _step; a ws_control_result. Any thread, at any time, in children too. */
+int ws_capture_switch(bool on);
+int ws_capture_step(void);
 
 /* NVTX found us before or after CUDA did: hands its table over to CUPTI. 1 if CUPTI took it. */
 int ws_capture_nvtx(void *get_export_table, int version);

@@ -248,6 +248,9 @@ void ws_ledger_callback(void *user, uint32_t domain, uint32_t id, const void *da
       ws_reason(l->shm, WS_REASON_UNDELIVERED);
     return;
   }
+  if (l->ruler && domain < WS_RULER_DOMAINS &&
+      ((const struct cupti_callback *)data)->callbackSite == CUPTI_EXIT)
+    ws_ruler_count(l->ruler, domain, id);
   if (domain == CUPTI_DOMAIN_DRIVER && id < WS_CALLBACK_IDS && l->call[id]) {
     const struct cupti_callback *cb = data;
     if (cb->callbackSite == CUPTI_EXIT)

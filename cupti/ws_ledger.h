@@ -9,6 +9,7 @@
 
 #include "ws_arena.h"
 #include "ws_load.h"
+#include "ws_ruler.h"
 
 #define WS_STACK_DEPTH 56u /* some 8 of them CUPTI's and ours, which are left out */
 #define WS_CALLBACK_IDS 2048u
@@ -30,6 +31,7 @@ struct ws_ledger {
   uint32_t unwatched;             /* calls that should be watched and are not */
   _Atomic uint32_t over;          /* 1: the timeline has ended, work from now on is missing in it */
   _Atomic uint64_t late_work; /* calls that put work on a GPU, seen since ws_ledger_watch_work */
+  struct ws_ruler *ruler;     /* NULL: none. Calls are counted there too */
   _Atomic uint32_t maps;      /* arena id of the module map in force */
   struct {
     _Atomic uint64_t start, end;

@@ -56,6 +56,7 @@ int ws_timeline_set(struct ws_timeline *t, bool on) {
   t->on = on;
   for (size_t i = 0; i < COUNT(kinds); i++) {
     int r = set_kind(kinds[i]);
+    if (i == 0) t->taken = ws_mono();
     if (!on || r == CUPTI_OK) continue;
     for (size_t j = 0; j < i; j++)
       c->activity_disable(kinds[j]); /* half a timeline would pass for a whole one */

@@ -15,6 +15,7 @@ struct ws_timeline {
   const struct ws_config *config;
   uint8_t (*hidden)[WS_CALL_IDS]; /* per domain and id: recorded by CUPTI, but not asked for */
   bool on;
+  uint64_t taken; /* when the last switch took effect for kernels, CLOCK_MONOTONIC */
 };
 
 /* Switches the activity records on or off; a CUptiResult. What is refused and can be done without

@@ -2,7 +2,6 @@
 #include "ws_worker.h"
 
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "ws_buffers.h"
 #include "ws_compat.h"
 #include "ws_devices.h"
+#include "ws_futex.h"
 #include "ws_maps.h"
 #include "ws_unwind.h"
 
@@ -22,6 +22,8 @@
 #define TURN (20 * MS)
 /* How often CUPTI is asked for what it has: what SIGKILL can lose. */
 #define FLUSH_EVERY (250 * MS)
+/* For how long after the timeline was switched off: what was launched before ends by then. */
+#define FLUSH_AFTER (2000 * MS)
 #define CLOCK_EVERY (1000 * MS)
 #define HOUSEKEEPING_EVERY (100 * MS)
 /* The worker's own stack: what a program has set as the default for its threads may be too small
@@ -34,11 +36,13 @@ void ws_worker_open(struct ws_worker *w,
                     struct ws_arena *arena,
                     const struct ws_cupti *cupti,
                     struct ws_ledger *ledger,
+                    struct ws_control *control,
                     const struct ws_config *config) {
   w->shm = shm;
   w->arena = arena;
   w->cupti = cupti;
   w->ledger = ledger;
+  w->control = control;
   w->config = *config;
   if (config->late) w->contexts_seen = UINT32_MAX; /* there are some: their devices are described */
   w->decoder.shm = shm;
@@ -135,33 +139,42 @@ static void drain(struct ws_worker *w) {
   }
 }
 
-static void change_state(struct ws_worker *w, uint32_t state) {
+/* began: of a switch of the timeline, when it began; else 0. */
+static void change_state(struct ws_worker *w, uint32_t state, uint64_t began) {
   struct ws_state_change r = {.rec = {.type = WS_REC_STATE},
                               .time = ws_mono(),
                               .state = state,
+                              .began = began,
+                              .taken = began ? w->timeline.taken : 0,
                               .reason = __atomic_load_n(&w->shm->header->reason, __ATOMIC_RELAXED)};
   ws_ring_push(w->shm, &w->shm->alloc, &r.rec, 1);
   __atomic_store_n(&w->shm->header->state, state, __ATOMIC_RELEASE);
 }
 
-static void follow_reader(struct ws_worker *w) {
-  if (!w->timeline_possible) return;
-  bool want = __atomic_load_n(&w->shm->header->want_timeline, __ATOMIC_ACQUIRE) != 0;
-  if (want == w->timeline.on) return;
-  if (!want && w->cupti->flush_all(CUPTI_FLUSH_NORMAL) != CUPTI_OK)
-    ws_reason(w->shm, WS_REASON_UNDELIVERED);
-  if (ws_timeline_set(&w->timeline, want) != CUPTI_OK) {
-    ws_reason(w->shm, WS_REASON_ACTIVITY_FAILED);
-    w->timeline_possible = false;
-    return;
+/* Switches the timeline as the reader and the trigger want it; threads of the program wait for it. */
+static void follow(struct ws_worker *w) {
+  uint32_t generation;
+  bool want = ws_control_wants(w->control, &generation), was = w->timeline.on;
+  if (w->timeline_possible && want != was) {
+    uint64_t began = ws_mono();
+    if (ws_timeline_set(&w->timeline, want) == CUPTI_OK) {
+      change_state(w, want ? WS_STATE_ARMED : WS_STATE_PAUSED, began);
+    } else {
+      ws_reason(w->shm, WS_REASON_ACTIVITY_FAILED);
+      w->timeline_possible = false;
+      ws_control_close(w->control);
+    }
   }
+  ws_control_followed(w->control, generation);
+  if (!was || w->timeline.on) return;
+  if (w->cupti->flush_all(CUPTI_FLUSH_NORMAL) != CUPTI_OK) ws_reason(w->shm, WS_REASON_UNDELIVERED);
   drain(w);
-  change_state(w, want ? WS_STATE_ARMED : WS_STATE_PAUSED);
+  /* What was launched before may still have to run. */
+  w->flush_until = ws_mono() + FLUSH_AFTER;
 }
 
 static void housekeeping(struct ws_worker *w, uint64_t now) {
   __atomic_store_n(&w->shm->header->heartbeat, now, __ATOMIC_RELAXED);
-  follow_reader(w);
   ws_worker_maps(w);
   uint32_t contexts = atomic_load(&w->ledger->contexts);
   if (contexts != w->contexts_seen) {
@@ -175,15 +188,6 @@ static void housekeeping(struct ws_worker *w, uint64_t now) {
   }
 }
 
-static void futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t ns) {
-  struct timespec t = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
-  syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &t, NULL, 0);
-}
-
-static void futex_wake(_Atomic uint32_t *word) {
-  syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
-}
-
 /* The last chance: once more if it fails. */
 static void flush_last(struct ws_worker *w) {
   for (int i = 0; i < 2; i++)
@@ -192,7 +196,13 @@ static void flush_last(struct ws_worker *w) {
 }
 
 static void end(struct ws_worker *w) {
+  follow(w);
+  ws_control_close(w->control);
   housekeeping(w, ws_mono());
+  if (!w->timeline.on && w->flush_until) {
+    flush_last(w);
+    drain(w);
+  }
   if (w->timeline.on) {
     if (w->subscriber) ws_ledger_watch_work(w->ledger, w->subscriber);
     /* What other threads launch meanwhile comes with one flush more, or is said to be missing. */
@@ -208,7 +218,7 @@ static void end(struct ws_worker *w) {
     count_dropped(w, NULL, 0); /* where everything was dropped no buffer came */
   }
   ws_worker_clock(w);
-  change_state(w, WS_STATE_FINISHED);
+  change_state(w, WS_STATE_FINISHED, 0);
 }
 
 /* Whether all of the program's threads have ended, so that this one alone keeps the process there:
@@ -236,8 +246,11 @@ static void *run(void *user) {
   prctl(PR_SET_NAME, "warpscope");
   w->decoder.own_thread = (uint32_t)syscall(SYS_gettid);
   int status = 0;
+  uint32_t *bell = &w->shm->header->bell, seen = 0;
   while (!atomic_load(&w->stop)) {
-    futex_wait(&w->stop, 0, TURN);
+    if (!ws_futex_wait(bell, seen, TURN, true)) usleep(TURN / 1000);
+    seen = __atomic_load_n(bell, __ATOMIC_ACQUIRE);
+    follow(w);
     uint64_t now = ws_mono();
     ws_shm_secure(w->shm);
     if (ws_unwind_unknown() != w->unknown_seen)
@@ -250,7 +263,8 @@ static void *run(void *user) {
       position = __atomic_load_n(&w->shm->alloc.control->reserved, __ATOMIC_RELAXED);
       if (position == before && is_alone(&status)) break;
     }
-    if (w->timeline.on && now >= next_flush) {
+    if (w->ruler) ws_ruler_look(w->ruler, now);
+    if ((w->timeline.on || now < w->flush_until) && now >= next_flush) {
       w->cupti->flush_all(CUPTI_FLUSH_NORMAL);
       next_flush = ws_mono() + FLUSH_EVERY;
     }
@@ -262,7 +276,7 @@ static void *run(void *user) {
   }
   end(w);
   atomic_store(&w->done, 1);
-  futex_wake(&w->done);
+  ws_futex_wake(&w->done, false);
   /* The last thread's status is the process's. The C library's pthread_exit gives 0 and calls exit
    * in the thread that is the last to return. */
   if (status) syscall(SYS_exit, status);
@@ -294,11 +308,11 @@ bool ws_worker_start(struct ws_worker *w) {
 bool ws_worker_stop(struct ws_worker *w, unsigned timeout_ms) {
   uint64_t deadline = ws_mono() + timeout_ms * MS;
   atomic_store(&w->stop, 1);
-  futex_wake(&w->stop);
+  ws_control_ring(w->shm);
   while (!atomic_load(&w->done)) {
     uint64_t now = ws_mono();
     if (now >= deadline) return false;
-    futex_wait(&w->done, 0, deadline - now);
+    ws_futex_wait(&w->done, 0, deadline - now, false);
   }
   return true;
 }

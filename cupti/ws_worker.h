@@ -18,17 +18,20 @@ struct ws_worker {
   struct ws_arena *arena;
   const struct ws_cupti *cupti;
   struct ws_ledger *ledger;
+  struct ws_control *control;
   void *subscriber; /* of the ledger's callbacks; NULL: none */
   struct ws_config config;
   struct ws_decoder decoder;
   struct ws_driver driver;
   struct ws_timeline timeline;
+  struct ws_ruler *ruler; /* NULL: none */
   bool timeline_possible;
   bool clock_read; /* at least once */
   uint32_t contexts_seen;
   uint64_t pools_seen;
   uint64_t unknown_seen; /* of ws_unwind_unknown */
-  _Atomic uint32_t stop; /* futex: 0 running, 1 asked to end */
+  uint64_t flush_until;  /* until then CUPTI is asked for what ended after the timeline */
+  _Atomic uint32_t stop; /* 0 running, 1 asked to end */
   _Atomic uint32_t done; /* futex: 1 ended */
 };
 
@@ -37,6 +40,7 @@ void ws_worker_open(struct ws_worker *worker,
                     struct ws_arena *arena,
                     const struct ws_cupti *cupti,
                     struct ws_ledger *ledger,
+                    struct ws_control *control,
                     const struct ws_config *config);
 
 /* Writes a CLOCK record; publishes the module map if it changed. */

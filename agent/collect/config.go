@@ -106,7 +106,10 @@ type Config struct {
 	Mode        Mode // 0: Timeline
 	API         APILevel
 	Graphs      GraphLevel
-	StartPaused bool // no timeline until SetTimeline(true)
+	StartPaused bool    // no timeline until SetTimeline(true)
+	Trigger     Trigger // on top of that
+	// Ruler is told how far programs come; nil: nobody is, and the programs do not count.
+	Ruler Ruler
 
 	Dir     string  // where the private directory of the socket is made, if that works; else in the temporary directory
 	Sizes   Sizes   // zero fields: defaults

@@ -36,6 +36,11 @@ type decoder struct {
 	// unaligned: rows of batch carry CUPTI's own times, because no reading of the clock has come yet.
 	unaligned bool
 	sample    uint64 // a CUPTI time of such a row
+
+	ruler     Ruler // nil: nobody wants to know how far the program comes
+	pid       int32
+	calls     dense // arena id → place in callNames + 1
+	callNames []string
 }
 
 func newDecoder(m *memory, ids *ids) *decoder {
@@ -184,5 +189,7 @@ func (d *decoder) decode(r *record) {
 		d.pool((*abi.Pool)(p))
 	case abi.RecState:
 		d.stateChange((*abi.StateChange)(p))
+	case abi.RecTick:
+		d.tick((*abi.Tick)(p))
 	}
 }

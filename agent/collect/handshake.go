@@ -100,6 +100,10 @@ func (s *Server) welcome(conn *net.UnixConn) error {
 		Alloc_ring:   sizes.AllocRing, Timeline_ring: sizes.TimelineRing,
 		Live_table: sizes.LiveTable, Arena: sizes.Arena,
 	}
+	s.config.Trigger.welcome(&answer)
+	if s.config.Ruler != nil {
+		answer.Ruler = 1
+	}
 	bytes := unsafe.Slice((*byte)(unsafe.Pointer(&answer)), unsafe.Sizeof(answer))
 	if _, _, err := conn.WriteMsgUnix(bytes, unix.UnixRights(p.fd), nil); err != nil {
 		p.life.close()

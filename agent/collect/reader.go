@@ -82,6 +82,7 @@ func NewReader(memory []byte, config Config) (*Reader, error) {
 
 func newReader(m *memory, config Config, o *output, l *ledger, who owner) *Reader {
 	r := &Reader{config: config, output: o, ledger: l, memory: m, decode: newDecoder(m, o.ids), owner: who}
+	r.decode.ruler = config.Ruler
 	r.live.taken = config.Now()
 	r.stacks = r.decode.stacks
 	r.stacks.root = who.root
@@ -94,6 +95,7 @@ func newReader(m *memory, config Config, o *output, l *ledger, who owner) *Reade
 	if who.pid == 0 {
 		r.status.PID = h.Pid
 	}
+	r.decode.pid = r.status.PID
 	return r
 }
 

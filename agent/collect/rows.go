@@ -227,6 +227,7 @@ func (d *decoder) stateChange(r *abi.StateChange) {
 		before = event.StatePaused
 	}
 	d.begin(before, r.Reason)
+	d.switched(r)
 	d.stateRow(event.Time(r.Time), event.State(r.State), r.Reason)
 }
 

@@ -4,7 +4,7 @@ package abi
 
 const (
 	AbiMagic      = 0x4d48534550525357
-	AbiVersion    = 0x1
+	AbiVersion    = 0x2
 	Page          = 0x1000
 	Slot          = 0x40
 	FlagSimulated = 0x1
@@ -21,6 +21,7 @@ const (
 	LiveBusy      = 0xfffffffffffffffe
 	KeyShift      = 0x3c
 	KeyMask       = 0xfffffffffffffff
+	RangeName     = 0x100
 )
 
 const (
@@ -37,6 +38,14 @@ const (
 const (
 	GraphsGraph = 0x0
 	GraphsNode  = 0x1
+)
+
+const (
+	TriggerAlways   = 0x0
+	TriggerProfiler = 0x1
+	TriggerRange    = 0x2
+	TriggerSteps    = 0x3
+	TriggerCall     = 0x4
 )
 
 const (
@@ -90,6 +99,7 @@ const (
 	RecDevice   = 0xd
 	RecPool     = 0xe
 	RecState    = 0xf
+	RecTick     = 0x10
 	RecTypes    = 0x18
 )
 
@@ -221,7 +231,13 @@ type (
 		Unused         uint64
 		Heartbeat      uint64
 		Buffer_bytes   uint64
-		Reserved       [16]uint64
+		Steps          uint64
+		Bell           uint32
+		Trigger        uint32
+		Openings       uint32
+		Pad            uint32
+		When           uint64
+		Reserved       [12]uint64
 		Lost           [24][8]uint64
 	}
 	Ring struct {
@@ -423,7 +439,17 @@ type (
 		Time     uint64
 		State    uint32
 		Reason   uint32
-		Reserved [5]uint64
+		Began    uint64
+		Taken    uint64
+		Reserved [3]uint64
+	}
+	Tick struct {
+		Rec       Rec
+		Time      uint64
+		Count     uint64
+		Name      uint32
+		Reserved  uint32
+		Reserved2 [4]uint64
 	}
 	LiveTable struct {
 		Capacity uint64
@@ -488,10 +514,14 @@ type (
 		Api           uint32
 		Graphs        uint32
 		Start_paused  uint32
-		Reserved      uint32
+		Trigger       uint32
 		Alloc_ring    uint64
 		Timeline_ring uint64
 		Live_table    uint64
 		Arena         uint64
+		Ruler         uint64
+		First_step    uint64
+		Last_step     uint64
+		Range         [256]int8
 	}
 )

@@ -28,6 +28,7 @@ const (
 	LiveBusy      = C.WS_LIVE_BUSY
 	KeyShift      = C.WS_KEY_SHIFT
 	KeyMask       = C.WS_KEY_MASK
+	RangeName     = C.WS_RANGE_NAME
 )
 
 // Values of enum ws_mode.
@@ -47,6 +48,15 @@ const (
 const (
 	GraphsGraph = C.WS_GRAPHS_GRAPH
 	GraphsNode  = C.WS_GRAPHS_NODE
+)
+
+// Values of enum ws_trigger.
+const (
+	TriggerAlways   = C.WS_TRIGGER_ALWAYS
+	TriggerProfiler = C.WS_TRIGGER_PROFILER
+	TriggerRange    = C.WS_TRIGGER_RANGE
+	TriggerSteps    = C.WS_TRIGGER_STEPS
+	TriggerCall     = C.WS_TRIGGER_CALL
 )
 
 // Values of enum ws_state.
@@ -104,6 +114,7 @@ const (
 	RecDevice   = C.WS_REC_DEVICE
 	RecPool     = C.WS_REC_POOL
 	RecState    = C.WS_REC_STATE
+	RecTick     = C.WS_REC_TICK
 	RecTypes    = C.WS_REC_TYPES
 )
 
@@ -228,6 +239,7 @@ type (
 	Device      C.struct_ws_device
 	Pool        C.struct_ws_pool
 	StateChange C.struct_ws_state_change
+	Tick        C.struct_ws_tick
 	LiveTable   C.struct_ws_live_table
 	Live        C.struct_ws_live
 	Object      C.struct_ws_object

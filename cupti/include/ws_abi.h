@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #define WS_ABI_MAGIC 0x4d48534550525357ull /* "WSRPESHM" */
-#define WS_ABI_VERSION 1u
+#define WS_ABI_VERSION 2u
 #define WS_PAGE 4096u
 #define WS_SLOT 64u /* rings are made of slots; a record is a whole number of them */
 
@@ -30,11 +30,22 @@ enum ws_api_level { WS_API_NONE = 0, WS_API_LAUNCH = 1, WS_API_ALL = 2 };
 /* How CUDA graph launches are recorded. */
 enum ws_graph_level { WS_GRAPHS_GRAPH = 0, WS_GRAPHS_NODE = 1 };
 
+/* When the timeline is recorded, in so far as the program decides; the reader's want_timeline comes on
+ * top of it. */
+enum ws_trigger {
+  WS_TRIGGER_ALWAYS = 0,
+  WS_TRIGGER_PROFILER = 1, /* between cudaProfilerStart and cudaProfilerStop */
+  WS_TRIGGER_RANGE = 2,    /* inside NVTX ranges of one name */
+  WS_TRIGGER_STEPS = 3,    /* in some of the steps that warpscope_step counts */
+  WS_TRIGGER_CALL = 4      /* between warpscope_start and warpscope_stop */
+};
+#define WS_RANGE_NAME 256u /* bytes of a range's name at most, with its domain and a NUL */
+
 /* Life of a capture, in ws_header.state. */
 enum ws_state {
   WS_STATE_EMPTY = 0,    /* memory laid out, capture not started */
   WS_STATE_ARMED = 1,    /* recording */
-  WS_STATE_PAUSED = 2,   /* timeline switched off by the reader; the ledger goes on */
+  WS_STATE_PAUSED = 2,   /* timeline off, by the reader or the trigger; the ledger goes on */
   WS_STATE_FINISHED = 3, /* the program ended in order, everything flushed */
   WS_STATE_REFUSED = 4   /* no capture: ws_header.reason says why */
 };
@@ -53,7 +64,7 @@ enum ws_reason {
       8, /* CUPTI refused some kinds of records: waits, NVTX, graphs or calls are missing */
   WS_REASON_UNDELIVERED =
       9, /* CUPTI did not hand over all that it had, or does not say how much it dropped */
-  WS_REASON_NO_CLOCK = 10,  /* CUPTI's clock could not be read */
+  WS_REASON_NO_CLOCK = 10, /* CUPTI's clock could not be read */
   WS_REASON_NO_THREAD = 11, /* no thread could be started: no capture */
   WS_REASON_LATE = 12 /* the capture began in a program that used CUDA already: what was before is
                          unknown */
@@ -94,6 +105,7 @@ enum ws_rec_type {
   WS_REC_DEVICE = 13,
   WS_REC_POOL = 14,
   WS_REC_STATE = 15,
+  WS_REC_TICK = 16,
   WS_REC_TYPES = 24
 };
 
@@ -131,12 +143,18 @@ struct ws_header {
   int64_t wall_start;      /* CLOCK_REALTIME at the same moment, ns */
   uint64_t arena_used;     /* bytes handed out in the arena (atomic) */
   uint32_t state;          /* ws_state (atomic) */
-  uint32_t want_timeline;  /* reader: 1 record the timeline, 0 pause it (atomic) */
+  uint32_t want_timeline;  /* reader: 1 record the timeline, 0 pause it (atomic); then the bell */
   uint64_t maps;           /* arena id of the newest module map (atomic) */
   uint64_t unused;
   uint64_t heartbeat;    /* CLOCK_MONOTONIC of the worker's last turn, ns (atomic) */
   uint64_t buffer_bytes; /* host bytes of activity buffers held (atomic) */
-  uint64_t reserved[16];
+  uint64_t steps;        /* counted by warpscope_step (atomic) */
+  uint32_t bell;     /* counts up, and is a futex, when the worker is to look at once (atomic) */
+  uint32_t trigger;  /* ws_trigger */
+  uint32_t openings; /* how often the trigger said that the timeline is to be on (atomic) */
+  uint32_t pad;
+  uint64_t when; /* arena id of a string: the trigger as --capture takes it; 0: always */
+  uint64_t reserved[12];
   uint64_t lost[WS_REC_TYPES][WS_LOSS_CAUSES]; /* records, by type and cause (atomic) */
 };
 _Static_assert(sizeof(struct ws_header) <= WS_PAGE, "header fits its page");
@@ -466,9 +484,23 @@ struct ws_state_change {
   uint64_t time;   /* CLOCK_MONOTONIC */
   uint32_t state;  /* ws_state */
   uint32_t reason; /* set of 1 << ws_reason */
-  uint64_t reserved[5];
+  uint64_t began;  /* of a switch of the timeline: when it began, CLOCK_MONOTONIC; 0: none */
+  uint64_t taken;  /* when it took effect for kernels: launches before and after differ */
+  uint64_t reserved[3];
 };
 _Static_assert(sizeof(struct ws_state_change) == 64, "state");
+
+/* How far the program has come: calls of one sort that it makes again and again. Written now and
+ * then, not for each of them. */
+struct ws_tick {
+  struct ws_rec rec;
+  uint64_t time;  /* CLOCK_MONOTONIC */
+  uint64_t count; /* of such calls so far, by then */
+  uint32_t name;  /* arena id of a string: which calls */
+  uint32_t reserved;
+  uint64_t reserved2[4];
+};
+_Static_assert(sizeof(struct ws_tick) == 64, "tick");
 
 /* ---- live table ------------------------------------------------------------------------- */
 
@@ -571,9 +603,12 @@ struct ws_welcome {
   uint32_t abi_version;
   uint32_t mode, api, graphs;
   uint32_t start_paused; /* 1: wait for want_timeline */
-  uint32_t reserved;
+  uint32_t trigger;      /* ws_trigger */
   uint64_t alloc_ring, timeline_ring, live_table,
       arena; /* bytes of each region, without its control page */
+  uint64_t ruler; /* 1: count how far the program comes, in TICK records */
+  uint64_t first_step, last_step; /* WS_TRIGGER_STEPS: from 1, both included */
+  char range[WS_RANGE_NAME];      /* WS_TRIGGER_RANGE: NAME or NAME@DOMAIN, ended by NUL */
 };
 
 #endif

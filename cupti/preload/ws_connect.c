@@ -94,7 +94,10 @@ static const char *from_agent(const char *path, struct ws_shm *shm, struct ws_co
     return "its address space is limited (ulimit -v) and has no room for the capture: this process "
            "is not recorded";
   *config = (struct ws_config){
-      .mode = w.mode, .api = w.api, .graphs = w.graphs, .paused = w.start_paused != 0};
+      .mode = w.mode, .api = w.api, .graphs = w.graphs, .paused = w.start_paused != 0, .ruler = w.ruler != 0};
+  config->when = (struct ws_when){
+      .trigger = w.trigger, .first_step = w.first_step, .last_step = w.last_step};
+  memcpy(config->when.range, w.range, sizeof w.range - 1);
   ws_shm_format(shm, base, &sizes, -1);
   return NULL;
 }
@@ -119,6 +122,11 @@ static void from_environment(struct ws_config *config) {
       .graphs = choice("WARPSCOPE_GRAPHS", graphs, 2, WS_GRAPHS_GRAPH),
       .flags = WS_FLAG_FILE,
   };
+  const char *when = getenv("WARPSCOPE_CAPTURE");
+  if (!when || !*when || ws_when_parse(&config->when, when)) return;
+  ws_connect_note("WARPSCOPE_CAPTURE is none of cuda-profiler-api, nvtx:NAME, steps:A-B and call: "
+                  "everything is recorded");
+  config->when.trigger = WS_TRIGGER_ALWAYS;
 }
 
 static int create_in(const char *folder) {
