@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"strings"
@@ -95,7 +96,7 @@ func TestKilledProgramKeepsWhatWasPublished(t *testing.T) {
 		t.Fatal(err)
 	}
 	pid := w.waitForPID(c)
-	time.Sleep(2 * time.Second)
+	w.waitForKernels()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -121,12 +122,11 @@ func TestKilledAgentKeepsTheFileAndTheProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	pid := w.waitForPID(c)
-	time.Sleep(4 * time.Second)
+	w.waitForKernels()
 	if err := c.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = c.Wait()
-	time.Sleep(500 * time.Millisecond)
 	if err := syscall.Kill(pid, 0); err != nil {
 		t.Errorf("the program did not survive the agent: %v", err)
 	}
@@ -137,6 +137,19 @@ func TestKilledAgentKeepsTheFileAndTheProgram(t *testing.T) {
 	if n := kernels(content); n == 0 {
 		t.Error("no kernel is in the file")
 	}
+}
+
+// waitForKernels waits until kernels are in the trace, t.wscope, which is being written.
+func (w *tool) waitForKernels() {
+	w.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		r := w.warpscope("inspect", "--json", "--kernels", "t.wscope")
+		var content map[string]any
+		if r.status == 0 && json.Unmarshal([]byte(r.stdout), &content) == nil && kernels(content) > 0 {
+			return
+		}
+	}
+	w.t.Fatal("no kernel was written while the program ran")
 }
 
 // waitForPID waits until the program has written its PID.

@@ -179,12 +179,17 @@ static int thread_execute(int n, char **a) {
   return 71;
 }
 
-/* arguments: milliseconds for which the daemon works on after its parent has ended, and whether the
- * parent waits until the daemon is at work */
+/* Until a file is there; "" waits for none. */
+static void wait_for(const char *file) {
+  while (*file && access(file, F_OK) != 0) usleep(1000);
+}
+
+/* arguments: the file for which the daemon waits before it starts CUDA, the one for which it waits while it
+ * is at work, and whether the parent waits until the daemon is at work */
 static int into_background(int n, char **a) {
-  if (n < 2) return 64;
+  if (n < 3) return 64;
   if (fork() != 0) {
-    while (atoi(a[1]) && tallies[1].stage == 0) usleep(1000);
+    while (atoi(a[2]) && tallies[1].stage == 0) usleep(1000);
     _exit(7);
   }
   setsid();
@@ -192,10 +197,11 @@ static int into_background(int n, char **a) {
   count_in(1);
   int null = open("/dev/null", O_RDWR);
   for (int fd = 0; fd < 3; fd++) dup2(null, fd);
+  wait_for(a[0]);
   begin();
   work();
   tally->stage = 1;
-  usleep((useconds_t)atoi(a[0]) * 1000);
+  wait_for(a[1]);
   work();
   tally->stage = 2;
   return 0;
