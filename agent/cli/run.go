@@ -24,7 +24,9 @@ type runFlags struct {
 	startAfter        string
 	duration          string
 	maxSize           string
+	capture, keep     string
 	force, quiet      bool
+	noPython          bool
 }
 
 // smallestTrace is the least --max-size: less holds no useful trace.
@@ -42,6 +44,7 @@ func newRun(env *Env) *cobra.Command {
 		Example: "  warpscope run -- python train.py\n" +
 			"  warpscope run -o rank%r.wscope -- python train.py          %r rank, %h host, %p PID\n" +
 			"  warpscope run --start-after 2m --duration 10s -- python serve.py\n" +
+			"  warpscope run --capture steps:100-110 -- python train.py\n" +
 			"  warpscope run --mode ledger -- python train.py             memory only, at no cost worth the name",
 		Args: atLeast(1, "the program to run"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -62,7 +65,9 @@ func newRun(env *Env) *cobra.Command {
 	flags.StringVar(&f.graphs, "graphs", "graph", "`LEVEL` of CUDA graphs: graph (each launch as a whole) or node (each kernel)")
 	flags.StringVar(&f.startAfter, "start-after", "", "record the timeline only after the program has run for `TIME`, like 90s or 2m")
 	flags.StringVar(&f.duration, "duration", "", "record the timeline for `TIME`; allocations are recorded to the end")
+	flags.StringVar(&f.capture, "capture", "", "record the timeline only `WHEN`: cuda-profiler-api, nvtx:NAME[@DOMAIN], steps:A-B, call or signal")
 	flags.StringVar(&f.maxSize, "max-size", "", "stop recording when the trace has this `SIZE`, like 500M or 2G")
+	flags.BoolVar(&f.noPython, "no-python", false, "leave Python alone: no steps, collector pauses, input waits and snapshots from inside")
 	flags.BoolVar(&f.force, "force", false, "overwrite the trace file if there is one")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "no notes, no summary")
 	return c
@@ -70,7 +75,7 @@ func newRun(env *Env) *cobra.Command {
 
 // validate turns the flags into a configuration.
 func (f *runFlags) validate(given func(flag string) bool) (session.Config, error) {
-	c := session.Config{Output: f.output, Force: f.force}
+	c := session.Config{Output: f.output, Force: f.force, NoPython: f.noPython}
 	var err error
 	if c.Mode, err = collect.ParseMode(f.mode); err != nil {
 		return c, usagef("--mode %q: give ledger or timeline", f.mode)
@@ -82,7 +87,7 @@ func (f *runFlags) validate(given func(flag string) bool) (session.Config, error
 		return c, usagef("--graphs %q: give graph or node", f.graphs)
 	}
 	if c.Mode == collect.Ledger {
-		for _, flag := range []string{"api", "graphs", "start-after", "duration"} {
+		for _, flag := range []string{"api", "graphs", "start-after", "duration", "capture"} {
 			if given(flag) {
 				return c, usagef("--%s concerns the timeline, which --mode ledger does not record: leave one of them out", flag)
 			}
@@ -96,6 +101,11 @@ func (f *runFlags) validate(given func(flag string) bool) (session.Config, error
 			if *d.to, err = parseLength("--"+d.flag, d.text); err != nil {
 				return c, err
 			}
+		}
+	}
+	if given("capture") {
+		if err := f.trigger(&c); err != nil {
+			return c, err
 		}
 	}
 	if given("max-size") {
@@ -116,6 +126,25 @@ func (f *runFlags) validate(given func(flag string) bool) (session.Config, error
 		return c, usageError{err}
 	}
 	return c, nil
+}
+
+// trigger reads --capture.
+func (f *runFlags) trigger(c *session.Config) error {
+	if f.capture == "signal" {
+		if c.StartAfter > 0 || c.Duration > 0 {
+			return usagef("--capture signal: signals switch the timeline, as --start-after and --duration do: leave one of them out")
+		}
+		c.BySignal = true
+		return nil
+	}
+	var err error
+	if c.Trigger, err = collect.ParseTrigger(f.capture); err != nil {
+		if !strings.ContainsRune(f.capture, ':') {
+			return usagef("--capture %q: give cuda-profiler-api, nvtx:NAME, steps:A-B, call or signal", f.capture)
+		}
+		return usagef("--capture %q: %w", f.capture, err)
+	}
+	return nil
 }
 
 // run runs the program and reports.

@@ -25,6 +25,16 @@ type Config struct {
 	Graphs     collect.GraphLevel
 	StartAfter time.Duration // of the program, before the timeline is recorded
 	Duration   time.Duration // for which the timeline is recorded; 0: to the end
+	// Trigger is when the program lets the timeline be recorded.
+	Trigger collect.Trigger
+	// BySignal lets SIGUSR1 and SIGUSR2, sent to this process, switch the timeline on and off, which is
+	// off until the first. The program does not get them then.
+	BySignal bool
+	// Keep is how much of the run, up to now, stays in the trace; 0: all.
+	Keep time.Duration
+
+	// NoPython leaves out the module that runs in Python programs.
+	NoPython bool
 
 	Tool string // what writes the trace: "warpscope 0.1.0"
 	// Note takes sentences for the user, without newline; nil: nobody is told.

@@ -8,13 +8,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/warpscope/warpscope/agent/python"
 	"github.com/warpscope/warpscope/cupti/lib"
 )
 
@@ -29,7 +32,29 @@ func Library(environ []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return extract(image, libraryHomes(environ, os.Geteuid()))
+	return extractLibrary(image, libraryHomes(environ, os.Geteuid()))
+}
+
+// extractLibrary puts image into the first of homes where it can, and returns the file's path.
+func extractLibrary(image []byte, homes []string) (string, error) {
+	folder, err := extract(map[string][]byte{libraryName: image}, homes)
+	if err != nil {
+		return "", fmt.Errorf("extract %s (set XDG_CACHE_HOME to a directory of your own): %w", libraryName, err)
+	}
+	return filepath.Join(folder, libraryName), nil
+}
+
+// pythonModule puts the Python module on disk, beside the library's own place, and returns its folder.
+func pythonModule(environ []string) (string, error) {
+	files, err := python.Files()
+	if err != nil {
+		return "", err
+	}
+	folder, err := extract(files, libraryHomes(environ, os.Geteuid()))
+	if err != nil {
+		return "", fmt.Errorf("extract the Python module: %w", err)
+	}
+	return folder, nil
 }
 
 // libraryHomes returns the directories that may hold ours, best first.
@@ -50,25 +75,30 @@ func libraryHomes(environ []string, uid int) []string {
 	return append(homes, filepath.Join("/tmp", own))
 }
 
-// extract puts image into the first of homes where it can, and returns the file's path.
-func extract(image []byte, homes []string) (string, error) {
-	sum := sha256.Sum256(image)
-	version := hex.EncodeToString(sum[:8])
+// extract puts files, by name, into a folder of the first of homes where it can, and returns the folder. Its
+// name depends on the files alone.
+func extract(files map[string][]byte, homes []string) (string, error) {
+	sum := sha256.New()
+	names := slices.Sorted(maps.Keys(files))
+	for _, name := range names {
+		fmt.Fprintf(sum, "%s %d\n", name, len(files[name]))
+		sum.Write(files[name])
+	}
+	version := hex.EncodeToString(sum.Sum(nil)[:8])
 	var failures []error
 	for _, home := range homes {
-		path := filepath.Join(home, version, libraryName)
-		err := place(image, home, version)
+		err := place(files, home, version)
 		if err == nil {
-			return path, nil
+			return filepath.Join(home, version), nil
 		}
-		failures = append(failures, fmt.Errorf("%s: %w", filepath.Dir(path), err))
+		failures = append(failures, fmt.Errorf("%s: %w", filepath.Join(home, version), err))
 	}
-	return "", fmt.Errorf("extract %s (set XDG_CACHE_HOME to a directory of your own): %w", libraryName, errors.Join(failures...))
+	return "", errors.Join(failures...)
 }
 
-// place makes home/version/libwarpscope.so hold image. Everything below home is reached through
-// open directories that belong to this user alone, so that nobody can swap them meanwhile.
-func place(image []byte, home, version string) error {
+// place makes home/version hold files. Everything below home is reached through open directories
+// that belong to this user alone, so that nobody can swap them meanwhile.
+func place(files map[string][]byte, home, version string) error {
 	if strings.ContainsAny(home, " :$") { // what the dynamic linker splits at, and expands
 		return errors.New("LD_PRELOAD cannot hold a path with a space, a colon or a dollar sign")
 	}
@@ -88,10 +118,15 @@ func place(image []byte, home, version string) error {
 		return err
 	}
 	defer sub.Close()
-	if holds(sub, image) {
-		return nil
+	for name, content := range files {
+		if holds(sub, name, content) {
+			continue
+		}
+		if err := write(sub, name, content); err != nil {
+			return err
+		}
 	}
-	return write(sub, image)
+	return nil
 }
 
 // ownDirectory makes sure that a directory exists, is no link, belongs to this user and can be
@@ -129,42 +164,42 @@ func noexec(dir *os.File) bool {
 	return unix.Fstatfs(int(dir.Fd()), &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0
 }
 
-// holds tells that the library in dir is image, byte for byte, and can be changed by this user
+// holds tells that the file in dir is content, byte for byte, and can be changed by this user
 // alone.
-func holds(dir *os.File, image []byte) bool {
-	fd, err := unix.Openat(int(dir.Fd()), libraryName, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+func holds(dir *os.File, name string, content []byte) bool {
+	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return false
 	}
-	file := os.NewFile(uintptr(fd), libraryName)
+	file := os.NewFile(uintptr(fd), name)
 	defer file.Close()
 	var st unix.Stat_t
 	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != os.Geteuid() ||
-		st.Mode&0o022 != 0 || st.Mode&0o400 == 0 || st.Size != int64(len(image)) {
+		st.Mode&0o022 != 0 || st.Mode&0o400 == 0 || st.Size != int64(len(content)) {
 		return false
 	}
-	found, err := io.ReadAll(io.LimitReader(file, int64(len(image))+1))
-	return err == nil && bytes.Equal(found, image)
+	found, err := io.ReadAll(io.LimitReader(file, int64(len(content))+1))
+	return err == nil && bytes.Equal(found, content)
 }
 
-// write puts image into dir at once: under another name first, then renamed, so that no process
+// write puts content into dir at once: under another name first, then renamed, so that no process
 // ever maps half of it, and those that have an older file mapped keep it.
-func write(dir *os.File, image []byte) error {
+func write(dir *os.File, name string, content []byte) error {
 	at := int(dir.Fd())
 	// A PID would not do: containers that share a home have the same ones.
-	temporary := "." + libraryName + "." + rand.Text()
+	temporary := "." + name + "." + rand.Text()
 	fd, err := unix.Openat(at, temporary, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o500)
 	if err != nil {
 		return err
 	}
 	file := os.NewFile(uintptr(fd), temporary)
-	_, err = file.Write(image)
+	_, err = file.Write(content)
 	if err == nil {
 		err = file.Sync()
 	}
 	err = errors.Join(err, file.Close())
 	if err == nil {
-		err = unix.Renameat(at, temporary, at, libraryName)
+		err = unix.Renameat(at, temporary, at, name)
 	}
 	if err != nil {
 		_ = unix.Unlinkat(at, temporary, 0) // the first error is the one to tell

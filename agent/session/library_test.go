@@ -21,7 +21,7 @@ func image() []byte { return bytes.Repeat([]byte("\x7fELF warpscope "), 40_000) 
 
 func TestExtractIsPrivateWholeAndReused(t *testing.T) {
 	home := filepath.Join(t.TempDir(), "cache", "warpscope")
-	path, err := extract(image(), []string{home})
+	path, err := extractLibrary(image(), []string{home})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,12 +38,12 @@ func TestExtractIsPrivateWholeAndReused(t *testing.T) {
 		}
 	}
 	before, _ := os.Stat(path)
-	again, err := extract(image(), []string{home})
+	again, err := extractLibrary(image(), []string{home})
 	after, _ := os.Stat(path)
 	if err != nil || again != path || !os.SameFile(before, after) {
 		t.Errorf("second extraction: %s, %v, replaced the file: %v", again, err, !os.SameFile(before, after))
 	}
-	other, err := extract(append(image(), 'x'), []string{home})
+	other, err := extractLibrary(append(image(), 'x'), []string{home})
 	if err != nil || other == path {
 		t.Errorf("another library went to %s, %v", other, err)
 	}
@@ -71,14 +71,14 @@ func TestExtractReplacesWhatIsNotTheLibrary(t *testing.T) {
 				t.Fatal(err)
 			}
 			homes := []string{filepath.Join(dir, "warpscope")}
-			path, err := extract(image(), homes)
+			path, err := extractLibrary(image(), homes)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if err := spoil(path, outside); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := extract(image(), homes); err != nil {
+			if _, err := extractLibrary(image(), homes); err != nil {
 				t.Fatal(err)
 			}
 			info, err := os.Lstat(path)
@@ -109,7 +109,7 @@ func TestExtractGoesWhereItCan(t *testing.T) {
 		}
 	}
 	good := filepath.Join(dir, "good")
-	path, err := extract(image(), []string{
+	path, err := extractLibrary(image(), []string{
 		filepath.Join(file, "warpscope"),         // below a file
 		link,                                     // somebody's link
 		filepath.Join(dir, "with space", "here"), // LD_PRELOAD splits it
@@ -123,7 +123,7 @@ func TestExtractGoesWhereItCan(t *testing.T) {
 	if entries, _ := os.ReadDir(elsewhere); len(entries) != 0 {
 		t.Errorf("the link was followed: %v", entries)
 	}
-	_, err = extract(image(), []string{link, "/proc/warpscope"})
+	_, err = extractLibrary(image(), []string{link, "/proc/warpscope"})
 	if err == nil || !strings.Contains(err.Error(), link) || !strings.Contains(err.Error(), "XDG_CACHE_HOME") {
 		t.Errorf("nowhere to go: %v", err)
 	}
@@ -137,7 +137,7 @@ func TestExtractRefusesAnothersDirectory(t *testing.T) {
 	if err := errors.Join(os.Mkdir(home, 0o777), os.Chown(home, 12345, 12345)); err != nil {
 		t.Fatal(err)
 	}
-	if path, err := extract(image(), []string{home}); err == nil || !strings.Contains(err.Error(), "belongs to user 12345") {
+	if path, err := extractLibrary(image(), []string{home}); err == nil || !strings.Contains(err.Error(), "belongs to user 12345") {
 		t.Errorf("extracted to %q, %v", path, err)
 	}
 }
@@ -161,7 +161,7 @@ func TestExtractOnAFullDiskOrOneWithoutExec(t *testing.T) {
 				t.Skipf("no file system can be mounted here: %v", err)
 			}
 			defer unix.Unmount(small, unix.MNT_DETACH)
-			_, err := extract(image(), []string{filepath.Join(small, "warpscope")})
+			_, err := extractLibrary(image(), []string{filepath.Join(small, "warpscope")})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("error %v, want %q", err, c.want)
 			}
@@ -171,7 +171,7 @@ func TestExtractOnAFullDiskOrOneWithoutExec(t *testing.T) {
 				t.Errorf("left behind: %q %q", left, hidden)
 			}
 			next := filepath.Join(t.TempDir(), "warpscope")
-			path, err := extract(image(), []string{filepath.Join(small, "warpscope"), next})
+			path, err := extractLibrary(image(), []string{filepath.Join(small, "warpscope"), next})
 			if err != nil || !strings.HasPrefix(path, next+"/") {
 				t.Errorf("then to %q, %v, want below %s", path, err, next)
 			}
@@ -207,7 +207,7 @@ func TestExtractInManyProcessesAtOnce(t *testing.T) {
 func extractHelper() error {
 	homes := []string{os.Getenv("EXTRACT_HOME")}
 	for i := range 20 {
-		path, err := extract(image(), homes)
+		path, err := extractLibrary(image(), homes)
 		if err != nil {
 			return err
 		}

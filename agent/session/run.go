@@ -33,8 +33,10 @@ type session struct {
 	foreign string
 	library string
 	notes   []string // for the trace
+	begun   bool     // a signal has switched the timeline on
 
 	output  *output
+	python  *pythonHook
 	writer  *trace.Writer
 	sink    *sink
 	server  *collect.Server
@@ -61,7 +63,7 @@ func Run(c Config) (*Result, error) {
 		c.grace = defaultGrace
 	}
 	s := &session{config: c, library: c.library}
-	signals, release := catch()
+	signals, release := catch(c.BySignal)
 	defer release()
 	err := s.prepare()
 	if err == nil {
@@ -100,6 +102,11 @@ func (s *session) prepare() error {
 	if s.output, err = openOutput(c.Output, Names{Rank: fmt.Sprint(rank), Host: host}, c.Force); err != nil {
 		return err
 	}
+	if s.python = (&pythonHook{}); !c.NoPython && s.foreign == "" {
+		if s.python, err = newPythonHook(c.Environ, s.output.file.Name()); err != nil {
+			s.say(err.Error() + ": no steps, pauses and snapshots from Python")
+		}
+	}
 	driver := ""
 	if s.system, err = device.Open(); err != nil {
 		s.say(err.Error() + ": no GPU memory, clocks or power are sampled")
@@ -119,7 +126,7 @@ func (s *session) prepare() error {
 	s.sink = &sink{writer: s.writer}
 	s.server, err = collect.Listen(collect.Config{
 		Sink: s.sink, Mode: c.Mode, API: c.API, Graphs: c.Graphs,
-		StartPaused: c.StartAfter > 0, Resolve: c.Resolve,
+		StartPaused: c.StartAfter > 0 || c.BySignal, Trigger: c.Trigger, Resolve: c.Resolve,
 	})
 	if err != nil {
 		return err
@@ -145,7 +152,8 @@ func (s *session) sample() error {
 func (s *session) start(signals <-chan os.Signal) error {
 	c := &s.config
 	for len(signals) > 0 { // sent while the parts were made ready: there is no program to pass it to
-		if sent, ok := (<-signals).(syscall.Signal); ok && ends(sent) {
+		sent, ok := (<-signals).(syscall.Signal)
+		if ok && !s.switches(sent) && ends(sent) {
 			return &StartError{Program: c.Command[0], Err: fmt.Errorf("interrupted (%v)", sent), Status: 128 + int(sent)}
 		}
 	}
@@ -153,6 +161,8 @@ func (s *session) start(signals <-chan os.Signal) error {
 	if s.foreign == "" {
 		var notes []string
 		environ, notes = captureEnviron(c.Environ, s.library, s.server.Address())
+		environ = triggerEnviron(environ, c.Trigger)
+		environ = s.python.environ(environ)
 		for _, note := range notes {
 			s.say(note)
 		}
@@ -194,7 +204,7 @@ func (s *session) supervise(signals <-chan os.Signal) exit {
 			// happens nobody else does, and a trace is to be readable while it grows.
 			_ = s.sink.Batch(&event.Batch{})
 		case sent := <-signals:
-			if !meantForBoth(sent) {
+			if !s.switches(sent) && !meantForBoth(sent) {
 				s.child.signal(sent)
 			}
 		case <-on:
@@ -261,8 +271,20 @@ func (s *session) finish(ended exit, left []collect.Status) *Result {
 		}
 	}
 	s.notes = append(s.notes, r.Summary.Notes...)
+	for _, note := range []string{s.untriggered(), Untriggered(r.Processes)} {
+		if note != "" {
+			s.say(note)
+		}
+	}
 	for _, note := range r.findings(s.config.StartAfter > 0 || s.config.Duration > 0) {
 		s.say(note)
+	}
+	snapshots, err := s.python.collect(s.output.path)
+	if err != nil {
+		s.say(err.Error())
+	}
+	for _, path := range snapshots {
+		s.say(fmt.Sprintf("PyTorch ran out of memory; what its allocator held then is in %s: warpscope doctor reads it", path))
 	}
 	r.Summary.ExitCode = int32(ended.code)
 	r.Summary.Signal = int32(ended.signal)
@@ -287,6 +309,9 @@ func (s *session) abandon() {
 	}
 	if s.server != nil {
 		_ = s.server.Close()
+	}
+	if s.python != nil {
+		_ = s.python.close() // nothing has written there
 	}
 	if s.output != nil {
 		s.output.discard()

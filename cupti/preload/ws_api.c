@@ -3,6 +3,7 @@
 #include "../include/warpscope.h"
 
 #include "../ws_capture.h"
+#include "../ws_span.h"
 
 _Static_assert(WARPSCOPE_OK == WS_CONTROL_DONE && WARPSCOPE_NOTED == WS_CONTROL_NOTED &&
                    WARPSCOPE_NOT_RECORDED == WS_CONTROL_OVER && WARPSCOPE_LATE == WS_CONTROL_LATE,
@@ -11,3 +12,6 @@ _Static_assert(WARPSCOPE_OK == WS_CONTROL_DONE && WARPSCOPE_NOTED == WS_CONTROL_
 int warpscope_start(void) { return ws_capture_switch(true); }
 int warpscope_stop(void) { return ws_capture_switch(false); }
 int warpscope_step(void) { return ws_capture_step(); }
+int warpscope_span(const char *name, uint64_t began_ns, uint64_t value) {
+  return ws_span_end(name, began_ns, value) ? WARPSCOPE_OK : WARPSCOPE_NOT_RECORDED;
+}
