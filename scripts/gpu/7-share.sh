@@ -1,0 +1,87 @@
+# Part 7: torch.profiler inside a traced program.
+# shellcheck shell=bash disable=SC2154 # its variables come from gpu-test.sh and helpers.sh
+
+# profiled MODE: torch.profiler's view without a tracer, made once.
+profiled() {
+  local out
+  out=$(dirname "$PWD")/profiled.$1.json
+  if [ ! -s "$out" ]; then
+    "$python" "$workloads/profiled.py" run "$1" "$out.new" >&2
+    mv "$out.new" "$out"
+  fi
+  echo "$out"
+}
+
+# unprofiled: what the trace holds of the same program without the profiler, made once.
+unprofiled() {
+  local out
+  out=$(dirname "$PWD")/unprofiled.wscope
+  if [ ! -s "$out.json" ]; then
+    "$warpscope" run -o "$out" -- "$python" "$workloads/profiled.py" run none /dev/null >&2
+    inspect "$out"
+  fi
+  echo "$out.json"
+}
+
+# shared MODE: torch.profiler sees what it sees alone, and the trace holds what it holds alone.
+shared() {
+  local mode=$1 plain alone got=0
+  plain=$(profiled "$mode")
+  alone=$(unprofiled)
+  WARPSCOPE_DEBUG=$PWD/calls.txt "$warpscope" run -o t.wscope -- "$python" "$workloads/profiled.py" run "$mode" shared.json
+  echo "--- calls by name and result"
+  sed 's/^[0-9.]* [0-9/]* //' calls.txt | sed 's/: [0-9]* records//; s/0x[0-9a-f]*/P/' | sort | uniq -c | sort -rn | head -n 60
+  echo "--- the first calls and the flushes"
+  head -n 40 calls.txt
+  grep FlushAll calls.txt | tail -n 12
+  "$python" "$workloads/profiled.py" compare "$plain" shared.json || got=1
+  inspect t.wscope
+  "$python" - t.wscope.json "$alone" "$mode" <<'END' || got=1
+import json, sys
+
+shared, alone = (json.load(open(p)) for p in sys.argv[1:3])
+names = [{k["name"]: k["count"] for k in d["kernels"]["groups"]} for d in (shared, alone)]
+counts = [d["kernels"]["all"]["count"] for d in (shared, alone)]
+print(f"figure trace: {counts[0]} kernels with torch.profiler, {counts[1]} without")
+print("losses:", json.dumps(shared.get("losses")))
+for name in sorted(set(names[0]) | set(names[1])):
+    if names[0].get(name) != names[1].get(name):
+        print("differs:", names[0].get(name), names[1].get(name), name[:100])
+# A graph's nodes are kernels while the profiler asks for them, and graphs before and after.
+sys.exit(sys.argv[3] != "graph" and counts[0] != counts[1])
+END
+  return $got
+}
+
+cases+=("7 share_cuda 100: torch.profiler, CUDA only, in a traced program: both see everything")
+case_share_cuda() { shared cuda; }
+
+cases+=("7 share_both 100: torch.profiler, CPU and CUDA")
+case_share_both() { shared both; }
+
+cases+=("7 share_twice 100: torch.profiler twice in a row")
+case_share_twice() { shared twice; }
+
+cases+=("7 share_schedule 100: torch.profiler with a schedule, three times round")
+case_share_schedule() { shared schedule; }
+
+cases+=("7 share_first 100: torch.profiler on before CUDA is")
+case_share_first() { shared first; }
+
+cases+=("7 share_graph 100: torch.profiler and a CUDA graph: it sees the nodes")
+case_share_graph() { shared graph; }
+
+cases+=("7 share_teardown 100: torch.profiler twice with TEARDOWN_CUPTI=1: cuptiFinalize is swallowed")
+case_share_teardown() { TEARDOWN_CUPTI=1 shared twice; }
+
+cases+=("7 share_ledger 100: torch.profiler beside the ledger alone")
+case_share_ledger() {
+  local plain
+  plain=$(profiled cuda)
+  WARPSCOPE_DEBUG=$PWD/calls.txt "$warpscope" run --mode ledger -o t.wscope -- "$python" "$workloads/profiled.py" run cuda shared.json
+  head -n 40 calls.txt
+  "$python" "$workloads/profiled.py" compare "$plain" shared.json
+}
+
+cases+=("7 share_tsc 100: the same with CUPTI's clock a TSC from the start (WARPSCOPE_SHARE_CLOCK=tsc)")
+case_share_tsc() { WARPSCOPE_SHARE_CLOCK=tsc shared cuda; }
