@@ -80,7 +80,8 @@ func TestPythonSaysWhatItDoes(t *testing.T) {
 	b := newBuild(t)
 	w := newTool(t)
 	says, r := w.train(b, "--mode", "ledger")
-	if says.Observers != 1 || len(says.History) != 2 || says.History[0][1] != "state" || says.History[1][1] != "" {
+	// Stacks in the first steps, and then no more.
+	if says.Observers != 1 || len(says.History) != 2 || says.History[0][0] != "state" || says.History[1][0] != "None" {
 		t.Errorf("PyTorch was asked for %+v", says)
 	}
 	got := w.ranges("t.wscope")

@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import sys
+import threading
 import traceback
 
 MOST = 3  # of one process: a server that catches each of them must not fill the disk
@@ -25,7 +26,10 @@ class Observer:
         began = self.library.now()
         self.seen += 1
         if self.seen <= MOST and self.out:
-            self.write(device, requested, allocated, free)
+            try:
+                self.write(device, requested, allocated, free)
+            except Exception:
+                pass  # a full disk, no memory left on the host: the program has its own trouble now
         self.library.span(b"out of memory", began, requested)
 
     def write(self, device, requested, allocated, free):
@@ -50,46 +54,76 @@ class Observer:
 
 
 class Recording:
-    """Stacks of allocations: in the first steps, where parameters, gradients and optimizer states
-    are made. Those that a program asked for itself stay as it asked."""
+    """Stacks of live allocations, which cost: in the first steps, where parameters, gradients and
+    optimizer states are made, and in one of EVERY later ones; a program without an optimizer has them
+    for SECONDS. What is allocated meanwhile keeps its stack for as long as it lives. A program that asks
+    PyTorch itself has what it asked for, and no more of this."""
 
-    STEPS = 3
+    FIRST = 3
+    EVERY = 50
+    SECONDS = 30.0
 
-    def __init__(self, torch):
-        self.torch = torch
+    def __init__(self, torch, always):
+        self.memory = torch.cuda.memory
+        self.original = self.memory._record_memory_history
+        self.always = always
         self.steps = 0
         self.on = False
+        self.given_up = False
 
     def start(self):
-        memory = self.torch.cuda.memory
-        original = memory._record_memory_history
+        self.memory._record_memory_history = self.asked
+        self.switch(True)
+        if not self.always:
+            timer = threading.Timer(self.SECONDS, self.after_time)
+            timer.daemon = True
+            timer.start()
 
-        def asked(*args, **kwargs):
-            self.on = False  # the program's own from now on
-            return original(*args, **kwargs)
+    def asked(self, *args, **kwargs):
+        self.given_up = True
+        self.memory._record_memory_history = self.original
+        return self.original(*args, **kwargs)
 
-        original(enabled="state", context="state", stacks="python")
-        self.on = True
-        self.original = original
-        memory._record_memory_history = asked
+    def switch(self, on):
+        if on != self.on and not self.given_up:
+            self.on = on
+            if on:
+                self.original(enabled="state", context="state", stacks="python")
+            else:
+                self.original(enabled=None)
 
     def after_step(self, _optimizer, _args, _kwargs):
         self.steps += 1
-        if self.steps == self.STEPS and self.on:
-            self.original(enabled="state", context=None, stacks="python")
+        self.switch(self.steps < self.FIRST or self.steps % self.EVERY == 0)
+
+    def after_time(self):
+        if self.steps == 0:
+            self.switch(False)
+
+
+def when_initialised(torch, call):
+    """PyTorch makes the program's first use of CUDA fail when such a call does."""
+
+    def harmless():
+        try:
+            call()
+        except Exception:
+            pass
+
+    torch.cuda._lazy_call(harmless)
 
 
 def begin(torch, library):
     out = os.environ.get("WARPSCOPE_PYTHON_OUT", "")
-    attach = torch._C._cuda_attach_out_of_memory_observer
-    # It would initialise CUDA: when the program does, or now if it has.
+    # Attaching initialises CUDA: it is done when the program does, or now if it has.
     observer = Observer(torch, library, out)
-    torch.cuda._lazy_call(lambda: attach(observer))
-    if os.environ.get("WARPSCOPE_ALLOC_STACKS", "first") == "none":
+    when_initialised(torch, lambda: torch._C._cuda_attach_out_of_memory_observer(observer))
+    when = os.environ.get("WARPSCOPE_ALLOC_STACKS", "first")
+    if when == "none":
         return
-    from torch.optim.optimizer import register_optimizer_step_post_hook
+    recording = Recording(torch, when == "all")
+    when_initialised(torch, recording.start)
+    if when != "all":
+        from torch.optim.optimizer import register_optimizer_step_post_hook
 
-    recording = Recording(torch)
-    torch.cuda._lazy_call(recording.start)
-    if os.environ.get("WARPSCOPE_ALLOC_STACKS", "first") != "all":
         register_optimizer_step_post_hook(recording.after_step)

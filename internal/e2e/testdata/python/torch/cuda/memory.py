@@ -2,7 +2,7 @@ calls = []
 
 
 def _record_memory_history(enabled="all", context="all", stacks="all", **_):
-    calls.append((enabled, context, stacks))
+    calls.append((str(enabled), context, stacks))
 
 
 def _snapshot():
