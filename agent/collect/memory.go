@@ -61,7 +61,7 @@ func openMemory(b []byte, fixed bool) (*memory, error) {
 	if m.timeline, err = openRing(m.region(timeline), fixed); err != nil {
 		return nil, fmt.Errorf("open timeline ring: %w", err)
 	}
-	m.alloc.offset = alloc.Offset + abi.Page
+	m.alloc.offset, m.timeline.offset = alloc.Offset+abi.Page, timeline.Offset+abi.Page
 	m.live = openLiveTable(m.region(live))
 	m.live.offset = live.Offset + abi.Page
 	m.arena = arena{data: m.region(objects), used: &m.header.Arena_used}

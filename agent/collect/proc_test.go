@@ -2,11 +2,16 @@ package collect
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/warpscope/warpscope/cupti/abi"
 )
 
 // TestLife watches a process through a descriptor, and where the system has none by its PID.
@@ -61,6 +66,80 @@ func TestReadStat(t *testing.T) {
 	if _, _, _, err := readStat(1 << 30); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no such process: %v", err)
 	}
+}
+
+// TestForget drains a timeline ring many times its size: every record arrives, and what was read does not
+// stay in the reader's address space.
+func TestForget(t *testing.T) {
+	sizes := Sizes{AllocRing: 64 << 20, TimelineRing: 32 << 20, LiveTable: 64 << 10, Arena: 1 << 20}
+	fd, size, err := createMemory(sizes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	mapped := func() []byte {
+		b, err := unix.Mmap(fd, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Munmap(b) })
+		return b
+	}
+	l := newTarget(mapped(), sizes, 0)
+	l.device(0, 1)
+	l.clock(1, 1)
+	launch := l.launch("kernel", 1)
+	memory := mapped()
+	r, j, _ := newTestReader(t, &target{bytes: memory}, nil)
+	r.memory.timeline.unmap = unmapPages(memory)
+	most := 0
+	const rounds, each = 60, 40_000 // of 64 bytes
+	for round := range rounds {
+		for i := range uint32(each) {
+			if !l.timeline.write(abi.RecKernel, 0, body(abi.Kernel{Start: 5, End: 6, Launch: launch, Correlation: uint32(round)*each + i})) {
+				t.Fatal("the ring is full")
+			}
+		}
+		mustDrain(t, r)
+		most = max(most, resident(t, memory))
+	}
+	mustClose(t, r)
+	got := j.events.Kernels.Correlation
+	if len(got) != rounds*each {
+		t.Fatalf("%d kernels, want %d", len(got), rounds*each)
+	}
+	for i, c := range got {
+		if c != uint32(i) {
+			t.Fatalf("kernel %d is %d: what was read is not what was written", i, c)
+		}
+	}
+	// A round, what is not yet a chunk, and the pages that a fault brings along.
+	if limit := each*abi.Slot + 2*forgetChunk; most > limit {
+		t.Errorf("%d KiB of the ring are in the reader's address space, want at most %d", most>>10, limit>>10)
+	}
+}
+
+// resident returns how many bytes of a mapping are in this process's page tables.
+func resident(t *testing.T, mapping []byte) int {
+	t.Helper()
+	maps, err := os.ReadFile("/proc/self/smaps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := fmt.Sprintf("%x-", uintptr(unsafe.Pointer(&mapping[0])))
+	inside := false
+	for line := range strings.Lines(string(maps)) {
+		if strings.Contains(line, " rw-s ") {
+			inside = strings.HasPrefix(line, at)
+		}
+		if n := 0; inside {
+			if _, err := fmt.Sscanf(line, "Rss: %d kB", &n); err == nil {
+				return n << 10
+			}
+		}
+	}
+	t.Fatal("the mapping is not in /proc/self/smaps")
+	return 0
 }
 
 // TestSparseMemory drains an allocation ring many times its size: every call arrives, and what was

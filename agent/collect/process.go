@@ -141,6 +141,7 @@ func (p *process) open() *Reader {
 	}
 	r := newReader(m, s.config, s.output, s.ledger, p.owner)
 	r.memory.alloc.punch = punch(p.fd)
+	r.memory.timeline.unmap = unmapPages(p.memory)
 	r.memory.live.extents = extents(p.fd)
 	r.unmap = p.release
 	p.reader.Store(r)

@@ -49,6 +49,9 @@ type ring struct {
 
 	// punch gives the pages of a part of the memory back to the system; nil: they are kept.
 	punch func(offset, length uint64) error
+	// unmap takes the pages of a part of the memory out of this process's address space; nil: they stay.
+	unmap     func(offset, length uint64) error
+	forgotten uint64 // position up to which that was done
 }
 
 // openRing checks the control page of a ring. An empty region is a ring without records.
@@ -68,7 +71,7 @@ func openRing(region []byte, fixed bool) (ring, error) {
 	}
 	r.data = r.data[:r.capacity]
 	r.tail = loadUint64(&control.Tail) &^ (abi.Slot - 1)
-	r.released, r.end = r.tail, r.tail
+	r.released, r.end, r.forgotten = r.tail, r.tail, r.tail
 	return r, nil
 }
 
@@ -182,6 +185,7 @@ func (r *ring) release() {
 	}
 	r.released = to
 	atomic.StoreUint64(&r.control.Tail, to)
+	r.forget()
 }
 
 // hole punches the positions [from, to), which are whole pages but for the very first ones.
