@@ -175,6 +175,7 @@ const (
 	KindState
 	KindGPUSample
 	KindUsage
+	KindWindow
 )
 
 // Values of LossCause.
@@ -190,4 +191,5 @@ const (
 	LossTraceFull                    // --max-size was reached
 	LossDisk                         // the trace could not be written
 	LossUndelivered                  // what CUPTI still held when the process died: nobody knows how much
+	LossAged                         // dropped as older than --keep
 )

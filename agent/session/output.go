@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,6 +17,7 @@ import (
 // starts, so that whatever is wrong with it stops nothing but warpscope. A name with %p is known
 // only after the start: until then the file has a name of its own in the same directory.
 type output struct {
+	mu      sync.Mutex // guards file and path against a successor's coming
 	file    *os.File
 	path    string // final, or "" until settle
 	pattern string
@@ -79,6 +81,8 @@ func (o *output) createTemporary() error {
 // settle gives the file its final name once the program's PID is known. By then the program
 // runs: a name that is taken is worked around, and the path says how.
 func (o *output) settle(pid int) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	if o.path != "" {
 		return nil
 	}

@@ -112,6 +112,10 @@ func (w *Writer) put(counts *[32]uint32) error {
 	w.sequence++
 	h, _ := parseFrameHeader(w.frame)
 	w.index.add(at, &h, counts)
+	if w.options.keep != nil {
+		w.options.keep.note(at, &h, counts)
+		w.keepDue()
+	}
 	if w.index.n < writeEntries {
 		return nil
 	}

@@ -12,6 +12,7 @@ type Option func(*writerOptions) error
 
 type writerOptions struct {
 	maxSize int64
+	keep    *keeper // nil: all is kept
 	age     time.Duration
 	now     func() time.Time
 

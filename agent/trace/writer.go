@@ -86,6 +86,13 @@ func NewWriter(w io.Writer, p event.Provenance, options ...Option) (*Writer, err
 	}
 	h, _ = parseFrameHeader(b[fileHeaderSize:])
 	t.index.add(fileHeaderSize, &h, nil)
+	if k := t.options.keep; k != nil {
+		if _, ok := w.(Destination); !ok {
+			return nil, errors.New("a trace that keeps a part only must be a file")
+		}
+		k.provenance = p
+		k.note(fileHeaderSize, &h, nil)
+	}
 	t.offset, t.sequence = int64(len(b)), 1
 	return t, nil
 }
@@ -174,6 +181,10 @@ func (w *Writer) Live(l *event.LiveSet) error {
 		}
 	}
 	err := w.define()
+	if k := w.options.keep; k != nil {
+		k.beginSet()
+		defer func() { k.endSet(err == nil) }()
+	}
 	for part := 0; err == nil && (part == 0 || part*writeTotal < n); part++ {
 		from := part * writeTotal
 		w.frame = w.encoder.liveSet(w.frame[:0], l, part, from, min(n, from+writeTotal), w.sequence)
@@ -217,6 +228,7 @@ func (w *Writer) Close(s event.Summary) error {
 	if failure == ErrFull { //nolint:errorlint // our own, never wrapped
 		failure = nil // the summary tells
 	}
+	w.keepLast()
 	w.closed = true
 	b, err := w.shorten(w.complete(s), w.ending)
 	if err != nil {
@@ -251,6 +263,9 @@ func (w *Writer) Summary(s event.Summary) event.Summary {
 func (w *Writer) complete(s event.Summary) event.Summary {
 	s.Recorded = maps.Clone(w.recorded)
 	s.Losses = append([]event.Loss(nil), s.Losses...)
+	if note := w.options.keep.keepNote(); note != "" {
+		s.Notes = append(slices.Clone(s.Notes), note)
+	}
 	for l, n := range w.lost {
 		l.Count = n
 		s.Losses = append(s.Losses, l)
