@@ -9,6 +9,8 @@
 #define STACK_SLOTS (1u << 17)
 /* Strings are stored whole up to this; C++ kernel names of 4 KiB exist. */
 #define STRING_MAX 65536u
+/* Addresses of strings that are found without hashing. A program has a few hundred kernels. */
+#define NAME_SLOTS 4096u
 
 /* Open addressing, worker thread only: id 0 is empty. */
 struct ws_id_table {
@@ -16,6 +18,16 @@ struct ws_id_table {
   uint32_t *hashes;
   size_t mask;
   size_t used;
+};
+
+/* The id that the string at an address had when it was last asked for. The memory may hold another
+ * one by now (its module was unloaded, and CUPTI has used the place again), so what is found here is
+ * only where to look. Worker thread only. */
+struct ws_name_cache {
+  struct {
+    const char *text;
+    uint32_t id;
+  } slots[NAME_SLOTS];
 };
 
 struct ws_stack_table {
@@ -63,6 +75,7 @@ static struct ws_id_table *table_new(size_t capacity) {
 void ws_arena_close(struct ws_arena *arena) {
   table_free(arena->strings);
   table_free(arena->launches);
+  free(arena->names);
   free(arena->stacks);
 }
 
@@ -70,8 +83,9 @@ bool ws_arena_open(struct ws_arena *arena, struct ws_shm *shm) {
   arena->shm = shm;
   arena->strings = table_new(4096);
   arena->launches = table_new(4096);
+  arena->names = calloc(1, sizeof *arena->names);
   arena->stacks = calloc(1, sizeof *arena->stacks);
-  return arena->strings && arena->launches && arena->stacks;
+  return arena->strings && arena->launches && arena->names && arena->stacks;
 }
 
 static const struct ws_object *object_at(const struct ws_arena *arena, uint32_t id) {
@@ -155,7 +169,21 @@ uint32_t ws_arena_bytes(struct ws_arena *arena, const char *text, size_t size, u
 }
 
 uint32_t ws_arena_string(struct ws_arena *arena, const char *text, unsigned type) {
-  return text ? ws_arena_bytes(arena, text, strnlen(text, STRING_MAX), type) : 0;
+  if (!text) return 0;
+  size_t i = (size_t)(mix(0, (uint64_t)(uintptr_t)text) >> 32) & (NAME_SLOTS - 1);
+  const char **known = &arena->names->slots[i].text;
+  uint32_t *id = &arena->names->slots[i].id;
+  if (*known == text) {
+    const struct ws_object *o = object_at(arena, *id);
+    /* No further than the end of text: what is stored holds no zero byte. */
+    if (o->size < STRING_MAX && strncmp(text, (const char *)(o + 1), o->size) == 0 &&
+        text[o->size] == 0)
+      return *id;
+  }
+  uint32_t found = ws_arena_bytes(arena, text, strnlen(text, STRING_MAX), type);
+  *known = found ? text : NULL;
+  *id = found;
+  return found;
 }
 
 uint32_t ws_arena_launch(struct ws_arena *arena, const struct ws_launch *launch) {

@@ -124,6 +124,21 @@ static void arena(void) {
   uint32_t one = ws_arena_string(&a, "one", WS_REC_KERNEL),
            two = ws_arena_string(&a, "two", WS_REC_KERNEL);
   CHECK(one && two && one != two && ws_arena_string(&a, "one", WS_REC_KERNEL) == one);
+  /* The same address, another string: longer, shorter, of the same length. */
+  char place[16] = "one";
+  CHECK(ws_arena_string(&a, place, WS_REC_KERNEL) == one);
+  CHECK(ws_arena_string(&a, place, WS_REC_KERNEL) == one);
+  strcpy(place, "two");
+  CHECK(ws_arena_string(&a, place, WS_REC_KERNEL) == two);
+  strcpy(place, "two and more");
+  uint32_t more = ws_arena_string(&a, place, WS_REC_KERNEL);
+  CHECK(more && more != two && ws_arena_string(&a, place, WS_REC_KERNEL) == more);
+  strcpy(place, "tw");
+  uint32_t less = ws_arena_string(&a, place, WS_REC_KERNEL);
+  CHECK(less && less != two && ws_arena_string(&a, place, WS_REC_KERNEL) == less);
+  strcpy(place, "");
+  uint32_t none = ws_arena_string(&a, place, WS_REC_KERNEL);
+  CHECK(none && none != less && ws_arena_string(&a, place, WS_REC_KERNEL) == none);
   struct ws_launch l = {.name = one, .grid = {1, 2, 3}};
   uint32_t first = ws_arena_launch(&a, &l);
   l.grid[2] = 4;
