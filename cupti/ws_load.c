@@ -115,9 +115,11 @@ static void *find(void) {
   (*(void **)&c->field = dlsym(c->handle, name), complete = complete && c->field)
 #define WANT(field, name) (*(void **)&c->field = dlsym(c->handle, name))
 
-bool ws_load_cupti(struct ws_cupti *c) {
+bool ws_load_cupti(struct ws_cupti *c) { return ws_load_from(find(), c); }
+
+bool ws_load_from(void *handle, struct ws_cupti *c) {
   memset(c, 0, sizeof *c);
-  c->handle = find();
+  c->handle = handle;
   if (!c->handle) return false;
   bool complete = true;
   NEED(get_version, "cuptiGetVersion");

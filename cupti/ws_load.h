@@ -59,6 +59,9 @@ struct ws_driver {
  * (cupti->path names the library). */
 bool ws_load_cupti(struct ws_cupti *cupti);
 
+/* The same for the CUPTI behind a handle of dlopen's. */
+bool ws_load_from(void *handle, struct ws_cupti *cupti);
+
 /* Looks up the driver that the process has loaded. */
 void ws_load_driver(struct ws_driver *driver);
 

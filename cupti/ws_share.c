@@ -27,6 +27,8 @@
 
 enum { INVALID_PARAMETER = 1, KIND_KERNEL_SERIAL = CUPTI_KIND_KERNEL };
 
+enum { CLOSED, LOADING, LOADED };
+
 typedef uint64_t (*clock_fn)(void);
 
 /* What one side has switched on. */
@@ -43,13 +45,15 @@ struct side {
 };
 
 static struct {
-  _Atomic bool open;
+  _Atomic uint32_t state;
+  _Atomic bool open; /* there is a capture */
   pid_t process;
   void *base; /* where this CUPTI is mapped */
   struct ws_cupti real;
   int (*enable_domain)(uint32_t, void *, uint32_t);
   int (*unsubscribe)(void *);
   int (*register_timestamp)(clock_fn);
+  int (*finalize)(void);
 
   _Atomic uint32_t switching; /* a thread's id: the lock of what is switched on */
   uint32_t depth;
@@ -129,27 +133,40 @@ static bool wants_call(const struct side *s, uint32_t domain, uint32_t id) {
   return has(s, kind) ? call != 2 : call == 1;
 }
 
+/* Of these kinds a side may have single ids on. */
+static bool is_calls(uint32_t kind) {
+  return kind == CUPTI_KIND_DRIVER || kind == CUPTI_KIND_RUNTIME;
+}
+
+/* Times of the CPU are CUPTI's clock's own. */
+static uint64_t slack(uint32_t kind) {
+  bool cpu = is_calls(kind) || kind == CUPTI_KIND_SYNCHRONIZATION ||
+             kind == CUPTI_KIND_OVERHEAD || kind == CUPTI_KIND_MARKER;
+  return cpu ? 0 : SLACK;
+}
+
 static bool in_time(const struct side *s, uint32_t kind, uint64_t start) {
   uint8_t on = atomic_load(&s->kind[kind].on);
   if (!on) return false;
   if (!start) return on == 1 || !has(s == &share.ours ? &share.client : &share.ours, kind);
-  if (atomic_load(&s->kind[kind].late) && start + SLACK < atomic_load(&s->kind[kind].from))
+  if (atomic_load(&s->kind[kind].late) && start + slack(kind) < atomic_load(&s->kind[kind].from))
     return false;
   if (on == 1) return true;
   const struct side *other = s == &share.ours ? &share.client : &share.ours;
-  return !atomic_load(&other->kind[kind].on) || start <= atomic_load(&s->kind[kind].until) + SLACK;
+  bool alone = !is_calls(kind) && !atomic_load(&other->kind[kind].on);
+  return alone || start <= atomic_load(&s->kind[kind].until) + slack(kind);
 }
 
 static bool belongs(const struct side *s, const struct cupti_record *r, size_t size) {
   uint32_t kind = r->kind;
   uint64_t start = ws_share_start(r, size);
-  if (kind == CUPTI_KIND_DRIVER || kind == CUPTI_KIND_RUNTIME) {
+  if (is_calls(kind)) {
     const struct cupti_api *a = (const void *)r;
     uint32_t domain =
         kind == CUPTI_KIND_DRIVER ? CUPTI_DOMAIN_DRIVER : CUPTI_DOMAIN_RUNTIME;
     uint8_t call = a->cbid < IDS ? atomic_load(&s->call[domain][a->cbid]) : 0;
     if (call == 1) return true;
-    if (call == 3 && start <= atomic_load(&s->kind[kind].until) + SLACK) return true;
+    if (call == 3 && start <= atomic_load(&s->kind[kind].until)) return true;
     return call != 2 && in_time(s, kind, start);
   }
   /* 12.8 and newer send these along unasked. */
@@ -178,7 +195,7 @@ static void mark(struct side *s, uint32_t kind, bool on) {
   uint64_t now = cupti_now();
   if (on) {
     atomic_store(&s->kind[kind].from, now);
-    atomic_store(&s->kind[kind].late, has(other, kind));
+    atomic_store(&s->kind[kind].late, is_calls(kind) || has(other, kind));
   } else {
     atomic_store(&s->kind[kind].until, now);
   }
@@ -409,7 +426,9 @@ int ws_share_unsubscribe(void *subscriber) {
   if (!is_client(subscriber)) return INVALID_PARAMETER;
   ws_share_enable_all(0, subscriber);
   atomic_store(&share.client_callback, NULL);
-  return CUPTI_OK;
+  if (atomic_load(&share.callback)) return CUPTI_OK;
+  share.subscriber = NULL;
+  return share.unsubscribe(subscriber);
 }
 
 /* ---- buffers ---- */
@@ -457,10 +476,39 @@ static void keep(uint8_t *data, size_t valid) {
   }
 }
 
+/* A buffer that the client gave before there was a capture: our records of it are copied out and the
+ * client's moved together. */
+static size_t divide(void *context, uint32_t stream, uint8_t *data, size_t valid) {
+  uint8_t *ours = NULL;
+  size_t size = 0, max_records = 0, used = 0, left = 0;
+  struct cupti_record *r = NULL, *next = NULL;
+  int code = share.real.next_record(data, valid, &next);
+  while (code == CUPTI_OK && next && next != r) {
+    r = next;
+    code = share.real.next_record(data, valid, &next);
+    uint8_t *end = code == CUPTI_OK && next != r ? (uint8_t *)next : data + valid;
+    size_t length = (size_t)(end - (uint8_t *)r);
+    if (ours && size - used < length) {
+      atomic_load(&share.complete)(context, stream, ours, size, used);
+      ours = NULL;
+    }
+    if (!ours) {
+      requested(&ours, &size, &max_records);
+      used = 0;
+    }
+    if (size - used >= length) memcpy(ours + used, r, length), used += length;
+    if (!belongs(&share.client, r, length)) continue;
+    memmove(data + left, r, length);
+    left += length;
+  }
+  if (ours) atomic_load(&share.complete)(context, stream, ours, size, used);
+  return left;
+}
+
 static void completed(void *context, uint32_t stream, uint8_t *data, size_t size, size_t valid) {
   if (!is_known(data)) {
-    /* The client gave it before there was a capture. */
     cupti_complete_fn f = atomic_load(&share.client_complete);
+    if (valid && share.process == getpid()) valid = divide(context, stream, data, valid);
     if (f) f(context, stream, data, size, valid);
     return;
   }
@@ -494,10 +542,14 @@ static int our_dropped(void *context, uint32_t stream, size_t *count) {
 
 int ws_share_register(cupti_request_fn request, cupti_complete_fn complete) {
   if (!request || !complete) return INVALID_PARAMETER;
+  int r = ws_share_has_buffers() ? CUPTI_OK : share.real.register_callbacks(request, complete);
+  if (r != CUPTI_OK) return r;
   atomic_store(&share.client_request, request);
   atomic_store(&share.client_complete, complete);
   return CUPTI_OK;
 }
+
+bool ws_share_has_buffers(void) { return atomic_load(&share.complete) != NULL; }
 
 /* ---- the client's clock ---- */
 
@@ -516,7 +568,7 @@ static clock_fn client_clock(void) {
 /* Reads both clocks, the closest of some tries. */
 static void pair(void) {
   clock_fn f = client_clock();
-  if (!f) return;
+  if (!f || f == share.clock) return;
   uint64_t width = UINT64_MAX, from = 0, to = 0;
   for (int i = 0; i < 32; i++) {
     uint64_t before = cupti_now(), theirs = f(), after = cupti_now();
@@ -533,6 +585,7 @@ static void pair(void) {
 
 /* The client's clock is read as CUPTI reads its own: nothing is to be changed. */
 static bool same_clock(clock_fn f) {
+  if (f == share.clock) return true;
   if (!share.clock) return false;
   for (int i = 0; i < 3; i++) {
     uint64_t before = share.clock(), theirs = f(), after = share.clock();
@@ -543,6 +596,11 @@ static bool same_clock(clock_fn f) {
 
 int ws_share_clock(uint64_t (*timestamp)(void)) {
   if (!timestamp) return INVALID_PARAMETER;
+  if (!ws_share_has_buffers()) {
+    int r = share.register_timestamp ? share.register_timestamp(timestamp) : INVALID_PARAMETER;
+    if (r != CUPTI_OK) return r;
+    share.clock = timestamp;
+  }
   uint32_t depth = 0;
   bool had = take(&share.mapping, &depth);
   if (atomic_load(&share.client_clock) != timestamp) share.map.count = 0;
@@ -575,10 +633,12 @@ static uint64_t ticks(void) { return wall(); }
 /* ---- the client's records ---- */
 
 int ws_share_enable(uint32_t kind) {
+  /* What is complete is not the client's. */
+  if (has(&share.ours, kind) && !has(&share.client, kind)) flush(CUPTI_FLUSH_NORMAL);
   atomic_store_explicit(&share.had_client, true, memory_order_release);
   pair();
   int r = set(&share.client, kind, true);
-  if (kind == CUPTI_KIND_DRIVER || kind == CUPTI_KIND_RUNTIME) {
+  if (is_calls(kind)) {
     /* The kind overrides what was said of single ids before. */
     uint32_t domain = kind == CUPTI_KIND_DRIVER ? CUPTI_DOMAIN_DRIVER : CUPTI_DOMAIN_RUNTIME;
     for (uint32_t id = 0; id < IDS; id++) atomic_store(&share.client.call[domain][id], 0);
@@ -588,7 +648,7 @@ int ws_share_enable(uint32_t kind) {
 
 int ws_share_disable(uint32_t kind) {
   pair();
-  if (kind == CUPTI_KIND_DRIVER || kind == CUPTI_KIND_RUNTIME) {
+  if (is_calls(kind)) {
     uint32_t domain = kind == CUPTI_KIND_DRIVER ? CUPTI_DOMAIN_DRIVER : CUPTI_DOMAIN_RUNTIME;
     LOCKED;
     for (uint32_t id = 0; id < IDS; id++) {
@@ -608,6 +668,7 @@ int ws_share_enable_call(uint32_t domain, uint32_t id, bool enable) {
 int ws_share_flush(uint32_t flag, uint64_t *given) {
   *given = 0;
   int r = flush(flag);
+  if (!ws_share_has_buffers()) return r;
   /* Buffers that other threads have in hand belong to what was asked for. */
   for (int i = 0; i < 200 && atomic_load(&share.completing); i++) usleep(1000);
   cupti_request_fn request = atomic_load(&share.client_request);
@@ -630,8 +691,9 @@ int ws_share_flush(uint32_t flag, uint64_t *given) {
   return r;
 }
 
-int ws_share_dropped(size_t *dropped) {
+int ws_share_dropped(void *context, uint32_t stream, size_t *dropped) {
   if (!dropped) return INVALID_PARAMETER;
+  if (!ws_share_has_buffers()) return share.real.dropped(context, stream, dropped);
   *dropped = (size_t)atomic_exchange(&share.dropped, 0);
   return CUPTI_OK;
 }
@@ -644,7 +706,11 @@ int ws_share_finalize(void) {
   atomic_store(&share.client_complete, NULL);
   atomic_store(&share.client_clock, NULL);
   ws_share_store_clear();
-  return CUPTI_OK;
+  if (atomic_load(&share.open)) return CUPTI_OK;
+  share.clock = NULL;
+  share.subscriber = NULL;
+  memset(share.really, 0, sizeof share.really);
+  return share.finalize ? share.finalize() : CUPTI_OK;
 }
 
 /* ---- beginning ---- */
@@ -654,21 +720,42 @@ static void *base_of(void *function) {
   return function && dladdr(function, &where) ? where.dli_fbase : NULL;
 }
 
+/* Takes this CUPTI for the one that is shared; false if it is another one. */
+static bool load(const struct ws_cupti *c) {
+  uint32_t closed = CLOSED;
+  void *base = base_of(*(void **)&c->get_version);
+  if (!base) return false;
+  if (!atomic_compare_exchange_strong(&share.state, &closed, LOADING)) {
+    for (int i = 0; i < 1000 && atomic_load(&share.state) != LOADED; i++) usleep(1000);
+    return atomic_load(&share.state) == LOADED && share.base == base;
+  }
+  share.real = *c;
+  share.process = getpid();
+  share.base = base;
+  *(void **)&share.enable_domain = dlsym(c->handle, "cuptiEnableDomain");
+  *(void **)&share.unsubscribe = dlsym(c->handle, "cuptiUnsubscribe");
+  *(void **)&share.finalize = dlsym(c->handle, "cuptiFinalize");
+  *(void **)&share.register_timestamp = dlsym(c->handle, "cuptiActivityRegisterTimestampCallback");
+  atomic_store(&share.state, LOADED);
+  return true;
+}
+
 bool ws_share_serves(void *function) {
-  return atomic_load_explicit(&share.open, memory_order_acquire) && share.process == getpid() &&
-         base_of(function) == share.base;
+  if (atomic_load_explicit(&share.state, memory_order_acquire) != LOADED) {
+    Dl_info where;
+    struct ws_cupti client;
+    if (!function || !dladdr(function, &where) || !where.dli_fname) return false;
+    if (!ws_load_from(dlopen(where.dli_fname, RTLD_NOW | RTLD_NOLOAD), &client) || !load(&client))
+      return false;
+  }
+  return share.process == getpid() && base_of(function) == share.base;
 }
 
 void ws_share_open(struct ws_cupti *c) {
-  share.real = *c;
-  share.process = getpid();
-  share.base = base_of(*(void **)&c->get_version);
-  *(void **)&share.enable_domain = dlsym(c->handle, "cuptiEnableDomain");
-  *(void **)&share.unsubscribe = dlsym(c->handle, "cuptiUnsubscribe");
-  *(void **)&share.register_timestamp = dlsym(c->handle, "cuptiActivityRegisterTimestampCallback");
-  if (!share.base || !share.enable_domain || !share.unsubscribe) return;
+  if (!load(c) || share.process != getpid()) return;
+  if (!share.enable_domain || !share.unsubscribe) return;
   const char *chosen = getenv("WARPSCOPE_SHARE_CLOCK");
-  if (chosen && strcmp(chosen, "tsc") == 0 && share.register_timestamp &&
+  if (chosen && strcmp(chosen, "tsc") == 0 && share.register_timestamp && !share.clock &&
       share.register_timestamp(ticks) == CUPTI_OK)
     share.clock = ticks;
   c->subscribe = our_subscribe;

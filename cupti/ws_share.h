@@ -22,8 +22,12 @@ bool ws_share_is_ours(const struct cupti_record *record);
 /* ---- the client's side: what the functions of these names do ---- */
 
 /* The CUPTI of a client's call, by any of its functions. False: it is not the one that the capture
- * uses, or this is not the process of the capture: nothing is shared and the call goes through. */
+ * uses, or this is a child of the process: the call goes through. Before there is a capture everything
+ * goes through too, and is noted, so that a capture can begin beside a client that is there already. */
 bool ws_share_serves(void *function);
+
+/* Whether activity records are shared: the capture has registered its buffers. */
+bool ws_share_has_buffers(void);
 
 int ws_share_subscribe(void **subscriber, cupti_callback_fn callback, void *user);
 int ws_share_unsubscribe(void *subscriber);
@@ -36,7 +40,7 @@ int ws_share_disable(uint32_t kind);
 int ws_share_enable_call(uint32_t domain, uint32_t id, bool enable); /* one id of DRIVER, RUNTIME */
 /* *given: how many records the client got. */
 int ws_share_flush(uint32_t flag, uint64_t *given);
-int ws_share_dropped(size_t *dropped);
+int ws_share_dropped(void *context, uint32_t stream, size_t *dropped);
 int ws_share_clock(uint64_t (*timestamp)(void));
 int ws_share_timestamp(uint64_t *timestamp);
 int ws_share_finalize(void);

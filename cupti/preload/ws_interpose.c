@@ -121,13 +121,18 @@ note(int result, bool served, const char *format, ...) {
 
 /* ---- the functions ---- */
 
+static bool is_enabled(void) {
+  const char *off = getenv("WARPSCOPE_DISABLE");
+  return !off || !*off || strcmp(off, "0") == 0;
+}
+
 /* Declares the function and finds the real one; `serves`: the call is ours to answer. */
 #define BEGIN(name)                                                                                \
   static struct target target = {#name, {{NULL, NULL}}};                                           \
   __typeof__(&name) f;                                                                             \
   *(void **)&f = real(&target, __builtin_return_address(0));                                       \
   if (!f) return note(NOT_INITIALIZED, false, #name ": no CUPTI here");                            \
-  bool serves = ws_share_serves(*(void **)&f)
+  bool serves = is_enabled() && ws_share_serves(*(void **)&f)
 
 EXPORT int cuptiSubscribe(void **subscriber, cupti_callback_fn callback, void *user);
 int cuptiSubscribe(void **subscriber, cupti_callback_fn callback, void *user) {
@@ -238,7 +243,7 @@ int cuptiActivityFlushAll(uint32_t flag) {
 EXPORT int cuptiActivityGetNumDroppedRecords(void *context, uint32_t stream, size_t *dropped);
 int cuptiActivityGetNumDroppedRecords(void *context, uint32_t stream, size_t *dropped) {
   BEGIN(cuptiActivityGetNumDroppedRecords);
-  int r = serves ? ws_share_dropped(dropped) : f(context, stream, dropped);
+  int r = serves ? ws_share_dropped(context, stream, dropped) : f(context, stream, dropped);
   return note(
       r, serves, "cuptiActivityGetNumDroppedRecords(): %zu", dropped && !r ? *dropped : 0);
 }
@@ -260,7 +265,7 @@ int cuptiGetTimestamp(uint64_t *timestamp) {
 EXPORT int cuptiActivitySetAttribute(uint32_t attribute, size_t *size, void *value);
 int cuptiActivitySetAttribute(uint32_t attribute, size_t *size, void *value) {
   BEGIN(cuptiActivitySetAttribute);
-  bool swallowed = serves && (attribute == ATTRIBUTE_ZEROED_BUFFERS ||
+  bool swallowed = serves && ws_share_has_buffers() && (attribute == ATTRIBUTE_ZEROED_BUFFERS ||
                               attribute == ATTRIBUTE_PER_THREAD_BUFFERS);
   int r = swallowed ? SUCCESS : f(attribute, size, value);
   return note(r, swallowed, "cuptiActivitySetAttribute(%u)", attribute);
@@ -270,6 +275,7 @@ int cuptiActivitySetAttribute(uint32_t attribute, size_t *size, void *value) {
 EXPORT int cuptiSetThreadIdType(uint32_t type);
 int cuptiSetThreadIdType(uint32_t type) {
   BEGIN(cuptiSetThreadIdType);
+  serves = serves && ws_share_has_buffers();
   int r = serves ? SUCCESS : f(type);
   return note(r, serves, "cuptiSetThreadIdType(%u)", type);
 }

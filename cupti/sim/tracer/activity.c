@@ -68,6 +68,9 @@ static int enable_kind(uint32_t kind, bool enable) {
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
     if (known[i] != kind) continue;
     atomic_store(&tracer.kinds[kind], enable);
+    /* The kind overrides what was said of single calls before. */
+    for (int id = 0; kind == CUPTI_KIND_DRIVER && id < DRIVER_CBIDS; id++)
+      atomic_store(&tracer.driver_api[id], enable);
     if (enable && kind == KIND_DEVICE && tracer.driver != NULL) tracer_device_records();
     return CUPTI_OK;
   }
@@ -176,12 +179,29 @@ API(cuptiActivitySetAttribute, (uint32_t attribute, size_t *size, void *value)) 
                                                                   : CUPTI_OK;
 }
 
+static uint64_t wall(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+
 API(cuptiGetTimestamp, (uint64_t * timestamp)) {
   FAULT("cuptiGetTimestamp");
   if (timestamp == NULL) return CUPTI_INVALID_PARAMETER;
-  struct timespec t;
-  clock_gettime(CLOCK_REALTIME, &t);
-  *timestamp = (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+  uint64_t (*chosen)(void) = atomic_load(&tracer.timestamp);
+  *timestamp = chosen != NULL ? chosen() : wall();
+  return CUPTI_OK;
+}
+
+/* Records that are on their way keep the times that they have. */
+API(cuptiActivityRegisterTimestampCallback, (uint64_t (*timestamp)(void))) {
+  FAULT("cuptiActivityRegisterTimestampCallback");
+  if (timestamp == NULL) return CUPTI_INVALID_PARAMETER;
+  pthread_mutex_lock(&tracer.lock);
+  tracer.wall_then = wall();
+  tracer.clock_then = timestamp();
+  pthread_mutex_unlock(&tracer.lock);
+  atomic_store(&tracer.timestamp, timestamp);
   return CUPTI_OK;
 }
 

@@ -14,12 +14,54 @@ static bool on(uint32_t kind) {
   return atomic_load_explicit(&tracer.kinds[kind], memory_order_relaxed);
 }
 
+/* Where records have times besides those of the device; 0 ends. */
+static void cpu_times(uint32_t kind, size_t at[3]) {
+  at[0] = at[1] = at[2] = 0;
+  switch (kind) {
+  case CUPTI_KIND_DRIVER:
+    at[0] = offsetof(struct cupti_api, start);
+    at[1] = offsetof(struct cupti_api, end);
+    break;
+  case CUPTI_KIND_SYNCHRONIZATION:
+    at[0] = offsetof(struct cupti_sync, start);
+    at[1] = offsetof(struct cupti_sync, end);
+    break;
+  case CUPTI_KIND_OVERHEAD:
+    at[0] = offsetof(struct cupti_overhead, start);
+    at[1] = offsetof(struct cupti_overhead, end);
+    break;
+  case CUPTI_KIND_MARKER:
+    at[0] = offsetof(struct cupti_marker, timestamp);
+    break;
+  default:
+    break;
+  }
+}
+
+/* To the tool's clock, along the line through its readings at registration and now. */
+static void retime(struct record *r, size_t at) {
+  uint64_t (*clock)(void) = atomic_load(&tracer.timestamp);
+  uint64_t time;
+  if (clock == NULL || at == 0) return;
+  memcpy(&time, (uint8_t *)r->bytes + at, sizeof time);
+  if (time == 0) return;
+  double slope = 1, passed = (double)(tracer.driver->now() - tracer.wall_then);
+  if (passed > 0) slope = (double)(clock() - tracer.clock_then) / passed;
+  time = tracer.clock_then + (uint64_t)(int64_t)(slope * (double)(int64_t)(time - tracer.wall_then));
+  memcpy((uint8_t *)r->bytes + at, &time, sizeof time);
+}
+
 static void add(uint64_t ready, const void *bytes, size_t size, size_t start_at, size_t end_at) {
   struct record r = {.ready = ready,
                      .size = (uint32_t)size,
                      .start_at = (uint32_t)start_at,
                      .end_at = (uint32_t)end_at};
   memcpy(r.bytes, bytes, size);
+  size_t others[3];
+  cpu_times((uint32_t)r.bytes[0], others);
+  retime(&r, start_at);
+  retime(&r, end_at);
+  for (int i = 0; others[i] != 0; i++) retime(&r, others[i]);
   tracer_add(&r);
 }
 
@@ -194,9 +236,7 @@ void tracer_work(const struct sim_work *work, size_t count) {
 }
 
 void tracer_api(const struct sim_call *call) {
-  if (!on(CUPTI_KIND_DRIVER) &&
-      !atomic_load_explicit(&tracer.driver_api[call->cbid], memory_order_relaxed))
-    return;
+  if (!atomic_load_explicit(&tracer.driver_api[call->cbid], memory_order_relaxed)) return;
   struct cupti_api r = {.kind = CUPTI_KIND_DRIVER,
                         .cbid = call->cbid,
                         .start = call->enter,

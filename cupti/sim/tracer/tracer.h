@@ -183,7 +183,9 @@ struct tracer {
   cupti_request_fn request;
   cupti_complete_fn complete;
   _Atomic bool kinds[KINDS];
-  _Atomic bool driver_api[DRIVER_CBIDS]; /* cuptiActivityEnableDriverApi */
+  _Atomic bool driver_api[DRIVER_CBIDS]; /* CUPTI_KIND_DRIVER, cuptiActivityEnableDriverApi */
+  uint64_t (*_Atomic timestamp)(void);   /* the tool's clock, NULL: CLOCK_REALTIME */
+  uint64_t wall_then, clock_then;        /* readings of both when it was registered */
   struct record *pending;
   size_t count, room;
   uint8_t *buffer;
