@@ -10,7 +10,8 @@ import sys
 import zstandard
 
 KINDS = {1: "kernel", 2: "copy", 3: "set", 4: "sync", 5: "call", 6: "marker", 7: "graph", 8: "overhead", 9: "allocation",
-         10: "context", 11: "module", 14: "pool", 15: "state", 16: "gpu_sample", 17: "usage"}
+         10: "context", 11: "module", 14: "pool", 15: "state", 16: "gpu_sample", 17: "usage",
+         18: "window"}
 
 
 def varint(b, i):

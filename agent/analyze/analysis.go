@@ -207,6 +207,7 @@ func (a *Analysis) Batch(b *event.Batch) error {
 		a.timelines.add(p, b)
 	}
 	a.addSamples(b)
+	a.sample(p, b)
 	for i, t := range b.States.Time {
 		p.windows.add(t, b.States.State[i])
 		p.states = append(p.states, stateChange{t, b.States.State[i], b.States.Reason[i]})
@@ -334,6 +335,7 @@ func (a *Analysis) Inspect() *Inspection {
 	if a.timelines != nil {
 		a.timelines.finish(r, a.config.Parts)
 	}
+	a.sampled(r)
 	return r
 }
 

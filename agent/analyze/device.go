@@ -23,10 +23,12 @@ type process struct {
 	last    event.Time
 	nodes   bool // kernels of graphs were recorded one by one
 	states  []stateChange
-	windows windows
-	ledger  *Ledger
-	account *account
-	null    map[uint32]uint32 // context → its null stream
+	// sampling is set where the timeline was off at first: there may be windows of a budget.
+	sampling *sampling
+	windows  windows
+	ledger   *Ledger
+	account  *account
+	null     map[uint32]uint32 // context → its null stream
 }
 
 type stateChange struct {

@@ -8,7 +8,7 @@ import (
 )
 
 // kinds is the number of kinds of records.
-const kinds = int(event.KindUsage) + 1
+const kinds = int(event.KindWindow) + 1
 
 // Inspection is all that was asked of a trace. The parts that every report shows come first; the
 // others are nil unless asked for.
@@ -26,6 +26,9 @@ type Inspection struct {
 	// Records says less than the trace holds. The reader of the file fills it in.
 	Partial bool        `json:"partial"`
 	Losses  LossSummary `json:"losses"`
+	// Sampling is set where the timeline was recorded in windows, under a budget: whatever is counted, but
+	// for allocations and NVML's readings, is then a part of what there was, unless it is marked as estimated.
+	Sampling *SamplingSummary `json:"sampling,omitempty"`
 	// Damage says what of the file could not be read; the reader of the file fills it in.
 	Damage []string `json:"damage"`
 
@@ -141,9 +144,11 @@ type LossSummary struct {
 	// losses were not told.
 	Known bool `json:"known"`
 	// Lost counts records that are missing, Incomplete those that lack something.
-	Lost       uint64    `json:"lost"`
-	Incomplete uint64    `json:"incomplete"`
-	Rows       []LossRow `json:"rows"`
+	Lost       uint64 `json:"lost"`
+	Incomplete uint64 `json:"incomplete"`
+	// Dropped counts what is older than the trace was to keep.
+	Dropped uint64    `json:"dropped,omitempty"`
+	Rows    []LossRow `json:"rows"`
 }
 
 // LossRow counts records of one kind lost for one cause.
@@ -177,9 +182,12 @@ func lossSummary(tables *event.Tables, s *event.Summary) LossSummary {
 			continue
 		}
 		row := LossRow{Unknown: unknown, PID: tables.Process(l.Process).PID, Kind: KindName(l.Kind), Cause: CauseName(l.Cause), Kept: Kept(l.Cause), Count: l.Count}
-		if row.Kept {
+		switch {
+		case row.Kept:
 			out.Incomplete += l.Count
-		} else {
+		case l.Cause == event.LossAged:
+			out.Dropped += l.Count
+		default:
 			out.Lost += l.Count
 		}
 		out.Rows = append(out.Rows, row)

@@ -32,6 +32,8 @@ type KernelSummary struct {
 	Groups []KernelGroup `json:"groups"`
 	// Omitted counts rows that were asked to be left out.
 	Omitted int `json:"omitted"`
+	// Estimated is of All, in a trace that was recorded under a budget.
+	Estimated *Estimated `json:"estimated,omitempty"`
 }
 
 // KernelGroup is a row of a KernelSummary.
@@ -47,6 +49,11 @@ type KernelGroup struct {
 	// [MaxConfigurations]; Configurations counts all.
 	Configurations int            `json:"configurations"`
 	Launches       []LaunchConfig `json:"launches,omitempty"`
+	// Estimated is what there was in all, of a trace that was recorded under a budget: Count and TotalNS
+	// are of its windows only.
+	Estimated *Estimated `json:"estimated,omitempty"`
+
+	id event.StringID // its name's
 }
 
 // MaxConfigurations bounds the launch configurations listed for a kernel.
@@ -111,6 +118,17 @@ func (t *kernelTable) launch(name event.StringID) {
 		row.group = group
 	}
 	t.rows = append(t.rows, row)
+}
+
+// name returns the name of a launch, false if it does not match.
+func (t *kernelTable) name(id event.LaunchID) (event.StringID, bool) {
+	if uint64(id) >= uint64(len(t.rows)) {
+		id = 0
+	}
+	if g := t.rows[id].group; g != nil {
+		return g.name, true
+	}
+	return 0, false
 }
 
 // add adds kernels, each to the group of its name.
@@ -196,7 +214,7 @@ func (t *kernelTable) summary(a *Analysis, busy int64) *KernelSummary {
 			continue
 		}
 		symbol := a.tables.String(g.name)
-		row := KernelGroup{Key: Key{Name: a.demangle.name(symbol)}, Symbol: symbol}
+		row := KernelGroup{Key: Key{Name: a.demangle.name(symbol)}, Symbol: symbol, id: g.name}
 		if symbol == "" {
 			row.Name = "(unknown kernel)"
 		}

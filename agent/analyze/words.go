@@ -19,7 +19,7 @@ func KindName(k event.Kind) string {
 	return word([]string{
 		"records of unknown kind", "kernels", "copies", "sets", "syncs", "calls", "markers", "graph launches",
 		"overheads", "allocations", "contexts", "modules", "clock readings", "devices", "pool readings",
-		"state changes", "GPU samples", "memory usages",
+		"state changes", "GPU samples", "memory usages", "windows",
 	}, "kind", k)
 }
 
@@ -37,6 +37,7 @@ func CauseName(c event.LossCause) string {
 		"the trace reached --max-size",
 		"the trace could not be written",
 		"held by CUPTI when the process ended without flushing",
+		"dropped, older than --keep",
 	}, "cause", c)
 }
 

@@ -33,6 +33,9 @@ func (d *Design) Span(work float64) { d.total += work }
 // Windows returns how many windows there were.
 func (d *Design) Windows() int { return d.windows }
 
+// Total returns the work of the program over all spans.
+func (d *Design) Total() float64 { return d.total }
+
 // Share returns the share of the program's work that windows saw.
 func (d *Design) Share() float64 {
 	if d.total <= 0 {

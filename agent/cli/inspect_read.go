@@ -52,7 +52,7 @@ func (i *inspection) kinds() []event.Kind {
 	if i.overview || i.events {
 		return nil
 	}
-	kinds := []event.Kind{event.KindKernel, event.KindCopy, event.KindSet, event.KindGraph, event.KindContext}
+	kinds := []event.Kind{event.KindKernel, event.KindCopy, event.KindSet, event.KindGraph, event.KindContext, event.KindState, event.KindWindow}
 	if i.config.Parts&analyze.PartMemory != 0 {
 		kinds = append(kinds, event.KindAllocation, event.KindPool, event.KindGPUSample, event.KindUsage)
 	}

@@ -40,3 +40,23 @@ func parseSize(flag, text string) (int64, error) {
 	}
 	return int64(bytes), nil
 }
+
+// leastPercent and mostPercent bound what a budget can be kept to: below, no run is long enough to tell; above,
+// there is nothing to keep.
+const (
+	leastPercent = 0.05
+	mostPercent  = 50
+)
+
+// parsePercent reads a share of a hundred, "1%" or "0.5", and returns it as a share of one.
+func parsePercent(flag, text string) (float64, error) {
+	number := strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(text), "%"))
+	percent, err := strconv.ParseFloat(number, 64)
+	if err != nil || math.IsNaN(percent) {
+		return 0, usagef("%s %q: give a percentage like 1%%", flag, text)
+	}
+	if percent < leastPercent || percent > mostPercent {
+		return 0, usagef("%s %s: give a percentage from %g%% to %d%%", flag, text, leastPercent, mostPercent)
+	}
+	return percent / 100, nil
+}

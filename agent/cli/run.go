@@ -25,12 +25,16 @@ type runFlags struct {
 	duration          string
 	maxSize           string
 	capture, keep     string
+	budget            string
 	force, quiet      bool
 	noPython          bool
 }
 
 // smallestTrace is the least --max-size: less holds no useful trace.
 const smallestTrace = 64 << 10
+
+// shortestKept is the least --keep: a trace is written in pieces of a second.
+const shortestKept = 2 * time.Second
 
 func newRun(env *Env) *cobra.Command {
 	var f runFlags
@@ -45,6 +49,7 @@ func newRun(env *Env) *cobra.Command {
 			"  warpscope run -o rank%r.wscope -- python train.py          %r rank, %h host, %p PID\n" +
 			"  warpscope run --start-after 2m --duration 10s -- python serve.py\n" +
 			"  warpscope run --capture steps:100-110 -- python train.py\n" +
+			"  warpscope run --budget 1% -- python train.py               a timeline in windows, at a price that is kept\n" +
 			"  warpscope run --mode ledger -- python train.py             memory only, at no cost worth the name",
 		Args: atLeast(1, "the program to run"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -66,8 +71,10 @@ func newRun(env *Env) *cobra.Command {
 	flags.StringVar(&f.startAfter, "start-after", "", "record the timeline only after the program has run for `TIME`, like 90s or 2m")
 	flags.StringVar(&f.duration, "duration", "", "record the timeline for `TIME`; allocations are recorded to the end")
 	flags.StringVar(&f.capture, "capture", "", "record the timeline only `WHEN`: cuda-profiler-api, nvtx:NAME[@DOMAIN], steps:A-B, call or signal")
+	flags.StringVar(&f.budget, "budget", "", "record the timeline in random windows, so that the program is slowed by `PERCENT` at most, like 1%")
 	flags.StringVar(&f.maxSize, "max-size", "", "stop recording when the trace has this `SIZE`, like 500M or 2G")
 	flags.BoolVar(&f.noPython, "no-python", false, "leave Python alone: no steps, collector pauses, input waits and snapshots from inside")
+	flags.StringVar(&f.keep, "keep", "", "keep only the newest `TIME` in the trace, like 30m: what is older is dropped while the program runs")
 	flags.BoolVar(&f.force, "force", false, "overwrite the trace file if there is one")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "no notes, no summary")
 	return c
@@ -87,7 +94,7 @@ func (f *runFlags) validate(given func(flag string) bool) (session.Config, error
 		return c, usagef("--graphs %q: give graph or node", f.graphs)
 	}
 	if c.Mode == collect.Ledger {
-		for _, flag := range []string{"api", "graphs", "start-after", "duration", "capture"} {
+		for _, flag := range []string{"api", "graphs", "start-after", "duration", "capture", "budget"} {
 			if given(flag) {
 				return c, usagef("--%s concerns the timeline, which --mode ledger does not record: leave one of them out", flag)
 			}
@@ -96,15 +103,23 @@ func (f *runFlags) validate(given func(flag string) bool) (session.Config, error
 	for _, d := range []struct {
 		flag, text string
 		to         *time.Duration
-	}{{"start-after", f.startAfter, &c.StartAfter}, {"duration", f.duration, &c.Duration}} {
+	}{{"start-after", f.startAfter, &c.StartAfter}, {"duration", f.duration, &c.Duration}, {"keep", f.keep, &c.Keep}} {
 		if given(d.flag) {
 			if *d.to, err = parseLength("--"+d.flag, d.text); err != nil {
 				return c, err
 			}
 		}
 	}
+	if given("keep") && c.Keep < shortestKept {
+		return c, usagef("--keep %s: a trace keeps %v at least", f.keep, shortestKept)
+	}
 	if given("capture") {
 		if err := f.trigger(&c); err != nil {
+			return c, err
+		}
+	}
+	if given("budget") {
+		if c.Budget, err = f.share(given); err != nil {
 			return c, err
 		}
 	}
@@ -126,6 +141,16 @@ func (f *runFlags) validate(given func(flag string) bool) (session.Config, error
 		return c, usageError{err}
 	}
 	return c, nil
+}
+
+// share reads --budget.
+func (f *runFlags) share(given func(flag string) bool) (float64, error) {
+	for _, flag := range []string{"start-after", "duration", "capture"} {
+		if given(flag) {
+			return 0, usagef("--budget chooses by itself when the timeline is recorded, and so does --%s: leave one of them out", flag)
+		}
+	}
+	return parsePercent("--budget", f.budget)
 }
 
 // trigger reads --capture.

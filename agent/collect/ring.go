@@ -17,7 +17,7 @@ func (r *record) head() *abi.Rec { return (*abi.Rec)(unsafe.Pointer(r)) }
 var recordSlots = [256]uint8{
 	abi.RecKernel: 1, abi.RecCopy: 1, abi.RecSet: 1, abi.RecSync: 1, abi.RecApi: 1, abi.RecMarker: 1,
 	abi.RecGraph: 1, abi.RecOverhead: 1, abi.RecAlloc: 2, abi.RecContext: 1, abi.RecModule: 1,
-	abi.RecClock: 1, abi.RecDevice: 1, abi.RecPool: 1, abi.RecState: 1,
+	abi.RecClock: 1, abi.RecDevice: 1, abi.RecPool: 1, abi.RecState: 1, abi.RecTick: 1,
 }
 
 // outcome is what ring.next found.

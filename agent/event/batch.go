@@ -40,6 +40,7 @@ type Batch struct {
 	GPUSamples  GPUSamples
 	Usages      Usages
 	States      States
+	Windows     Windows
 }
 
 // Kernels are single kernel executions on a GPU.
@@ -229,4 +230,19 @@ type States struct {
 	Time   []Time
 	State  []State
 	Reason []uint32 // set of 1 << Reason
+}
+
+// Windows are the times in which a timeline under a budget was recorded, and those that they stand
+// for: what totals are estimated with. The place of each window in its span was drawn at random; a moment of the
+// span was recorded with the probability Planned/Span. Spans of a process follow each other without gaps.
+type Windows struct {
+	Begin    []Time  // when recording took effect for launches; 0: nothing was recorded in this span
+	Length   []int64 // ns
+	Planned  []int64 // ns: the length that was planned
+	Start    []Time  // of the span
+	Span     []int64 // ns
+	Work     []int64 // ns: how long what was done in the window takes without recording
+	SpanWork []int64 // the same of the whole span
+	Loss     []int64 // ns that the program lost to the window, as measured: may be negative
+	Measured []bool  // whether Loss is known
 }

@@ -210,6 +210,15 @@ func (e *Events) describeState(b *event.Batch, r eventRow) string {
 			e.add("bytes", uint64(u.Bytes[i]))
 		}
 		return e.gpu(u.GPU[i])
+	case event.KindWindow:
+		w := &b.Windows
+		e.add("length_ns", w.Length[i])
+		e.add("span_ns", w.Span[i])
+		e.add("work_ns", w.Work[i])
+		e.add("span_work_ns", w.SpanWork[i])
+		if w.Measured[i] {
+			e.add("loss_ns", w.Loss[i])
+		}
 	}
 	return ""
 }

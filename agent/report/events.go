@@ -169,6 +169,7 @@ func (e *Events) Batch(b *event.Batch) error {
 	collect(event.KindState, b.States.Time)
 	collect(event.KindGPUSample, b.GPUSamples.Time)
 	collect(event.KindUsage, b.Usages.Time)
+	collect(event.KindWindow, b.Windows.Start)
 	slices.SortStableFunc(e.rows, func(x, y eventRow) int {
 		switch {
 		case x.time < y.time:

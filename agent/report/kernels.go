@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/warpscope/warpscope/agent/analyze"
@@ -16,6 +17,10 @@ func percentiles(s *analyze.Spread) string {
 }
 
 func kernelNote(k *analyze.KernelSummary) string {
+	if e := k.Estimated; e != nil {
+		return fmt.Sprintf("estimated: %s launches, %s; recorded: %s of %s", estimatedCount(&e.Count), estimatedTime(&e.TotalNS),
+			plural(k.All.Count+k.All.Unknown, "launch", "launches"), plural(k.Names, "kernel", "kernels"))
+	}
 	return fmt.Sprintf("%s of %s, %s; share is of GPU busy time", plural(k.All.Count+k.All.Unknown, "launch", "launches"),
 		plural(k.Names, "kernel", "kernels"), Duration(k.All.TotalNS))
 }
@@ -92,6 +97,10 @@ func (d *Document) graphs(g *analyze.GraphSummary) {
 }
 
 func (d *Document) kernelTable(groups []analyze.KernelGroup, launches bool) {
+	if slices.ContainsFunc(groups, func(g analyze.KernelGroup) bool { return g.Estimated != nil }) {
+		d.estimatedTable(groups, launches)
+		return
+	}
 	named := len(groups) > 0 && groups[0].Configurations > 0
 	t := &Table{Quiet: !launches, Columns: []Column{
 		{Title: "share", Right: true}, {Title: "count", Right: true}, {Title: "total", Right: true}, {Title: "mean", Right: true, Drop: 3},

@@ -54,6 +54,7 @@ func (d *Document) begin(in *analyze.Inspection) {
 	if in.Simulated {
 		d.Alert(SimulatedNote)
 	}
+	d.sampling(in)
 	if r := in.Range; r.Window {
 		d.Line(fmt.Sprintf("only events that begin from %s to %s of %s", Offset(r.WindowFromNS), Offset(r.WindowToNS), Duration(r.DurationNS)))
 	}
@@ -304,6 +305,12 @@ func (d *Document) losses(in *analyze.Inspection) {
 	note := ""
 	if l.Known && l.Lost+l.Incomplete > 0 {
 		note = fmt.Sprintf("%s lost, %s kept but incomplete", plural(l.Lost, "record", "records"), Count(l.Incomplete))
+		if l.Dropped > 0 {
+			note += ", "
+		}
+	}
+	if l.Dropped > 0 {
+		note += fmt.Sprintf("%s older than --keep", plural(l.Dropped, "record", "records"))
 	}
 	d.Heading("Losses", note)
 	switch {

@@ -5,6 +5,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/warpscope/warpscope/agent/budget"
 	"github.com/warpscope/warpscope/agent/collect"
 	"github.com/warpscope/warpscope/agent/event"
 )
@@ -30,6 +31,9 @@ type Config struct {
 	// BySignal lets SIGUSR1 and SIGUSR2, sent to this process, switch the timeline on and off, which is
 	// off until the first. The program does not get them then.
 	BySignal bool
+	// Budget is the share of the program's time that the recording of the timeline may cost, in (0, 1): it is
+	// recorded in windows that keep it; 0: all the time.
+	Budget float64
 	// Keep is how much of the run, up to now, stays in the trace; 0: all.
 	Keep time.Duration
 
@@ -56,6 +60,8 @@ type Result struct {
 	Summary event.Summary
 	// Processes are those that used CUDA.
 	Processes []collect.Status
+	// Budget is what came of Config.Budget; nil: there was none.
+	Budget *budget.Result
 	// Foreign is the tool that held the driver's injection, so that nothing was captured.
 	Foreign string
 	// Err says what is wrong with the trace; the program was not affected.

@@ -40,6 +40,7 @@ type session struct {
 	writer  *trace.Writer
 	sink    *sink
 	server  *collect.Server
+	pacer   *pacer         // nil: no budget
 	system  *device.System // nil: no NVML
 	sampler *device.Sampler
 	child   *child
@@ -120,15 +121,27 @@ func (s *session) prepare() error {
 	if c.MaxSize > 0 {
 		options = append(options, trace.WithMaxSize(c.MaxSize))
 	}
+	if c.Keep > 0 {
+		if s.output.keep {
+			return fmt.Errorf("--keep: %s is a pipe or a device, from which nothing can be dropped again", s.output.path)
+		}
+		options = append(options, trace.WithKeep(c.Keep, monotonic, s.output.succeed))
+	}
 	if s.writer, err = trace.NewWriter(s.output.file, provenance, options...); err != nil {
 		return fmt.Errorf("begin trace: %w", err)
 	}
 	s.sink = &sink{writer: s.writer}
-	s.server, err = collect.Listen(collect.Config{
+	config := collect.Config{
 		Sink: s.sink, Mode: c.Mode, API: c.API, Graphs: c.Graphs,
-		StartPaused: c.StartAfter > 0 || c.BySignal, Trigger: c.Trigger, Resolve: c.Resolve,
-	})
-	if err != nil {
+		StartPaused: c.StartAfter > 0 || c.BySignal || c.Budget > 0, Trigger: c.Trigger, Resolve: c.Resolve,
+	}
+	if c.Budget > 0 {
+		if s.pacer, err = newPacer(c.Budget); err != nil {
+			return err
+		}
+		config.Ruler = s.pacer
+	}
+	if s.server, err = collect.Listen(config); err != nil {
 		return err
 	}
 	return s.sample()
@@ -173,6 +186,9 @@ func (s *session) start(signals <-chan os.Signal) error {
 	}
 	if err := s.output.settle(s.child.process.Pid); err != nil {
 		s.say(err.Error())
+	}
+	if s.pacer != nil {
+		s.pacer.start(s.server)
 	}
 	c.Note(s.opening())
 	return nil
@@ -259,6 +275,7 @@ func (s *session) finish(ended exit, left []collect.Status) *Result {
 	for _, p := range left {
 		s.say(fmt.Sprintf("%s outlives the program: what it does from now on is not recorded", describe(&p)))
 	}
+	s.pacer.close()
 	errs = append(errs, s.server.Close())
 	r.Processes = s.server.Processes()
 	r.Summary = s.server.Summary()
@@ -278,6 +295,12 @@ func (s *session) finish(ended exit, left []collect.Status) *Result {
 	}
 	for _, note := range r.findings(s.config.StartAfter > 0 || s.config.Duration > 0) {
 		s.say(note)
+	}
+	if s.pacer != nil && s.foreign == "" && len(r.Processes) > 0 {
+		r.Budget = &s.pacer.result
+		for _, note := range budgetNotes(r.Budget, r.process) {
+			s.say(note)
+		}
 	}
 	snapshots, err := s.python.collect(s.output.path)
 	if err != nil {

@@ -120,13 +120,16 @@ func explain(reason event.Reason) string {
 func (r *Result) Report() []string {
 	var lines []string
 	lines = append(lines, "recorded "+r.recorded())
-	lines = append(lines, r.lost()+"; cost not measured")
+	lines = append(lines, r.lost()+"; "+r.cost())
 	file := "trace " + r.Path
 	if r.Size >= 0 {
 		file += ", " + inBytes(r.Size)
 	}
 	if kernels := r.Summary.Recorded[event.KindKernel]; kernels > 0 && r.Size >= 0 {
 		file += fmt.Sprintf(", %.1f bytes a kernel", float64(r.Size)/float64(kernels))
+	}
+	if dropped := r.dropped(); dropped > 0 {
+		file += fmt.Sprintf(", %s older than --keep dropped", plural(dropped, "record", "records"))
 	}
 	lines = append(lines, file)
 	if r.Err != nil {
@@ -135,10 +138,43 @@ func (r *Result) Report() []string {
 	return append(lines, "next: warpscope inspect "+quote(r.Path))
 }
 
+// cost says what the recording cost, where that was measured.
+func (r *Result) cost() string {
+	if r.Budget != nil {
+		for i := range r.Budget.Processes {
+			if r.Budget.Processes[i].Certain() {
+				return "cost measured, see above"
+			}
+		}
+	}
+	return "cost not measured"
+}
+
+// process names the process with a PID.
+func (r *Result) process(pid int32) string {
+	for i := range r.Processes {
+		if r.Processes[i].PID == pid {
+			return describe(&r.Processes[i])
+		}
+	}
+	return fmt.Sprintf("process %d", pid)
+}
+
+// dropped counts what was older than the trace was to keep.
+func (r *Result) dropped() uint64 {
+	n := uint64(0)
+	for _, l := range r.Summary.Losses {
+		if l.Cause == event.LossAged {
+			n += l.Count
+		}
+	}
+	return n
+}
+
 // recorded lists the kinds that were recorded.
 func (r *Result) recorded() string {
 	var parts []string
-	for kind := event.KindKernel; kind <= event.KindUsage; kind++ {
+	for kind := event.KindKernel; kind <= event.KindWindow; kind++ {
 		if n := r.Summary.Recorded[kind]; n > 0 {
 			parts = append(parts, group(n)+" "+kindWord(kind, n))
 		}
@@ -172,6 +208,9 @@ func (r *Result) lost() string {
 	counts := map[event.LossCause]map[event.Kind]uint64{}
 	cut := 0 // processes whose end is missing
 	for _, l := range r.Summary.Losses {
+		if l.Cause == event.LossAged {
+			continue // asked for; the file's line says it
+		}
 		if l.Cause == event.LossUndelivered {
 			cut++
 		}

@@ -205,6 +205,17 @@ func schema() []table {
 			num("pid", func(b *B) *[]int32 { return &b.Usages.PID }),
 			num("bytes", func(b *B) *[]int64 { return &b.Usages.Bytes }, either...),
 		}},
+		{kind: event.KindWindow, time: 3, columns: []column{
+			num("begin", func(b *B) *[]event.Time { return &b.Windows.Begin }, step...),
+			num("length", func(b *B) *[]int64 { return &b.Windows.Length }),
+			num("planned", func(b *B) *[]int64 { return &b.Windows.Planned }),
+			num("start", func(b *B) *[]event.Time { return &b.Windows.Start }, step...),
+			num("span", func(b *B) *[]int64 { return &b.Windows.Span }),
+			num("work", func(b *B) *[]int64 { return &b.Windows.Work }),
+			num("span_work", func(b *B) *[]int64 { return &b.Windows.SpanWork }),
+			num("loss", func(b *B) *[]int64 { return &b.Windows.Loss }),
+			truth("measured", func(b *B) *[]bool { return &b.Windows.Measured }),
+		}},
 	}
 }
 

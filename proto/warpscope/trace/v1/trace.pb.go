@@ -955,6 +955,7 @@ type Batch struct {
 	States        *States     `protobuf:"bytes,15,opt,name=states,proto3" json:"states,omitempty"`
 	GpuSamples    *GPUSamples `protobuf:"bytes,16,opt,name=gpu_samples,json=gpuSamples,proto3" json:"gpu_samples,omitempty"`
 	Usages        *Usages     `protobuf:"bytes,17,opt,name=usages,proto3" json:"usages,omitempty"`
+	Windows       *Windows    `protobuf:"bytes,18,opt,name=windows,proto3" json:"windows,omitempty"`
 	Process       uint32      `protobuf:"varint,31,opt,name=process,proto3" json:"process,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1091,6 +1092,13 @@ func (x *Batch) GetGpuSamples() *GPUSamples {
 func (x *Batch) GetUsages() *Usages {
 	if x != nil {
 		return x.Usages
+	}
+	return nil
+}
+
+func (x *Batch) GetWindows() *Windows {
+	if x != nil {
+		return x.Windows
 	}
 	return nil
 }
@@ -2874,6 +2882,124 @@ func (x *Usages) GetBytes() *Column {
 	return nil
 }
 
+// Times in which a timeline under a budget was recorded, and those that they stand for. Spans of a process
+// follow each other; a moment of a span was recorded with the probability planned/span.
+type Windows struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rows          uint32                 `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"`
+	Begin         *Column                `protobuf:"bytes,2,opt,name=begin,proto3" json:"begin,omitempty"`                       // when recording took effect for launches; 0: nothing was recorded in this span
+	Length        *Column                `protobuf:"bytes,3,opt,name=length,proto3" json:"length,omitempty"`                     // ns
+	Planned       *Column                `protobuf:"bytes,4,opt,name=planned,proto3" json:"planned,omitempty"`                   // ns: the length that was planned
+	Start         *Column                `protobuf:"bytes,5,opt,name=start,proto3" json:"start,omitempty"`                       // of the span
+	Span          *Column                `protobuf:"bytes,6,opt,name=span,proto3" json:"span,omitempty"`                         // ns
+	Work          *Column                `protobuf:"bytes,7,opt,name=work,proto3" json:"work,omitempty"`                         // ns that what was done in the window takes without recording
+	SpanWork      *Column                `protobuf:"bytes,8,opt,name=span_work,json=spanWork,proto3" json:"span_work,omitempty"` // the same of the whole span
+	Loss          *Column                `protobuf:"bytes,9,opt,name=loss,proto3" json:"loss,omitempty"`                         // ns that the program lost to the window, as measured: may be negative
+	Measured      *Column                `protobuf:"bytes,10,opt,name=measured,proto3" json:"measured,omitempty"`                // 1: loss is known
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Windows) Reset() {
+	*x = Windows{}
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Windows) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Windows) ProtoMessage() {}
+
+func (x *Windows) ProtoReflect() protoreflect.Message {
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Windows.ProtoReflect.Descriptor instead.
+func (*Windows) Descriptor() ([]byte, []int) {
+	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Windows) GetRows() uint32 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *Windows) GetBegin() *Column {
+	if x != nil {
+		return x.Begin
+	}
+	return nil
+}
+
+func (x *Windows) GetLength() *Column {
+	if x != nil {
+		return x.Length
+	}
+	return nil
+}
+
+func (x *Windows) GetPlanned() *Column {
+	if x != nil {
+		return x.Planned
+	}
+	return nil
+}
+
+func (x *Windows) GetStart() *Column {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *Windows) GetSpan() *Column {
+	if x != nil {
+		return x.Span
+	}
+	return nil
+}
+
+func (x *Windows) GetWork() *Column {
+	if x != nil {
+		return x.Work
+	}
+	return nil
+}
+
+func (x *Windows) GetSpanWork() *Column {
+	if x != nil {
+		return x.SpanWork
+	}
+	return nil
+}
+
+func (x *Windows) GetLoss() *Column {
+	if x != nil {
+		return x.Loss
+	}
+	return nil
+}
+
+func (x *Windows) GetMeasured() *Column {
+	if x != nil {
+		return x.Measured
+	}
+	return nil
+}
+
 // What one process has allocated at a moment: the rows that made the allocations still open. A set
 // too large for one frame is split into parts, which are numbered from 0 and follow each other with
 // no other live set between; all but the last have `more`.
@@ -2890,7 +3016,7 @@ type LiveSet struct {
 
 func (x *LiveSet) Reset() {
 	*x = LiveSet{}
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[24]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2902,7 +3028,7 @@ func (x *LiveSet) String() string {
 func (*LiveSet) ProtoMessage() {}
 
 func (x *LiveSet) ProtoReflect() protoreflect.Message {
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[24]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2915,7 +3041,7 @@ func (x *LiveSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveSet.ProtoReflect.Descriptor instead.
 func (*LiveSet) Descriptor() ([]byte, []int) {
-	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{24}
+	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LiveSet) GetLive() *Allocations {
@@ -2968,7 +3094,7 @@ type Summary struct {
 
 func (x *Summary) Reset() {
 	*x = Summary{}
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[25]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2980,7 +3106,7 @@ func (x *Summary) String() string {
 func (*Summary) ProtoMessage() {}
 
 func (x *Summary) ProtoReflect() protoreflect.Message {
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[25]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2993,7 +3119,7 @@ func (x *Summary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Summary.ProtoReflect.Descriptor instead.
 func (*Summary) Descriptor() ([]byte, []int) {
-	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{25}
+	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Summary) GetRecorded() []*Count {
@@ -3055,7 +3181,7 @@ type Count struct {
 
 func (x *Count) Reset() {
 	*x = Count{}
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[26]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3067,7 +3193,7 @@ func (x *Count) String() string {
 func (*Count) ProtoMessage() {}
 
 func (x *Count) ProtoReflect() protoreflect.Message {
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[26]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3080,7 +3206,7 @@ func (x *Count) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Count.ProtoReflect.Descriptor instead.
 func (*Count) Descriptor() ([]byte, []int) {
-	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{26}
+	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Count) GetKind() uint32 {
@@ -3109,7 +3235,7 @@ type Loss struct {
 
 func (x *Loss) Reset() {
 	*x = Loss{}
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[27]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3121,7 +3247,7 @@ func (x *Loss) String() string {
 func (*Loss) ProtoMessage() {}
 
 func (x *Loss) ProtoReflect() protoreflect.Message {
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[27]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3134,7 +3260,7 @@ func (x *Loss) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Loss.ProtoReflect.Descriptor instead.
 func (*Loss) Descriptor() ([]byte, []int) {
-	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{27}
+	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Loss) GetProcess() uint32 {
@@ -3176,7 +3302,7 @@ type Index struct {
 
 func (x *Index) Reset() {
 	*x = Index{}
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[28]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3188,7 +3314,7 @@ func (x *Index) String() string {
 func (*Index) ProtoMessage() {}
 
 func (x *Index) ProtoReflect() protoreflect.Message {
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[28]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3201,7 +3327,7 @@ func (x *Index) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Index.ProtoReflect.Descriptor instead.
 func (*Index) Descriptor() ([]byte, []int) {
-	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{28}
+	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Index) GetPrevious() uint64 {
@@ -3233,7 +3359,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[29]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3245,7 +3371,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[29]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3258,7 +3384,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{29}
+	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Entry) GetOffset() uint64 {
@@ -3404,7 +3530,7 @@ const file_warpscope_trace_v1_trace_proto_rawDesc = "" +
 	"\x04pack\x18\x06 \x01(\rR\x04pack\x12\x14\n" +
 	"\x05depth\x18\a \x01(\rR\x05depth\x12\x10\n" +
 	"\x03lag\x18\b \x01(\x12R\x03lag\x12\x14\n" +
-	"\x05reach\x18\t \x01(\x04R\x05reach\"\xd2\x06\n" +
+	"\x05reach\x18\t \x01(\x04R\x05reach\"\x89\a\n" +
 	"\x05Batch\x125\n" +
 	"\akernels\x18\x01 \x01(\v2\x1b.warpscope.trace.v1.KernelsR\akernels\x122\n" +
 	"\x06copies\x18\x02 \x01(\v2\x1a.warpscope.trace.v1.CopiesR\x06copies\x12,\n" +
@@ -3422,7 +3548,8 @@ const file_warpscope_trace_v1_trace_proto_rawDesc = "" +
 	"\x06states\x18\x0f \x01(\v2\x1a.warpscope.trace.v1.StatesR\x06states\x12?\n" +
 	"\vgpu_samples\x18\x10 \x01(\v2\x1e.warpscope.trace.v1.GPUSamplesR\n" +
 	"gpuSamples\x122\n" +
-	"\x06usages\x18\x11 \x01(\v2\x1a.warpscope.trace.v1.UsagesR\x06usages\x12\x18\n" +
+	"\x06usages\x18\x11 \x01(\v2\x1a.warpscope.trace.v1.UsagesR\x06usages\x125\n" +
+	"\awindows\x18\x12 \x01(\v2\x1b.warpscope.trace.v1.WindowsR\awindows\x12\x18\n" +
 	"\aprocess\x18\x1f \x01(\rR\aprocess\"\xa6\x05\n" +
 	"\aKernels\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\rR\x04rows\x122\n" +
@@ -3608,7 +3735,19 @@ const file_warpscope_trace_v1_trace_proto_rawDesc = "" +
 	"\x03gpu\x18\x02 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x03gpu\x12.\n" +
 	"\x04time\x18\x03 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x04time\x12,\n" +
 	"\x03pid\x18\x04 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x03pid\x120\n" +
-	"\x05bytes\x18\x05 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x05bytes\"\x94\x01\n" +
+	"\x05bytes\x18\x05 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x05bytes\"\xec\x03\n" +
+	"\aWindows\x12\x12\n" +
+	"\x04rows\x18\x01 \x01(\rR\x04rows\x120\n" +
+	"\x05begin\x18\x02 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x05begin\x122\n" +
+	"\x06length\x18\x03 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x06length\x124\n" +
+	"\aplanned\x18\x04 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\aplanned\x120\n" +
+	"\x05start\x18\x05 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x05start\x12.\n" +
+	"\x04span\x18\x06 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x04span\x12.\n" +
+	"\x04work\x18\a \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x04work\x127\n" +
+	"\tspan_work\x18\b \x01(\v2\x1a.warpscope.trace.v1.ColumnR\bspanWork\x12.\n" +
+	"\x04loss\x18\t \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x04loss\x126\n" +
+	"\bmeasured\x18\n" +
+	" \x01(\v2\x1a.warpscope.trace.v1.ColumnR\bmeasured\"\x94\x01\n" +
 	"\aLiveSet\x123\n" +
 	"\x04live\x18\x01 \x01(\v2\x1f.warpscope.trace.v1.AllocationsR\x04live\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x12R\x04time\x12\x12\n" +
@@ -3662,7 +3801,7 @@ func file_warpscope_trace_v1_trace_proto_rawDescGZIP() []byte {
 }
 
 var file_warpscope_trace_v1_trace_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_warpscope_trace_v1_trace_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_warpscope_trace_v1_trace_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_warpscope_trace_v1_trace_proto_goTypes = []any{
 	(Chain)(0),          // 0: warpscope.trace.v1.Chain
 	(*Provenance)(nil),  // 1: warpscope.trace.v1.Provenance
@@ -3689,12 +3828,13 @@ var file_warpscope_trace_v1_trace_proto_goTypes = []any{
 	(*States)(nil),      // 22: warpscope.trace.v1.States
 	(*GPUSamples)(nil),  // 23: warpscope.trace.v1.GPUSamples
 	(*Usages)(nil),      // 24: warpscope.trace.v1.Usages
-	(*LiveSet)(nil),     // 25: warpscope.trace.v1.LiveSet
-	(*Summary)(nil),     // 26: warpscope.trace.v1.Summary
-	(*Count)(nil),       // 27: warpscope.trace.v1.Count
-	(*Loss)(nil),        // 28: warpscope.trace.v1.Loss
-	(*Index)(nil),       // 29: warpscope.trace.v1.Index
-	(*Entry)(nil),       // 30: warpscope.trace.v1.Entry
+	(*Windows)(nil),     // 25: warpscope.trace.v1.Windows
+	(*LiveSet)(nil),     // 26: warpscope.trace.v1.LiveSet
+	(*Summary)(nil),     // 27: warpscope.trace.v1.Summary
+	(*Count)(nil),       // 28: warpscope.trace.v1.Count
+	(*Loss)(nil),        // 29: warpscope.trace.v1.Loss
+	(*Index)(nil),       // 30: warpscope.trace.v1.Index
+	(*Entry)(nil),       // 31: warpscope.trace.v1.Entry
 }
 var file_warpscope_trace_v1_trace_proto_depIdxs = []int32{
 	3,   // 0: warpscope.trace.v1.Definitions.launches:type_name -> warpscope.trace.v1.Launch
@@ -3718,146 +3858,156 @@ var file_warpscope_trace_v1_trace_proto_depIdxs = []int32{
 	22,  // 18: warpscope.trace.v1.Batch.states:type_name -> warpscope.trace.v1.States
 	23,  // 19: warpscope.trace.v1.Batch.gpu_samples:type_name -> warpscope.trace.v1.GPUSamples
 	24,  // 20: warpscope.trace.v1.Batch.usages:type_name -> warpscope.trace.v1.Usages
-	8,   // 21: warpscope.trace.v1.Kernels.launch:type_name -> warpscope.trace.v1.Column
-	8,   // 22: warpscope.trace.v1.Kernels.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 23: warpscope.trace.v1.Kernels.start:type_name -> warpscope.trace.v1.Column
-	8,   // 24: warpscope.trace.v1.Kernels.correlation:type_name -> warpscope.trace.v1.Column
-	8,   // 25: warpscope.trace.v1.Kernels.device:type_name -> warpscope.trace.v1.Column
-	8,   // 26: warpscope.trace.v1.Kernels.context:type_name -> warpscope.trace.v1.Column
-	8,   // 27: warpscope.trace.v1.Kernels.stream:type_name -> warpscope.trace.v1.Column
-	8,   // 28: warpscope.trace.v1.Kernels.graph:type_name -> warpscope.trace.v1.Column
-	8,   // 29: warpscope.trace.v1.Kernels.graph_node:type_name -> warpscope.trace.v1.Column
-	8,   // 30: warpscope.trace.v1.Kernels.start_error:type_name -> warpscope.trace.v1.Column
-	8,   // 31: warpscope.trace.v1.Kernels.end_error:type_name -> warpscope.trace.v1.Column
-	8,   // 32: warpscope.trace.v1.Copies.kind:type_name -> warpscope.trace.v1.Column
-	8,   // 33: warpscope.trace.v1.Copies.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 34: warpscope.trace.v1.Copies.start:type_name -> warpscope.trace.v1.Column
-	8,   // 35: warpscope.trace.v1.Copies.bytes:type_name -> warpscope.trace.v1.Column
-	8,   // 36: warpscope.trace.v1.Copies.source:type_name -> warpscope.trace.v1.Column
-	8,   // 37: warpscope.trace.v1.Copies.target:type_name -> warpscope.trace.v1.Column
-	8,   // 38: warpscope.trace.v1.Copies.async:type_name -> warpscope.trace.v1.Column
-	8,   // 39: warpscope.trace.v1.Copies.correlation:type_name -> warpscope.trace.v1.Column
-	8,   // 40: warpscope.trace.v1.Copies.device:type_name -> warpscope.trace.v1.Column
-	8,   // 41: warpscope.trace.v1.Copies.peer:type_name -> warpscope.trace.v1.Column
-	8,   // 42: warpscope.trace.v1.Copies.context:type_name -> warpscope.trace.v1.Column
-	8,   // 43: warpscope.trace.v1.Copies.stream:type_name -> warpscope.trace.v1.Column
-	8,   // 44: warpscope.trace.v1.Copies.graph:type_name -> warpscope.trace.v1.Column
-	8,   // 45: warpscope.trace.v1.Copies.graph_node:type_name -> warpscope.trace.v1.Column
-	8,   // 46: warpscope.trace.v1.Copies.start_error:type_name -> warpscope.trace.v1.Column
-	8,   // 47: warpscope.trace.v1.Copies.end_error:type_name -> warpscope.trace.v1.Column
-	8,   // 48: warpscope.trace.v1.Sets.memory:type_name -> warpscope.trace.v1.Column
-	8,   // 49: warpscope.trace.v1.Sets.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 50: warpscope.trace.v1.Sets.start:type_name -> warpscope.trace.v1.Column
-	8,   // 51: warpscope.trace.v1.Sets.bytes:type_name -> warpscope.trace.v1.Column
-	8,   // 52: warpscope.trace.v1.Sets.value:type_name -> warpscope.trace.v1.Column
-	8,   // 53: warpscope.trace.v1.Sets.correlation:type_name -> warpscope.trace.v1.Column
-	8,   // 54: warpscope.trace.v1.Sets.device:type_name -> warpscope.trace.v1.Column
-	8,   // 55: warpscope.trace.v1.Sets.context:type_name -> warpscope.trace.v1.Column
-	8,   // 56: warpscope.trace.v1.Sets.stream:type_name -> warpscope.trace.v1.Column
-	8,   // 57: warpscope.trace.v1.Sets.graph:type_name -> warpscope.trace.v1.Column
-	8,   // 58: warpscope.trace.v1.Sets.graph_node:type_name -> warpscope.trace.v1.Column
-	8,   // 59: warpscope.trace.v1.Sets.start_error:type_name -> warpscope.trace.v1.Column
-	8,   // 60: warpscope.trace.v1.Sets.end_error:type_name -> warpscope.trace.v1.Column
-	8,   // 61: warpscope.trace.v1.Syncs.type:type_name -> warpscope.trace.v1.Column
-	8,   // 62: warpscope.trace.v1.Syncs.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 63: warpscope.trace.v1.Syncs.start:type_name -> warpscope.trace.v1.Column
-	8,   // 64: warpscope.trace.v1.Syncs.correlation:type_name -> warpscope.trace.v1.Column
-	8,   // 65: warpscope.trace.v1.Syncs.context:type_name -> warpscope.trace.v1.Column
-	8,   // 66: warpscope.trace.v1.Syncs.stream:type_name -> warpscope.trace.v1.Column
-	8,   // 67: warpscope.trace.v1.Syncs.event:type_name -> warpscope.trace.v1.Column
-	8,   // 68: warpscope.trace.v1.Calls.name:type_name -> warpscope.trace.v1.Column
-	8,   // 69: warpscope.trace.v1.Calls.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 70: warpscope.trace.v1.Calls.enter:type_name -> warpscope.trace.v1.Column
-	8,   // 71: warpscope.trace.v1.Calls.domain:type_name -> warpscope.trace.v1.Column
-	8,   // 72: warpscope.trace.v1.Calls.thread:type_name -> warpscope.trace.v1.Column
-	8,   // 73: warpscope.trace.v1.Calls.correlation:type_name -> warpscope.trace.v1.Column
-	8,   // 74: warpscope.trace.v1.Calls.result:type_name -> warpscope.trace.v1.Column
-	8,   // 75: warpscope.trace.v1.Markers.kind:type_name -> warpscope.trace.v1.Column
-	8,   // 76: warpscope.trace.v1.Markers.time:type_name -> warpscope.trace.v1.Column
-	8,   // 77: warpscope.trace.v1.Markers.id:type_name -> warpscope.trace.v1.Column
-	8,   // 78: warpscope.trace.v1.Markers.thread:type_name -> warpscope.trace.v1.Column
-	8,   // 79: warpscope.trace.v1.Markers.text:type_name -> warpscope.trace.v1.Column
-	8,   // 80: warpscope.trace.v1.Markers.domain:type_name -> warpscope.trace.v1.Column
-	8,   // 81: warpscope.trace.v1.Markers.payload_kind:type_name -> warpscope.trace.v1.Column
-	8,   // 82: warpscope.trace.v1.Markers.payload:type_name -> warpscope.trace.v1.Column
-	8,   // 83: warpscope.trace.v1.Markers.color:type_name -> warpscope.trace.v1.Column
-	8,   // 84: warpscope.trace.v1.Markers.category:type_name -> warpscope.trace.v1.Column
-	8,   // 85: warpscope.trace.v1.Graphs.graph:type_name -> warpscope.trace.v1.Column
-	8,   // 86: warpscope.trace.v1.Graphs.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 87: warpscope.trace.v1.Graphs.start:type_name -> warpscope.trace.v1.Column
-	8,   // 88: warpscope.trace.v1.Graphs.correlation:type_name -> warpscope.trace.v1.Column
-	8,   // 89: warpscope.trace.v1.Graphs.device:type_name -> warpscope.trace.v1.Column
-	8,   // 90: warpscope.trace.v1.Graphs.context:type_name -> warpscope.trace.v1.Column
-	8,   // 91: warpscope.trace.v1.Graphs.stream:type_name -> warpscope.trace.v1.Column
-	8,   // 92: warpscope.trace.v1.Graphs.start_error:type_name -> warpscope.trace.v1.Column
-	8,   // 93: warpscope.trace.v1.Graphs.end_error:type_name -> warpscope.trace.v1.Column
-	8,   // 94: warpscope.trace.v1.Overheads.kind:type_name -> warpscope.trace.v1.Column
-	8,   // 95: warpscope.trace.v1.Overheads.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 96: warpscope.trace.v1.Overheads.start:type_name -> warpscope.trace.v1.Column
-	8,   // 97: warpscope.trace.v1.Overheads.thread:type_name -> warpscope.trace.v1.Column
-	8,   // 98: warpscope.trace.v1.Overheads.correlation:type_name -> warpscope.trace.v1.Column
-	8,   // 99: warpscope.trace.v1.Allocations.api:type_name -> warpscope.trace.v1.Column
-	8,   // 100: warpscope.trace.v1.Allocations.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 101: warpscope.trace.v1.Allocations.enter:type_name -> warpscope.trace.v1.Column
-	8,   // 102: warpscope.trace.v1.Allocations.sequence:type_name -> warpscope.trace.v1.Column
-	8,   // 103: warpscope.trace.v1.Allocations.op:type_name -> warpscope.trace.v1.Column
-	8,   // 104: warpscope.trace.v1.Allocations.space:type_name -> warpscope.trace.v1.Column
-	8,   // 105: warpscope.trace.v1.Allocations.address:type_name -> warpscope.trace.v1.Column
-	8,   // 106: warpscope.trace.v1.Allocations.size:type_name -> warpscope.trace.v1.Column
-	8,   // 107: warpscope.trace.v1.Allocations.handle:type_name -> warpscope.trace.v1.Column
-	8,   // 108: warpscope.trace.v1.Allocations.device:type_name -> warpscope.trace.v1.Column
-	8,   // 109: warpscope.trace.v1.Allocations.context:type_name -> warpscope.trace.v1.Column
-	8,   // 110: warpscope.trace.v1.Allocations.stream:type_name -> warpscope.trace.v1.Column
-	8,   // 111: warpscope.trace.v1.Allocations.thread:type_name -> warpscope.trace.v1.Column
-	8,   // 112: warpscope.trace.v1.Allocations.result:type_name -> warpscope.trace.v1.Column
-	8,   // 113: warpscope.trace.v1.Allocations.known:type_name -> warpscope.trace.v1.Column
-	8,   // 114: warpscope.trace.v1.Allocations.stack:type_name -> warpscope.trace.v1.Column
-	8,   // 115: warpscope.trace.v1.Contexts.time:type_name -> warpscope.trace.v1.Column
-	8,   // 116: warpscope.trace.v1.Contexts.created:type_name -> warpscope.trace.v1.Column
-	8,   // 117: warpscope.trace.v1.Contexts.context:type_name -> warpscope.trace.v1.Column
-	8,   // 118: warpscope.trace.v1.Contexts.device:type_name -> warpscope.trace.v1.Column
-	8,   // 119: warpscope.trace.v1.Contexts.null_stream:type_name -> warpscope.trace.v1.Column
-	8,   // 120: warpscope.trace.v1.Modules.time:type_name -> warpscope.trace.v1.Column
-	8,   // 121: warpscope.trace.v1.Modules.loaded:type_name -> warpscope.trace.v1.Column
-	8,   // 122: warpscope.trace.v1.Modules.module:type_name -> warpscope.trace.v1.Column
-	8,   // 123: warpscope.trace.v1.Modules.context:type_name -> warpscope.trace.v1.Column
-	8,   // 124: warpscope.trace.v1.Modules.bytes:type_name -> warpscope.trace.v1.Column
-	8,   // 125: warpscope.trace.v1.Modules.thread:type_name -> warpscope.trace.v1.Column
-	8,   // 126: warpscope.trace.v1.Pools.time:type_name -> warpscope.trace.v1.Column
-	8,   // 127: warpscope.trace.v1.Pools.device:type_name -> warpscope.trace.v1.Column
-	8,   // 128: warpscope.trace.v1.Pools.pool:type_name -> warpscope.trace.v1.Column
-	8,   // 129: warpscope.trace.v1.Pools.reserved:type_name -> warpscope.trace.v1.Column
-	8,   // 130: warpscope.trace.v1.Pools.used:type_name -> warpscope.trace.v1.Column
-	8,   // 131: warpscope.trace.v1.Pools.reserved_high:type_name -> warpscope.trace.v1.Column
-	8,   // 132: warpscope.trace.v1.Pools.used_high:type_name -> warpscope.trace.v1.Column
-	8,   // 133: warpscope.trace.v1.States.time:type_name -> warpscope.trace.v1.Column
-	8,   // 134: warpscope.trace.v1.States.state:type_name -> warpscope.trace.v1.Column
-	8,   // 135: warpscope.trace.v1.States.reason:type_name -> warpscope.trace.v1.Column
-	8,   // 136: warpscope.trace.v1.GPUSamples.gpu:type_name -> warpscope.trace.v1.Column
-	8,   // 137: warpscope.trace.v1.GPUSamples.time:type_name -> warpscope.trace.v1.Column
-	8,   // 138: warpscope.trace.v1.GPUSamples.used_memory:type_name -> warpscope.trace.v1.Column
-	8,   // 139: warpscope.trace.v1.GPUSamples.reserved_memory:type_name -> warpscope.trace.v1.Column
-	8,   // 140: warpscope.trace.v1.GPUSamples.utilization:type_name -> warpscope.trace.v1.Column
-	8,   // 141: warpscope.trace.v1.GPUSamples.memory_activity:type_name -> warpscope.trace.v1.Column
-	8,   // 142: warpscope.trace.v1.GPUSamples.sm_clock:type_name -> warpscope.trace.v1.Column
-	8,   // 143: warpscope.trace.v1.GPUSamples.memory_clock:type_name -> warpscope.trace.v1.Column
-	8,   // 144: warpscope.trace.v1.GPUSamples.power:type_name -> warpscope.trace.v1.Column
-	8,   // 145: warpscope.trace.v1.GPUSamples.temperature:type_name -> warpscope.trace.v1.Column
-	8,   // 146: warpscope.trace.v1.GPUSamples.throttle:type_name -> warpscope.trace.v1.Column
-	8,   // 147: warpscope.trace.v1.Usages.gpu:type_name -> warpscope.trace.v1.Column
-	8,   // 148: warpscope.trace.v1.Usages.time:type_name -> warpscope.trace.v1.Column
-	8,   // 149: warpscope.trace.v1.Usages.pid:type_name -> warpscope.trace.v1.Column
-	8,   // 150: warpscope.trace.v1.Usages.bytes:type_name -> warpscope.trace.v1.Column
-	18,  // 151: warpscope.trace.v1.LiveSet.live:type_name -> warpscope.trace.v1.Allocations
-	27,  // 152: warpscope.trace.v1.Summary.recorded:type_name -> warpscope.trace.v1.Count
-	28,  // 153: warpscope.trace.v1.Summary.losses:type_name -> warpscope.trace.v1.Loss
-	30,  // 154: warpscope.trace.v1.Index.entries:type_name -> warpscope.trace.v1.Entry
-	27,  // 155: warpscope.trace.v1.Entry.counts:type_name -> warpscope.trace.v1.Count
-	156, // [156:156] is the sub-list for method output_type
-	156, // [156:156] is the sub-list for method input_type
-	156, // [156:156] is the sub-list for extension type_name
-	156, // [156:156] is the sub-list for extension extendee
-	0,   // [0:156] is the sub-list for field type_name
+	25,  // 21: warpscope.trace.v1.Batch.windows:type_name -> warpscope.trace.v1.Windows
+	8,   // 22: warpscope.trace.v1.Kernels.launch:type_name -> warpscope.trace.v1.Column
+	8,   // 23: warpscope.trace.v1.Kernels.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 24: warpscope.trace.v1.Kernels.start:type_name -> warpscope.trace.v1.Column
+	8,   // 25: warpscope.trace.v1.Kernels.correlation:type_name -> warpscope.trace.v1.Column
+	8,   // 26: warpscope.trace.v1.Kernels.device:type_name -> warpscope.trace.v1.Column
+	8,   // 27: warpscope.trace.v1.Kernels.context:type_name -> warpscope.trace.v1.Column
+	8,   // 28: warpscope.trace.v1.Kernels.stream:type_name -> warpscope.trace.v1.Column
+	8,   // 29: warpscope.trace.v1.Kernels.graph:type_name -> warpscope.trace.v1.Column
+	8,   // 30: warpscope.trace.v1.Kernels.graph_node:type_name -> warpscope.trace.v1.Column
+	8,   // 31: warpscope.trace.v1.Kernels.start_error:type_name -> warpscope.trace.v1.Column
+	8,   // 32: warpscope.trace.v1.Kernels.end_error:type_name -> warpscope.trace.v1.Column
+	8,   // 33: warpscope.trace.v1.Copies.kind:type_name -> warpscope.trace.v1.Column
+	8,   // 34: warpscope.trace.v1.Copies.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 35: warpscope.trace.v1.Copies.start:type_name -> warpscope.trace.v1.Column
+	8,   // 36: warpscope.trace.v1.Copies.bytes:type_name -> warpscope.trace.v1.Column
+	8,   // 37: warpscope.trace.v1.Copies.source:type_name -> warpscope.trace.v1.Column
+	8,   // 38: warpscope.trace.v1.Copies.target:type_name -> warpscope.trace.v1.Column
+	8,   // 39: warpscope.trace.v1.Copies.async:type_name -> warpscope.trace.v1.Column
+	8,   // 40: warpscope.trace.v1.Copies.correlation:type_name -> warpscope.trace.v1.Column
+	8,   // 41: warpscope.trace.v1.Copies.device:type_name -> warpscope.trace.v1.Column
+	8,   // 42: warpscope.trace.v1.Copies.peer:type_name -> warpscope.trace.v1.Column
+	8,   // 43: warpscope.trace.v1.Copies.context:type_name -> warpscope.trace.v1.Column
+	8,   // 44: warpscope.trace.v1.Copies.stream:type_name -> warpscope.trace.v1.Column
+	8,   // 45: warpscope.trace.v1.Copies.graph:type_name -> warpscope.trace.v1.Column
+	8,   // 46: warpscope.trace.v1.Copies.graph_node:type_name -> warpscope.trace.v1.Column
+	8,   // 47: warpscope.trace.v1.Copies.start_error:type_name -> warpscope.trace.v1.Column
+	8,   // 48: warpscope.trace.v1.Copies.end_error:type_name -> warpscope.trace.v1.Column
+	8,   // 49: warpscope.trace.v1.Sets.memory:type_name -> warpscope.trace.v1.Column
+	8,   // 50: warpscope.trace.v1.Sets.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 51: warpscope.trace.v1.Sets.start:type_name -> warpscope.trace.v1.Column
+	8,   // 52: warpscope.trace.v1.Sets.bytes:type_name -> warpscope.trace.v1.Column
+	8,   // 53: warpscope.trace.v1.Sets.value:type_name -> warpscope.trace.v1.Column
+	8,   // 54: warpscope.trace.v1.Sets.correlation:type_name -> warpscope.trace.v1.Column
+	8,   // 55: warpscope.trace.v1.Sets.device:type_name -> warpscope.trace.v1.Column
+	8,   // 56: warpscope.trace.v1.Sets.context:type_name -> warpscope.trace.v1.Column
+	8,   // 57: warpscope.trace.v1.Sets.stream:type_name -> warpscope.trace.v1.Column
+	8,   // 58: warpscope.trace.v1.Sets.graph:type_name -> warpscope.trace.v1.Column
+	8,   // 59: warpscope.trace.v1.Sets.graph_node:type_name -> warpscope.trace.v1.Column
+	8,   // 60: warpscope.trace.v1.Sets.start_error:type_name -> warpscope.trace.v1.Column
+	8,   // 61: warpscope.trace.v1.Sets.end_error:type_name -> warpscope.trace.v1.Column
+	8,   // 62: warpscope.trace.v1.Syncs.type:type_name -> warpscope.trace.v1.Column
+	8,   // 63: warpscope.trace.v1.Syncs.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 64: warpscope.trace.v1.Syncs.start:type_name -> warpscope.trace.v1.Column
+	8,   // 65: warpscope.trace.v1.Syncs.correlation:type_name -> warpscope.trace.v1.Column
+	8,   // 66: warpscope.trace.v1.Syncs.context:type_name -> warpscope.trace.v1.Column
+	8,   // 67: warpscope.trace.v1.Syncs.stream:type_name -> warpscope.trace.v1.Column
+	8,   // 68: warpscope.trace.v1.Syncs.event:type_name -> warpscope.trace.v1.Column
+	8,   // 69: warpscope.trace.v1.Calls.name:type_name -> warpscope.trace.v1.Column
+	8,   // 70: warpscope.trace.v1.Calls.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 71: warpscope.trace.v1.Calls.enter:type_name -> warpscope.trace.v1.Column
+	8,   // 72: warpscope.trace.v1.Calls.domain:type_name -> warpscope.trace.v1.Column
+	8,   // 73: warpscope.trace.v1.Calls.thread:type_name -> warpscope.trace.v1.Column
+	8,   // 74: warpscope.trace.v1.Calls.correlation:type_name -> warpscope.trace.v1.Column
+	8,   // 75: warpscope.trace.v1.Calls.result:type_name -> warpscope.trace.v1.Column
+	8,   // 76: warpscope.trace.v1.Markers.kind:type_name -> warpscope.trace.v1.Column
+	8,   // 77: warpscope.trace.v1.Markers.time:type_name -> warpscope.trace.v1.Column
+	8,   // 78: warpscope.trace.v1.Markers.id:type_name -> warpscope.trace.v1.Column
+	8,   // 79: warpscope.trace.v1.Markers.thread:type_name -> warpscope.trace.v1.Column
+	8,   // 80: warpscope.trace.v1.Markers.text:type_name -> warpscope.trace.v1.Column
+	8,   // 81: warpscope.trace.v1.Markers.domain:type_name -> warpscope.trace.v1.Column
+	8,   // 82: warpscope.trace.v1.Markers.payload_kind:type_name -> warpscope.trace.v1.Column
+	8,   // 83: warpscope.trace.v1.Markers.payload:type_name -> warpscope.trace.v1.Column
+	8,   // 84: warpscope.trace.v1.Markers.color:type_name -> warpscope.trace.v1.Column
+	8,   // 85: warpscope.trace.v1.Markers.category:type_name -> warpscope.trace.v1.Column
+	8,   // 86: warpscope.trace.v1.Graphs.graph:type_name -> warpscope.trace.v1.Column
+	8,   // 87: warpscope.trace.v1.Graphs.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 88: warpscope.trace.v1.Graphs.start:type_name -> warpscope.trace.v1.Column
+	8,   // 89: warpscope.trace.v1.Graphs.correlation:type_name -> warpscope.trace.v1.Column
+	8,   // 90: warpscope.trace.v1.Graphs.device:type_name -> warpscope.trace.v1.Column
+	8,   // 91: warpscope.trace.v1.Graphs.context:type_name -> warpscope.trace.v1.Column
+	8,   // 92: warpscope.trace.v1.Graphs.stream:type_name -> warpscope.trace.v1.Column
+	8,   // 93: warpscope.trace.v1.Graphs.start_error:type_name -> warpscope.trace.v1.Column
+	8,   // 94: warpscope.trace.v1.Graphs.end_error:type_name -> warpscope.trace.v1.Column
+	8,   // 95: warpscope.trace.v1.Overheads.kind:type_name -> warpscope.trace.v1.Column
+	8,   // 96: warpscope.trace.v1.Overheads.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 97: warpscope.trace.v1.Overheads.start:type_name -> warpscope.trace.v1.Column
+	8,   // 98: warpscope.trace.v1.Overheads.thread:type_name -> warpscope.trace.v1.Column
+	8,   // 99: warpscope.trace.v1.Overheads.correlation:type_name -> warpscope.trace.v1.Column
+	8,   // 100: warpscope.trace.v1.Allocations.api:type_name -> warpscope.trace.v1.Column
+	8,   // 101: warpscope.trace.v1.Allocations.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 102: warpscope.trace.v1.Allocations.enter:type_name -> warpscope.trace.v1.Column
+	8,   // 103: warpscope.trace.v1.Allocations.sequence:type_name -> warpscope.trace.v1.Column
+	8,   // 104: warpscope.trace.v1.Allocations.op:type_name -> warpscope.trace.v1.Column
+	8,   // 105: warpscope.trace.v1.Allocations.space:type_name -> warpscope.trace.v1.Column
+	8,   // 106: warpscope.trace.v1.Allocations.address:type_name -> warpscope.trace.v1.Column
+	8,   // 107: warpscope.trace.v1.Allocations.size:type_name -> warpscope.trace.v1.Column
+	8,   // 108: warpscope.trace.v1.Allocations.handle:type_name -> warpscope.trace.v1.Column
+	8,   // 109: warpscope.trace.v1.Allocations.device:type_name -> warpscope.trace.v1.Column
+	8,   // 110: warpscope.trace.v1.Allocations.context:type_name -> warpscope.trace.v1.Column
+	8,   // 111: warpscope.trace.v1.Allocations.stream:type_name -> warpscope.trace.v1.Column
+	8,   // 112: warpscope.trace.v1.Allocations.thread:type_name -> warpscope.trace.v1.Column
+	8,   // 113: warpscope.trace.v1.Allocations.result:type_name -> warpscope.trace.v1.Column
+	8,   // 114: warpscope.trace.v1.Allocations.known:type_name -> warpscope.trace.v1.Column
+	8,   // 115: warpscope.trace.v1.Allocations.stack:type_name -> warpscope.trace.v1.Column
+	8,   // 116: warpscope.trace.v1.Contexts.time:type_name -> warpscope.trace.v1.Column
+	8,   // 117: warpscope.trace.v1.Contexts.created:type_name -> warpscope.trace.v1.Column
+	8,   // 118: warpscope.trace.v1.Contexts.context:type_name -> warpscope.trace.v1.Column
+	8,   // 119: warpscope.trace.v1.Contexts.device:type_name -> warpscope.trace.v1.Column
+	8,   // 120: warpscope.trace.v1.Contexts.null_stream:type_name -> warpscope.trace.v1.Column
+	8,   // 121: warpscope.trace.v1.Modules.time:type_name -> warpscope.trace.v1.Column
+	8,   // 122: warpscope.trace.v1.Modules.loaded:type_name -> warpscope.trace.v1.Column
+	8,   // 123: warpscope.trace.v1.Modules.module:type_name -> warpscope.trace.v1.Column
+	8,   // 124: warpscope.trace.v1.Modules.context:type_name -> warpscope.trace.v1.Column
+	8,   // 125: warpscope.trace.v1.Modules.bytes:type_name -> warpscope.trace.v1.Column
+	8,   // 126: warpscope.trace.v1.Modules.thread:type_name -> warpscope.trace.v1.Column
+	8,   // 127: warpscope.trace.v1.Pools.time:type_name -> warpscope.trace.v1.Column
+	8,   // 128: warpscope.trace.v1.Pools.device:type_name -> warpscope.trace.v1.Column
+	8,   // 129: warpscope.trace.v1.Pools.pool:type_name -> warpscope.trace.v1.Column
+	8,   // 130: warpscope.trace.v1.Pools.reserved:type_name -> warpscope.trace.v1.Column
+	8,   // 131: warpscope.trace.v1.Pools.used:type_name -> warpscope.trace.v1.Column
+	8,   // 132: warpscope.trace.v1.Pools.reserved_high:type_name -> warpscope.trace.v1.Column
+	8,   // 133: warpscope.trace.v1.Pools.used_high:type_name -> warpscope.trace.v1.Column
+	8,   // 134: warpscope.trace.v1.States.time:type_name -> warpscope.trace.v1.Column
+	8,   // 135: warpscope.trace.v1.States.state:type_name -> warpscope.trace.v1.Column
+	8,   // 136: warpscope.trace.v1.States.reason:type_name -> warpscope.trace.v1.Column
+	8,   // 137: warpscope.trace.v1.GPUSamples.gpu:type_name -> warpscope.trace.v1.Column
+	8,   // 138: warpscope.trace.v1.GPUSamples.time:type_name -> warpscope.trace.v1.Column
+	8,   // 139: warpscope.trace.v1.GPUSamples.used_memory:type_name -> warpscope.trace.v1.Column
+	8,   // 140: warpscope.trace.v1.GPUSamples.reserved_memory:type_name -> warpscope.trace.v1.Column
+	8,   // 141: warpscope.trace.v1.GPUSamples.utilization:type_name -> warpscope.trace.v1.Column
+	8,   // 142: warpscope.trace.v1.GPUSamples.memory_activity:type_name -> warpscope.trace.v1.Column
+	8,   // 143: warpscope.trace.v1.GPUSamples.sm_clock:type_name -> warpscope.trace.v1.Column
+	8,   // 144: warpscope.trace.v1.GPUSamples.memory_clock:type_name -> warpscope.trace.v1.Column
+	8,   // 145: warpscope.trace.v1.GPUSamples.power:type_name -> warpscope.trace.v1.Column
+	8,   // 146: warpscope.trace.v1.GPUSamples.temperature:type_name -> warpscope.trace.v1.Column
+	8,   // 147: warpscope.trace.v1.GPUSamples.throttle:type_name -> warpscope.trace.v1.Column
+	8,   // 148: warpscope.trace.v1.Usages.gpu:type_name -> warpscope.trace.v1.Column
+	8,   // 149: warpscope.trace.v1.Usages.time:type_name -> warpscope.trace.v1.Column
+	8,   // 150: warpscope.trace.v1.Usages.pid:type_name -> warpscope.trace.v1.Column
+	8,   // 151: warpscope.trace.v1.Usages.bytes:type_name -> warpscope.trace.v1.Column
+	8,   // 152: warpscope.trace.v1.Windows.begin:type_name -> warpscope.trace.v1.Column
+	8,   // 153: warpscope.trace.v1.Windows.length:type_name -> warpscope.trace.v1.Column
+	8,   // 154: warpscope.trace.v1.Windows.planned:type_name -> warpscope.trace.v1.Column
+	8,   // 155: warpscope.trace.v1.Windows.start:type_name -> warpscope.trace.v1.Column
+	8,   // 156: warpscope.trace.v1.Windows.span:type_name -> warpscope.trace.v1.Column
+	8,   // 157: warpscope.trace.v1.Windows.work:type_name -> warpscope.trace.v1.Column
+	8,   // 158: warpscope.trace.v1.Windows.span_work:type_name -> warpscope.trace.v1.Column
+	8,   // 159: warpscope.trace.v1.Windows.loss:type_name -> warpscope.trace.v1.Column
+	8,   // 160: warpscope.trace.v1.Windows.measured:type_name -> warpscope.trace.v1.Column
+	18,  // 161: warpscope.trace.v1.LiveSet.live:type_name -> warpscope.trace.v1.Allocations
+	28,  // 162: warpscope.trace.v1.Summary.recorded:type_name -> warpscope.trace.v1.Count
+	29,  // 163: warpscope.trace.v1.Summary.losses:type_name -> warpscope.trace.v1.Loss
+	31,  // 164: warpscope.trace.v1.Index.entries:type_name -> warpscope.trace.v1.Entry
+	28,  // 165: warpscope.trace.v1.Entry.counts:type_name -> warpscope.trace.v1.Count
+	166, // [166:166] is the sub-list for method output_type
+	166, // [166:166] is the sub-list for method input_type
+	166, // [166:166] is the sub-list for extension type_name
+	166, // [166:166] is the sub-list for extension extendee
+	0,   // [0:166] is the sub-list for field type_name
 }
 
 func init() { file_warpscope_trace_v1_trace_proto_init() }
@@ -3871,7 +4021,7 @@ func file_warpscope_trace_v1_trace_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_warpscope_trace_v1_trace_proto_rawDesc), len(file_warpscope_trace_v1_trace_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
