@@ -21,8 +21,8 @@ struct ws_id_table {
 };
 
 /* The id that the string at an address had when it was last asked for. The memory may hold another
- * one by now (its module was unloaded, and CUPTI has used the place again), so what is found here is
- * only where to look. Worker thread only. */
+ * one by now (its module was unloaded, and CUPTI has used the place again), so what is found here
+ * is only where to look. Worker thread only. */
 struct ws_name_cache {
   struct {
     const char *text;

@@ -25,8 +25,8 @@ bool ws_arena_open(struct ws_arena *arena, struct ws_shm *shm);
 void ws_arena_close(struct ws_arena *arena);
 
 /* Id of a string; 0 for NULL. `type` is the record type whose loss is counted if it does not fit.
- * A string that is asked for again under the same address is compared, not hashed: records repeat the
- * pointers to their names. */
+ * A string that is asked for again under the same address is compared, not hashed: records repeat
+ * the pointers to their names. */
 uint32_t ws_arena_string(struct ws_arena *arena, const char *text, unsigned type);
 uint32_t ws_arena_bytes(struct ws_arena *arena, const char *text, size_t size, unsigned type);
 
