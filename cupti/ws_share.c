@@ -21,6 +21,8 @@
 #define MS 1000000ull
 /* How far a time of the GPU may lie from the CPU's clock that it is given in. */
 #define SLACK 50000u
+/* So much is given to the client at once; less waits until it flushes. */
+#define GIVE_AT (16ull << 20)
 /* A lock is not waited for any longer: CUPTI may hold what the other thread waits for, and the program
  * comes first. */
 #define PATIENCE (1000 * MS)
@@ -72,6 +74,10 @@ static struct {
   _Atomic(cupti_complete_fn) complete, client_complete;
   _Atomic(uint8_t *) known[KNOWN_BUFFERS]; /* buffers that are ours */
   _Atomic uint32_t completing;             /* threads inside completed() */
+  struct ws_share_buffer standing;         /* the client's next buffer */
+  _Atomic uint32_t standing_lock;
+  uint32_t standing_depth;
+  _Atomic uint32_t worker; /* the capture's thread: its calls are not the program's */
 
   _Atomic(clock_fn) client_clock;
   clock_fn clock; /* the one that CUPTI uses, if we chose it */
@@ -126,6 +132,12 @@ static bool has(const struct side *s, uint32_t kind) {
   return kind < KINDS && atomic_load_explicit(&s->kind[kind].on, memory_order_relaxed) == 1;
 }
 
+static bool is_on(const struct side *s) {
+  for (uint32_t kind = 0; kind < KINDS; kind++)
+    if (has(s, kind)) return true;
+  return false;
+}
+
 static bool wants_call(const struct side *s, uint32_t domain, uint32_t id) {
   uint32_t kind = domain == CUPTI_DOMAIN_DRIVER ? CUPTI_KIND_DRIVER : CUPTI_KIND_RUNTIME;
   uint8_t call =
@@ -162,6 +174,8 @@ static bool belongs(const struct side *s, const struct cupti_record *r, size_t s
   uint64_t start = ws_share_start(r, size);
   if (is_calls(kind)) {
     const struct cupti_api *a = (const void *)r;
+    uint32_t worker = atomic_load_explicit(&share.worker, memory_order_relaxed);
+    if (s == &share.client && worker && a->threadId == worker) return false;
     uint32_t domain =
         kind == CUPTI_KIND_DRIVER ? CUPTI_DOMAIN_DRIVER : CUPTI_DOMAIN_RUNTIME;
     uint8_t call = a->cbid < IDS ? atomic_load(&s->call[domain][a->cbid]) : 0;
@@ -505,6 +519,9 @@ static size_t divide(void *context, uint32_t stream, uint8_t *data, size_t valid
   return left;
 }
 
+static void give(bool all, uint64_t *given);
+static void stand(void);
+
 static void completed(void *context, uint32_t stream, uint8_t *data, size_t size, size_t valid) {
   if (!is_known(data)) {
     cupti_complete_fn f = atomic_load(&share.client_complete);
@@ -514,8 +531,11 @@ static void completed(void *context, uint32_t stream, uint8_t *data, size_t size
   }
   atomic_fetch_add(&share.completing, 1);
   if (valid && atomic_load(&share.had_client) && atomic_load(&share.client_complete) &&
-      share.process == getpid())
+      share.process == getpid()) {
     keep(data, valid);
+    uint64_t given;
+    if (ws_share_store_size() >= GIVE_AT) give(false, &given);
+  }
   atomic_load(&share.complete)(context, stream, data, size, valid);
   atomic_fetch_sub(&share.completing, 1);
 }
@@ -523,13 +543,27 @@ static void completed(void *context, uint32_t stream, uint8_t *data, size_t size
 static int our_register(cupti_request_fn request, cupti_complete_fn complete) {
   atomic_store(&share.request, request);
   atomic_store(&share.complete, complete);
-  return share.real.register_callbacks(requested, completed);
+  int r = share.real.register_callbacks(requested, completed);
+  if (r == CUPTI_OK && is_on(&share.client)) stand();
+  return r;
 }
 
 static int flush(uint32_t flag) {
   bool had = take(&share.flushing, &share.flush_depth);
   int r = share.real.flush_all(flag);
   let_go(&share.flushing, &share.flush_depth, had);
+  return r;
+}
+
+static void pair(void);
+
+/* The capture's thread flushes regularly: the map between the clocks stays near what comes. */
+static int our_flush(uint32_t flag) {
+  atomic_store(&share.worker, self());
+  bool client = atomic_load(&share.had_client) && atomic_load(&share.client_complete);
+  if (client) pair();
+  int r = flush(flag);
+  if (client) pair();
   return r;
 }
 
@@ -643,6 +677,7 @@ int ws_share_enable(uint32_t kind) {
     uint32_t domain = kind == CUPTI_KIND_DRIVER ? CUPTI_DOMAIN_DRIVER : CUPTI_DOMAIN_RUNTIME;
     for (uint32_t id = 0; id < IDS; id++) atomic_store(&share.client.call[domain][id], 0);
   }
+  if (r == CUPTI_OK) stand();
   return r;
 }
 
@@ -665,29 +700,58 @@ int ws_share_enable_call(uint32_t domain, uint32_t id, bool enable) {
   return set_call(&share.client, domain, id, enable);
 }
 
-int ws_share_flush(uint32_t flag, uint64_t *given) {
+/* A client that has no buffer out has nothing to flush, torch.profiler thinks: one is always out while it
+ * has anything on. */
+static void stand(void) {
+  cupti_request_fn request = atomic_load(&share.client_request);
+  bool had = take(&share.standing_lock, &share.standing_depth);
+  if (request && !share.standing.data && ws_share_has_buffers()) {
+    struct ws_share_buffer b = {0};
+    request(&b.data, &b.size, &b.max_records);
+    share.standing = b;
+  }
+  let_go(&share.standing_lock, &share.standing_depth, had);
+}
+
+/* Gives the client what is kept for it. all: the standing buffer too, empty as it may be. */
+static void give(bool all, uint64_t *given) {
   *given = 0;
-  int r = flush(flag);
-  if (!ws_share_has_buffers()) return r;
-  /* Buffers that other threads have in hand belong to what was asked for. */
-  for (int i = 0; i < 200 && atomic_load(&share.completing); i++) usleep(1000);
   cupti_request_fn request = atomic_load(&share.client_request);
   cupti_complete_fn complete = atomic_load(&share.client_complete);
   if (!request || !complete) {
     ws_share_store_clear();
-    return r;
+    return;
   }
-  pair();
   clock_fn f = client_clock();
   bool as_they_are = !f || same_clock(f);
   uint32_t depth = 0;
   bool had = take(&share.mapping, &depth);
   struct ws_share_map map = share.map;
   let_go(&share.mapping, &depth, had);
+  struct ws_share_buffer buffer = {0};
+  if (all || ws_share_store_size()) {
+    had = take(&share.standing_lock, &share.standing_depth);
+    buffer = share.standing;
+    share.standing = (struct ws_share_buffer){0};
+    let_go(&share.standing_lock, &share.standing_depth, had);
+  }
   size_t count = 0;
-  size_t refused = ws_share_store_give(request, complete, as_they_are ? NULL : &map, &count);
+  size_t refused =
+      ws_share_store_give(request, complete, buffer, as_they_are ? NULL : &map, &count);
   atomic_fetch_add(&share.dropped, refused);
   *given = count;
+}
+
+int ws_share_flush(uint32_t flag, uint64_t *given) {
+  *given = 0;
+  int r = flush(flag);
+  if (!ws_share_has_buffers()) return r;
+  /* Buffers that other threads have in hand belong to what was asked for. */
+  for (int i = 0; i < 200 && atomic_load(&share.completing); i++) usleep(1000);
+  pair();
+  bool on = is_on(&share.client);
+  give(!on, given);
+  if (on) stand();
   return r;
 }
 
@@ -702,6 +766,8 @@ int ws_share_finalize(void) {
   for (uint32_t kind = 0; kind < KINDS; kind++)
     if (has(&share.client, kind)) ws_share_disable(kind);
   if (atomic_load(&share.client_callback)) ws_share_unsubscribe(share.subscriber);
+  uint64_t given;
+  if (ws_share_has_buffers()) give(true, &given);
   atomic_store(&share.client_request, NULL);
   atomic_store(&share.client_complete, NULL);
   atomic_store(&share.client_clock, NULL);
@@ -765,7 +831,7 @@ void ws_share_open(struct ws_cupti *c) {
   c->activity_disable = our_disable;
   if (c->enable_driver_api) c->enable_driver_api = our_driver_call;
   if (c->enable_runtime_api) c->enable_runtime_api = our_runtime_call;
-  c->flush_all = flush;
+  c->flush_all = our_flush;
   c->dropped = our_dropped;
   atomic_store_explicit(&share.open, true, memory_order_release);
 }

@@ -86,21 +86,17 @@ void ws_share_store_clear(void) {
   }
 }
 
-/* A buffer of the client's that is being filled. */
-struct target {
-  uint8_t *data;
-  size_t size, used, records, max_records;
-};
+uint64_t ws_share_store_size(void) { return atomic_load_explicit(&store.mapped, memory_order_relaxed); }
 
-static bool has_room(const struct target *t, size_t size) {
+static bool has_room(const struct ws_share_buffer *t, size_t size) {
   return t->data && t->size - t->used >= size && (!t->max_records || t->records < t->max_records);
 }
 
 size_t ws_share_store_give(cupti_request_fn request,
                            cupti_complete_fn complete,
+                           struct ws_share_buffer t,
                            const struct ws_share_map *map,
                            size_t *given) {
-  struct target t = {0};
   size_t refused = 0;
   *given = 0;
   for (struct chunk *c = take(), *next; c; c = next) {
@@ -111,7 +107,7 @@ size_t ws_share_store_give(cupti_request_fn request,
       at += sizeof size + ((size + 7) & ~(size_t)7);
       if (!has_room(&t, size)) {
         if (t.data) complete(NULL, 0, t.data, t.size, t.used);
-        t = (struct target){0};
+        t = (struct ws_share_buffer){0};
         request(&t.data, &t.size, &t.max_records);
       }
       if (!has_room(&t, size)) {

@@ -18,10 +18,21 @@ bool ws_share_store_add(const void *record, size_t size);
 /* Forgets everything. */
 void ws_share_store_clear(void);
 
-/* Gives all to the client in buffers of its own, with its clock's times unless map is NULL. Returns how
- * many records it had no room for. */
+/* Bytes that are kept. */
+uint64_t ws_share_store_size(void);
+
+/* A buffer of the client's that is being filled; data NULL: none. */
+struct ws_share_buffer {
+  uint8_t *data;
+  size_t size, used, records, max_records;
+};
+
+/* Gives all to the client, first in `buffer`, then in such as it is asked for, with its clock's times
+ * unless map is NULL; all of them are the client's again then. Returns how many records it had no room
+ * for; *given: how many it got. */
 size_t ws_share_store_give(cupti_request_fn request,
                            cupti_complete_fn complete,
+                           struct ws_share_buffer buffer,
                            const struct ws_share_map *map,
                            size_t *given);
 
