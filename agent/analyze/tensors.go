@@ -1,0 +1,281 @@
+package analyze
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/warpscope/warpscope/agent/event"
+)
+
+// stackRows is how many stacks are kept of each list.
+const stackRows = 20
+
+// Tensors is what a memory snapshot says of one device. Sizes are bytes.
+type Tensors struct {
+	File     string   `json:"file,omitempty"`
+	Device   int32    `json:"device"`
+	Settings string   `json:"settings,omitempty"` // PYTORCH_CUDA_ALLOC_CONF; "" the defaults, or not recorded
+	Known    bool     `json:"settings_known"`
+	On       bool     `json:"expandable_segments"`
+	Now      Holding  `json:"now"`              // when the snapshot was made
+	Peak     *Holding `json:"peak,omitempty"`   // when tensors took most; nil: there is no history
+	Failed   *Holding `json:"failed,omitempty"` // at the last failure; nil: nothing failed
+	// Failures are all of them, the earliest first.
+	Failures []TensorFailure `json:"failures"`
+	History  History         `json:"history"`
+	Growth   Growth          `json:"growth"`
+	Replay   *Replay         `json:"replay"`
+	Notes    []string        `json:"notes"`
+}
+
+// History says what of the past a snapshot tells.
+type History struct {
+	Events   uint64 `json:"events"`
+	Begin    int64  `json:"begin_unix_ns,omitempty"`
+	End      int64  `json:"end_unix_ns,omitempty"`
+	Complete bool   `json:"complete"` // it begins with an empty allocator
+	Retries  uint64 `json:"retries"`  // times that cached memory was given back to make room
+	Stacks   bool   `json:"stacks"`   // allocations have theirs
+	MaxLive  uint64 `json:"max_live_bytes"`
+	MaxHeld  uint64 `json:"max_reserved_bytes"`
+	MaxWait  uint64 `json:"max_pending_bytes"`
+}
+
+// TensorFailure is an allocation that failed.
+type TensorFailure struct {
+	TimeUnixNS int64  `json:"time_unix_ns,omitempty"`
+	Asked      uint64 `json:"asked_bytes"`  // by the program, rounded
+	Grow       uint64 `json:"grow_bytes"`   // by the allocator from the driver
+	Free       uint64 `json:"device_free"`  // on the device
+	Stack      []Line `json:"stack"`        // innermost first
+	Index      int    `json:"-"`            // of the event
+	Limited    bool   `json:"limited"`      // the device had enough: a limit of the program's own failed it
+	After      uint64 `json:"events_after"` // the program went on for so long
+}
+
+// Holding is what the allocator holds at a moment.
+type Holding struct {
+	Reserved  uint64 `json:"reserved_bytes"`
+	Live      uint64 `json:"live_bytes"`      // blocks of tensors
+	Requested uint64 `json:"requested_bytes"` // of it, what was asked for
+	Pending   uint64 `json:"pending_bytes"`   // given back, but another stream may still use it
+	Segments  uint64 `json:"segments"`
+	Blocks    uint64 `json:"live_blocks"`
+
+	Free        uint64 `json:"free_bytes"`         // in segments, in no block
+	FreePartly  uint64 `json:"free_partly_used"`   // of it, in segments that are partly used
+	LargestFree uint64 `json:"largest_free_bytes"` // in the default pool
+	Private     uint64 `json:"private_bytes"`      // in private pools, of Reserved
+	PrivateIdle uint64 `json:"private_idle_bytes"` // of it, in no block
+
+	Pools  []PoolHolding  `json:"pools"`
+	Stacks []StackHolding `json:"stacks"` // those that hold most
+	Roles  []RoleHolding  `json:"roles"`
+	// Exact: from the snapshot's own blocks; else played back through the history, where the blocks'
+	// rounding is computed.
+	Exact bool `json:"exact"`
+}
+
+// PoolHolding is a pool's part of a Holding, by stream.
+type PoolHolding struct {
+	Pool        string `json:"pool"` // "default", "private 0,1"
+	Stream      uint32 `json:"stream"`
+	Small       bool   `json:"small"`
+	Expandable  bool   `json:"expandable"`
+	Segments    uint64 `json:"segments"`
+	Reserved    uint64 `json:"reserved_bytes"`
+	Live        uint64 `json:"live_bytes"`
+	Pending     uint64 `json:"pending_bytes"`
+	FreePartly  uint64 `json:"free_partly_used"`
+	FreeWhole   uint64 `json:"free_whole_segments"`
+	LargestFree uint64 `json:"largest_free_bytes"`
+}
+
+// StackHolding is what one stack holds.
+type StackHolding struct {
+	Bytes   uint64 `json:"bytes"` // as asked for
+	Blocks  uint64 `json:"blocks"`
+	Largest uint64 `json:"largest_bytes"`
+	Role    Role   `json:"role"`
+	Stack   []Line `json:"stack"` // innermost first; empty: none was recorded
+	Guilty  int    `json:"guilty"`
+	id      uint32
+}
+
+// RoleHolding is what tensors of one role hold.
+type RoleHolding struct {
+	Role   Role   `json:"role"`
+	Bytes  uint64 `json:"bytes"`
+	Blocks uint64 `json:"blocks"`
+}
+
+// AnalyzeTensors computes what a snapshot says, by device.
+func AnalyzeTensors(s *event.Snapshot) []*Tensors {
+	var out []*Tensors
+	for i := range s.Devices {
+		out = append(out, analyzeDevice(s, &s.Devices[i]))
+	}
+	return out
+}
+
+func analyzeDevice(s *event.Snapshot, d *event.DeviceSnapshot) *Tensors {
+	t := &Tensors{
+		Device: d.Device, Known: s.Settings.Known, Settings: s.Settings.Text, On: s.Settings.Expandable, Failures: []TensorFailure{}, Notes: []string{},
+	}
+	t.Notes = append(t.Notes, s.Notes...)
+	h := &holder{s: s, roles: make([]Role, len(s.Stacks))}
+	for i := range d.Segments {
+		t.On = t.On || d.Segments[i].Expandable
+	}
+	t.Now = h.holding(d.Segments)
+	t.Now.Exact = true
+	t.Replay = ReplayDevice(s, d)
+	m := newMoments(s, d)
+	t.History = m.history
+	t.History.Complete = m.complete
+	for _, i := range m.failures {
+		e := &d.Events[i]
+		settings := settingsOf(&s.Settings)
+		f := TensorFailure{
+			TimeUnixNS: e.Time, Asked: e.Size, Grow: settings.growth(e.Size), Free: e.Address, Stack: linesOf(s, e.Stack), Index: i, After: m.allocsAfter(i),
+		}
+		f.Limited = f.Free >= f.Grow
+		t.Failures = append(t.Failures, f)
+	}
+	if len(d.Events) > 0 {
+		peak := h.holding(m.at(m.peak))
+		t.Peak = &peak
+		if n := len(t.Failures); n > 0 {
+			failed := h.holding(m.at(t.Failures[n-1].Index))
+			t.Failed = &failed
+		}
+		t.Growth = growthOf(s, d, h)
+	}
+	return t
+}
+
+// holder sums up what is held.
+type holder struct {
+	s     *event.Snapshot
+	roles []Role // by stack; "" not known yet
+}
+
+func (h *holder) role(stack uint32) Role {
+	if h.roles[stack] == "" {
+		h.roles[stack] = roleOf(h.s, stack)
+	}
+	return h.roles[stack]
+}
+
+type poolStream struct {
+	pool, stream      uint32
+	small, expandable bool
+}
+
+func (h *holder) holding(segments []event.TensorSegment) Holding {
+	var out Holding
+	pools := map[poolStream]*PoolHolding{}
+	stacks := map[uint32]*StackHolding{}
+	for i := range segments {
+		seg := &segments[i]
+		key := poolStream{seg.Pool, seg.Stream, seg.Small, seg.Expandable}
+		p := pools[key]
+		if p == nil {
+			p = &PoolHolding{Pool: poolName(h.s, seg.Pool), Stream: seg.Stream, Small: seg.Small, Expandable: seg.Expandable}
+			pools[key] = p
+		}
+		h.segment(&out, p, seg, stacks)
+	}
+	for _, p := range pools {
+		out.Pools = append(out.Pools, *p)
+	}
+	slices.SortFunc(out.Pools, func(x, y PoolHolding) int {
+		return cmp.Or(cmp.Compare(y.Reserved, x.Reserved), cmp.Compare(x.Pool, y.Pool), cmp.Compare(x.Stream, y.Stream))
+	})
+	h.stacks(&out, stacks)
+	return out
+}
+
+func (h *holder) segment(out *Holding, p *PoolHolding, seg *event.TensorSegment, stacks map[uint32]*StackHolding) {
+	out.Segments++
+	p.Segments++
+	out.Reserved += seg.Size
+	p.Reserved += seg.Size
+	free, largest, used := uint64(0), uint64(0), false
+	for i := range seg.Blocks {
+		b := &seg.Blocks[i]
+		switch b.State {
+		case event.BlockFree:
+			free += b.Size
+			largest = max(largest, b.Size)
+			continue
+		case event.BlockPending:
+			out.Pending += b.Size
+			p.Pending += b.Size
+		default:
+			out.Live += b.Size
+			out.Requested += b.Requested
+			out.Blocks++
+			p.Live += b.Size
+			st := stacks[b.Stack]
+			if st == nil {
+				st = &StackHolding{id: b.Stack}
+				stacks[b.Stack] = st
+			}
+			st.Bytes += b.Requested
+			st.Blocks++
+			st.Largest = max(st.Largest, b.Requested)
+		}
+		used = true
+	}
+	out.Free += free
+	p.LargestFree = max(p.LargestFree, largest)
+	if seg.Pool != 0 {
+		out.Private += seg.Size
+		out.PrivateIdle += free
+	} else {
+		out.LargestFree = max(out.LargestFree, largest)
+	}
+	if used {
+		p.FreePartly += free
+		out.FreePartly += free
+	} else {
+		p.FreeWhole += free
+	}
+}
+
+func (h *holder) stacks(out *Holding, stacks map[uint32]*StackHolding) {
+	roles := map[Role]*RoleHolding{}
+	for _, st := range stacks {
+		st.Role = h.role(st.id)
+		r := roles[st.Role]
+		if r == nil {
+			r = &RoleHolding{Role: st.Role}
+			roles[st.Role] = r
+		}
+		r.Bytes += st.Bytes
+		r.Blocks += st.Blocks
+		out.Stacks = append(out.Stacks, *st)
+	}
+	slices.SortFunc(out.Stacks, func(x, y StackHolding) int { return cmp.Or(cmp.Compare(y.Bytes, x.Bytes), cmp.Compare(x.id, y.id)) })
+	out.Stacks = out.Stacks[:min(len(out.Stacks), stackRows)]
+	for i := range out.Stacks {
+		st := &out.Stacks[i]
+		st.Stack = linesOf(h.s, st.id)
+		st.Guilty = guiltyLine(st.Stack)
+	}
+	for _, r := range roles {
+		out.Roles = append(out.Roles, *r)
+	}
+	slices.SortFunc(out.Roles, func(x, y RoleHolding) int { return cmp.Or(cmp.Compare(y.Bytes, x.Bytes), cmp.Compare(x.Role, y.Role)) })
+}
+
+// Role returns what tensors of a role hold.
+func (h *Holding) Role(r Role) RoleHolding {
+	for _, row := range h.Roles {
+		if row.Role == r {
+			return row
+		}
+	}
+	return RoleHolding{Role: r}
+}
