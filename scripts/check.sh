@@ -66,6 +66,9 @@ check_python() {
   python_venv && git ls-files --cached --others --exclude-standard '*.py' | xargs -n 1 "$venv/bin/python" -m py_compile
 }
 
+# The statistics of scripts/overhead.sh, on invented times of known effect.
+check_overhead() { python_venv && PYTHON=$venv/bin/python scripts/overhead.sh --simulate; }
+
 lint() {
   step "gofmt" check_gofmt
   step "go vet" go vet ./...
@@ -76,6 +79,7 @@ lint() {
   step "clang-tidy" check_clang_tidy
   step "shellcheck" check_shell
   step "Python sources compile" check_python
+  step "overhead benchmark's statistics" check_overhead
   step "generated files are fresh" scripts/generate.sh --check
 }
 

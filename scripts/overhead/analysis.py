@@ -1,14 +1,17 @@
 """From the lines of overhead.jsonl to estimates: which windows are compared with which.
 
-Three comparisons, from the tightest to the loosest:
+Comparisons, from the tightest to the loosest:
 
-inside   two states of one process, in windows of the same block: the median over pairs
+inside   two states of one process, in windows of the same blocks: the median over pairs
 double   two such ratios of processes that took turns: what a process is itself cancels
+late     a process against one that is never attached to, after it was attached to and before: what differs between the two
+         and what drifts for both cancels; of the n-th pair before with the n-th after
 across   two processes that took turns, one median for each session: the median over sessions, because what makes
          processes differ (where memory lies, which processor) is the same for all pairs of a session
 """
 
 import collections
+import math
 import statistics
 
 import stats
@@ -81,14 +84,21 @@ class Workload:
 
     # ---- comparisons: a, b, c, d are (process, state) ----
 
-    def groups(self, ratio):
-        """The ratios of all blocks that have one, by session."""
+    def pairs(self, ratio):
+        """By session, the ratios of pairs. A pair is a block and its twin, the next one, in which everything comes in the
+        reverse order: in the mean of the two (of logarithms) a steady drift cancels."""
         found = collections.defaultdict(list)
-        for (part, session, _), windows in sorted(self.windows.items()):
-            value = ratio(windows)
-            if value is not None:
-                found[part, session].append(value)
-        return list(found.values())
+        for (part, session, block), windows in sorted(self.windows.items()):
+            twin = self.windows.get((part, session, block + 1))
+            if block % 2 or twin is None:
+                continue
+            first, second = ratio(windows), ratio(twin)
+            if first is not None and second is not None:
+                found[part, session].append(math.sqrt(first * second))
+        return found
+
+    def groups(self, ratio):
+        return list(self.pairs(ratio).values())
 
     def inside(self, a, b, level=stats.LEVEL):
         return stats.estimate(self.groups(lambda w: quotient(w, a, b)), level)
@@ -99,6 +109,12 @@ class Workload:
             return None if first is None or second is None else first / second
 
         return stats.estimate(self.groups(ratio), level)
+
+    def late(self, how, level=stats.LEVEL):
+        before = self.pairs(lambda w: quotient(w, (how, "off"), ("never", "off")))
+        after = self.pairs(lambda w: quotient(w, (how, "after"), ("never", "after")))
+        groups = [[a / b for b, a in zip(before[at], after[at])] for at in before if at in after]
+        return stats.estimate(groups, level)
 
     def across(self, a, b, level=stats.LEVEL):
         groups = self.groups(lambda w: quotient(w, a, b))

@@ -19,7 +19,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import plan
-from processes import Measured, Tools, Unavailable
+from processes import LATE, Measured, Tools, Unavailable
 
 START_SECONDS = 150  # torch, transformers and CUDA on a machine that has not read them yet
 # --quick: shorter windows, and so much of a part's time for a session.
@@ -85,6 +85,7 @@ class Session:
         self.states = {}
         self.orders = {}
         self.facts = {}
+        self.attached = False
 
     def note(self, kind, **values):
         self.lines.append({"is": kind, "part": self.part.key, "workload": self.part.workload, "session": self.number, **values})
@@ -235,7 +236,20 @@ class Session:
         if cpu is not None:
             answer["agent"] = process.agent_cpu() - cpu
             answer["wall"] = wall
-        self.note("window", block=number, process=how, state=state, **answer)
+        self.note("window", block=number, process=how, state="after" if self.attached else state, **answer)
+
+    def attach(self):
+        """The second half of a session of processes that are attached to late."""
+        self.attached = True
+        for how in [how for how in self.running if how in LATE]:
+            environment = {**LATE[how], "WARPSCOPE_DIR": self.tools.work, "WARPSCOPE_QUIET": "1"}
+            try:
+                answer = self.running[how].ask(do="attach", library=self.tools.library, environment=environment)
+                # A ledger has no timeline to stop, and says so.
+                if "error" in answer or (how == "late:idle" and answer["stopped"] != 0):
+                    raise RuntimeError(f"could not attach: {answer}")
+            except RuntimeError as why:
+                self.drop(how, str(why))
 
     def finish(self):
         for how, process in self.running.items():
@@ -272,17 +286,21 @@ class Session:
             self.probe()
             started = time.monotonic() - begin
             blocks, took = 0, 0.0
-            # At least two, whatever the time: one order and its reverse.
+            late = any(how in LATE for how in self.running)
+            # By twos, an order and its reverse; at least one such pair, whatever the time.
             while blocks < 2 or time.monotonic() - begin + took + 3 < seconds:
+                if late and not self.attached and blocks >= 2 and time.monotonic() - begin > (started + seconds) / 2:
+                    self.attach()
                 at = time.monotonic()
                 self.block(blocks)
+                self.block(blocks + 1)
                 took = time.monotonic() - at
-                blocks += 1
+                blocks += 2
         finally:
             self.finish()
         date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M")
         self.note("session", date=date, title=self.part.title, blocks=blocks, started=round(started, 1), facts=self.facts)
-        self.say(f"session {self.number}: {blocks} blocks of {took:.1f} s, {started:.0f} s to start")
+        self.say(f"session {self.number}: {blocks} blocks of {took / 2:.1f} s, {started:.0f} s to start")
 
 
 def run_part(args, tools, results, part, seconds):

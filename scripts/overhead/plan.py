@@ -58,6 +58,9 @@ BUDGET = Process("budget", ("on",))
 NSYS = Process("nsys", ("on",))
 PROFILER = Process("profiler", ("off", "bare:none", "profiler:cuda", "profiler:both"))
 CALLBACKS = Process("callbacks", ("off", "bare:allocations"))
+# Nothing is attached in the first half of a session; in the second the library is (processes.LATE), or, as the
+# control, nothing again.
+LATE = [NEVER, Process("late:nothing"), Process("late:ledger"), Process("late:idle")]
 
 CAPTURE = [NEVER, LEDGER, BARE, NONE, LAUNCH]
 PEERS = [NEVER, PROFILER, NSYS, BUDGET]
@@ -115,6 +118,7 @@ PARTS = {
         *(alone(GPU, how) for how in ("none", "launch")),
         *(alone(TOKENS, how) for how in ("none", "launch")),
     ],
+    10: [part("late", GPU, LATE, seconds=230), part("late", LAUNCHING, LATE, seconds=230)],
 }
 
 

@@ -15,6 +15,13 @@ TICKS = os.sysconf("SC_CLK_TCK")
 FOREIGN = ("LD_PRELOAD", "CUDA_INJECTION64_PATH", "NVTX_INJECTION64_PATH", "WARPSCOPE_SOCKET", "BARE_KINDS")
 
 
+# What the library is told that is loaded into a running process. "idle" has a timeline, which is stopped at once.
+LATE = {
+    "late:ledger": {"WARPSCOPE_MODE": "ledger"},
+    "late:idle": {"WARPSCOPE_MODE": "timeline", "WARPSCOPE_API": "none"},
+}
+
+
 class Unavailable(Exception):
     """This way of starting does not exist here; the text says why."""
 
@@ -33,6 +40,7 @@ class Tools:
 
     def __init__(self, warpscope, libraries, work):
         self.warpscope = warpscope
+        self.library = os.path.join(os.path.dirname(warpscope), "libwarpscope.so")
         self.libraries = libraries
         self.work = work
         self.takes_turns = True  # warpscope and the bare consumer, in one process
@@ -49,7 +57,7 @@ class Tools:
 
     def command(self, how, trace):
         """What stands before the worker's own command line."""
-        if how in ("never", "bare", "callbacks", "profiler"):
+        if how in ("never", "bare", "callbacks", "profiler") or how.startswith("late:"):
             return []
         if how == "ledger":
             return self.run(trace, "--mode", "ledger")
@@ -78,6 +86,7 @@ class Measured:
         environment = {k: v for k, v in os.environ.items() if k not in FOREIGN}
         environment.update(part.environment)
         # Pipes of our own: what stands before the worker may keep standard input and output for itself.
+        name = name.replace(":", "-")
         pipes = [os.path.join(tools.work, f"{name}.{end}") for end in ("in", "out")]
         for path in pipes:
             if os.path.exists(path):

@@ -1,8 +1,8 @@
 """Statistics of paired measurements, in the standard library alone.
 
 The estimate is the median of per-pair ratios. Its interval is that of the sign test: the order statistics between
-which the median lies with at least the level's probability, whatever the distribution of the noise. Drift cancels
-inside a pair, and the order within pairs alternates. Pairs of one process resemble each other more than those
+which the median lies with at least the level's probability, whatever the distribution of the noise. Drift has
+cancelled inside the pairs (analysis.py). Pairs of one process resemble each other more than those
 of another; where the sessions' medians scatter more than chance allows, pairs count as correspondingly fewer (the
 design effect of cluster samples), which widens the interval.
 """
@@ -63,6 +63,14 @@ def sign_rank(n, level=LEVEL):
     return k
 
 
+def by_chance(k, share=0.9):
+    """What the scatter between k groups alike exceeds that within them by in all but 1 - share of cases: the
+    quantile of F(k - 1, ∞), by Wilson and Hilferty's approximation of chi-square."""
+    d = k - 1
+    z = statistics.NormalDist().inv_cdf(share)
+    return (1 - 2 / (9 * d) + z * math.sqrt(2 / (9 * d))) ** 3
+
+
 def design_effect(groups):
     """How many pairs count as one, from the scatter between groups (sessions) against that within them; 1 where the
     groups do not differ by more than chance."""
@@ -80,7 +88,7 @@ def design_effect(groups):
     between = sum(len(r) * (statistics.fmean(r) - grand) ** 2 for r in ranks) / (k - 1)
     within = sum((x - statistics.fmean(r)) ** 2 for r in ranks for x in r) / (n - k)
     size = (n - sum(len(g) ** 2 for g in groups) / n) / (k - 1)
-    if within <= 0 or between <= within:
+    if within <= 0 or between <= within * by_chance(k):
         return 1.0
     alike = (between - within) / (between + (size - 1) * within)  # intraclass correlation
     return 1 + (size - 1) * alike

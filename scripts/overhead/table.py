@@ -25,6 +25,8 @@ def rows(w):
 
     off = ("never", "off")
     add("ledger / never attached", w.across(("ledger", "off"), off), "across")
+    for how, name in (("ledger", "ledger"), ("idle", "timeline that was stopped"), ("nothing", "nothing attached (control)")):
+        add(f"{name}, attached while running / before", w.late(f"late:{how}"), "late")
     add("empty callbacks on allocation calls / off", w.inside(("callbacks", "bare:allocations"), ("callbacks", "off")), "inside")
     for how in ("bare", "none", "launch", "node", "profiler"):
         add(f"attached, off, in process '{how}' / never attached", w.across((how, "off"), off), "across")

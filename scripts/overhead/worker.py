@@ -6,6 +6,7 @@
 Commands come as JSON lines from the pipe IN, one answer each goes to OUT:
 
     {"do": "adopt"}                             the capture that the process was started with is "warpscope", now off
+    {"do": "attach", "library": L, "environment": E}    loads warpscope's library now; its timeline is stopped
     {"do": "calibrate"}                         how long a step takes
     {"do": "switch", "to": NAME}                the capture of captures.py that is on from now
     {"do": "steps", "lead": N, "seconds": S}    N steps that are not timed, then about S seconds of timed ones
@@ -18,6 +19,7 @@ Commands come as JSON lines from the pipe IN, one answer each goes to OUT:
 Garbage collection is off while steps are timed, and done between windows.
 """
 
+import ctypes
 import gc
 import json
 import os
@@ -33,6 +35,8 @@ import programs
 WARM_SECONDS = 2.0
 WARM_STEPS = 10
 CALIBRATE_SECONDS = 0.3
+# The library needs 0.1 s to be recording.
+ATTACH_SECONDS = 1.0
 
 
 class Worker:
@@ -45,6 +49,14 @@ class Worker:
         self.current = "off"
         self.step_seconds = 1.0  # until calibrated
         self.steps_in = {}  # by capture: all steps that were made while it was on
+
+    def attach(self, library, environment):
+        os.environ.update(environment)
+        loaded = ctypes.CDLL(library)
+        time.sleep(ATTACH_SECONDS)
+        for _ in range(3):
+            self.timed()
+        return {"stopped": loaded.warpscope_stop()}
 
     def repeat(self, least, seconds):
         times = []
@@ -118,6 +130,8 @@ class Worker:
             return self.steps(command["lead"], command["seconds"])
         if what == "adopt":
             return self.adopt()
+        if what == "attach":
+            return self.attach(command["library"], command["environment"])
         if what == "calibrate":
             return self.calibrate()
         if what == "look":
