@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -70,6 +71,15 @@ func (s *successor) Abandon() {
 	if s.path != "" {
 		os.Remove(s.path)
 	}
+}
+
+// checkpoints is how far live sets are apart; 0: as always. A trace that keeps a short time needs them
+// closer together: the calls since the last one before that time stay in it.
+func checkpoints(keep time.Duration) time.Duration {
+	if keep == 0 || keep > 40*time.Second {
+		return 0
+	}
+	return max(keep/4, 500*time.Millisecond)
 }
 
 // monotonic is CLOCK_MONOTONIC in ns.

@@ -134,6 +134,7 @@ func (s *session) prepare() error {
 	config := collect.Config{
 		Sink: s.sink, Mode: c.Mode, API: c.API, Graphs: c.Graphs,
 		StartPaused: c.StartAfter > 0 || c.BySignal || c.Budget > 0, Trigger: c.Trigger, Resolve: c.Resolve,
+		Checkpoint: checkpoints(c.Keep),
 	}
 	if c.Budget > 0 {
 		if s.pacer, err = newPacer(c.Budget); err != nil {
