@@ -19,7 +19,7 @@ const noDuration = math.MinInt64
 func kindWord(k event.Kind) string {
 	words := []string{
 		"unknown", "kernel", "copy", "fill", "wait", "call", "nvtx", "graph", "overhead", "allocation", "context", "module", "clock",
-		"device", "pool", "state", "gpu", "usage",
+		"device", "pool", "state", "gpu", "usage", "window",
 	}
 	if int(k) < len(words) {
 		return words[k]
@@ -212,7 +212,10 @@ func (e *Events) describeState(b *event.Batch, r eventRow) string {
 		return e.gpu(u.GPU[i])
 	case event.KindWindow:
 		w := &b.Windows
-		e.add("length_ns", w.Length[i])
+		if w.Begin[i] != 0 {
+			e.add("begin_unix_ns", e.clock.Wall(w.Begin[i]))
+			e.add("length_ns", w.Length[i])
+		}
 		e.add("span_ns", w.Span[i])
 		e.add("work_ns", w.Work[i])
 		e.add("span_work_ns", w.SpanWork[i])

@@ -71,6 +71,7 @@ def arguments():
     parser.add_argument("--batch", type=int, help="sequences a step, instead of the mode's")
     parser.add_argument("--nvtx", action="store_true", help="mark steps and their phases with NVTX ranges")
     parser.add_argument("--graph", action="store_true", help="record the step as a CUDA graph and replay it")
+    parser.add_argument("--stamps", metavar="FILE", help="write when each timed step began, ns since 1970, and how long it took, ns")
     parser.add_argument("--pause", type=float, default=0, help="seconds to sleep at the end, before leaving")
     return parser.parse_args()
 
@@ -120,8 +121,9 @@ def main():
             loss = one()
     torch.cuda.synchronize()
 
-    times = []
+    times, stamps = [], []
     for index in range(args.steps):
+        stamps.append(time.time_ns())
         begin = time.perf_counter()
         with mark(f"step {index}"):
             loss = one()
@@ -129,11 +131,15 @@ def main():
         times.append((time.perf_counter() - begin) * 1e3)
 
     result = {"mode": args.mode, "steps": args.steps, "warmup": args.warmup, "loss": float(loss.detach())}
+    unsorted = list(times)
     if times:
         times.sort()
         result["median_ms"] = round(statistics.median(times), 3)
         result["p10_ms"] = round(times[len(times) // 10], 3)
         result["p90_ms"] = round(times[len(times) * 9 // 10], 3)
+    if args.stamps:
+        with open(args.stamps, "w", encoding="utf-8") as file:
+            json.dump([[stamp, round(took * 1e6)] for stamp, took in zip(stamps, unsorted)], file)
     print(json.dumps(result), flush=True)
     time.sleep(args.pause)
 
