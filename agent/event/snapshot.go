@@ -141,10 +141,9 @@ type Failure struct {
 	Processes []FailureProcess
 	// Style is the form of the message: "2.x" and "1.x" of PyTorch, else "".
 	Style  string
-	Hint   string // what the message itself advises
-	Line   string // of the program that the traceback ends in: "train.py:12 in forward"
-	Frames []SourceLine
-	Text   string // the sentence that was read
+	Hint   string       // what the message itself advises
+	Frames []SourceLine // of the traceback before it, innermost first
+	Text   string       // the sentence that was read
 }
 
 // FailureProcess is a process that a message names.
