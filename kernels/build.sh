@@ -2,19 +2,22 @@
 # build.sh [OUTPUT-FOLDER]: compiles the kernels anew into images/ (or the folder given), with the compiler that
 # the committed images were made with. Needs python3 and, the first time, a package index. Run by `make kernels`.
 #
-# NVRTC 12.9: cubins of a 12.x compiler load on every driver since CUDA 12.0, those of 13.x do not.
+# The compiler is NVRTC and ptxas of one CUDA version (scripts/versions.env); why, and why 12.9, says
+# docs/adr/0011-kernel-compiler.md.
 set -euo pipefail
 cd "$(dirname "$0")"
-VERSION=12.9.86
+# shellcheck source=scripts/tools.sh
+. ../scripts/tools.sh
 out=${1:-images}
-venv=../.venv/nvrtc-$VERSION
 
-if ! ls "$venv"/lib/python3*/site-packages/nvidia/cuda_nvrtc/lib/libnvrtc.so.12 >/dev/null 2>&1; then
-  python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet "nvidia-cuda-nvrtc-cu12==$VERSION"
-fi
-library=$(ls "$venv"/lib/python3*/site-packages/nvidia/cuda_nvrtc/lib/libnvrtc.so.12)
+nvrtc=$tools/wheels/nvidia-cuda-nvrtc-cu12-$KERNEL_COMPILER
+nvcc=$tools/wheels/nvidia-cuda-nvcc-cu12-$KERNEL_COMPILER
+python_wheel "$nvrtc" "nvidia-cuda-nvrtc-cu12==$KERNEL_COMPILER"
+python_wheel "$nvcc" "nvidia-cuda-nvcc-cu12==$KERNEL_COMPILER"
+ptxas=$nvcc/nvidia/cuda_nvcc/bin/ptxas
+chmod +x "$ptxas"
+
 for source in *.cu; do
   echo "compiling $source" >&2
-  python3 compile.py "$library" "$source" "$out"
+  "$venv/bin/python" compile.py "$nvrtc/nvidia/cuda_nvrtc/lib/libnvrtc.so.12" "$ptxas" "$source" "$out"
 done

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/warpscope/warpscope/cuda"
@@ -21,19 +22,33 @@ type Family struct{ name string }
 
 // Manifest says how the images of a family were made.
 type Manifest struct {
-	Source       string   `json:"source"`
-	SourceSHA256 string   `json:"source_sha256"`
-	Compiler     string   `json:"compiler"`
-	Flags        []string `json:"flags"`
-	Images       []Image  `json:"images"`
+	Sources  []Source `json:"sources"` // the family's file and what it includes
+	Compiler string   `json:"compiler"`
+	Flags    []string `json:"flags"`
+	Images   []Image  `json:"images"`
+}
+
+// Source is a file that the images were made of.
+type Source struct {
+	File   string `json:"file"`
+	SHA256 string `json:"sha256"`
 }
 
 // Image is one compiled form of a family.
 type Image struct {
-	File   string `json:"file"`
-	Target string `json:"target"` // "sm_90" for machine code, "compute_80" for PTX
-	Kind   string `json:"kind"`   // "cubin" or "ptx"
-	SHA256 string `json:"sha256"`
+	File    string   `json:"file"`
+	Target  string   `json:"target"` // "sm_80" or "sm_90a" for machine code, "compute_80" for PTX
+	Kind    string   `json:"kind"`   // "cubin" or "ptx"
+	SHA256  string   `json:"sha256"`
+	Kernels []Kernel `json:"kernels"` // of machine code
+}
+
+// Kernel is what the assembler said of a kernel.
+type Kernel struct {
+	Name      string `json:"name"`
+	Registers int    `json:"registers"` // a thread
+	Shared    int    `json:"shared"`    // bytes a block, dynamic shared memory not counted
+	Spills    int    `json:"spills"`    // bytes a thread; the build allows none
 }
 
 // Manifest returns how the images were made.
@@ -50,7 +65,7 @@ func (f Family) Manifest() (Manifest, error) {
 }
 
 // Select returns the image for a GPU of this compute capability: machine code of the same major
-// version and no newer minor one, else PTX, which the driver compiles.
+// version and no newer minor one, else PTX, which the driver compiles. Machine code for sm_90a runs on 9.0 alone.
 func (f Family) Select(major, minor int) (Image, []byte, error) {
 	m, err := f.Manifest()
 	if err != nil {
@@ -59,12 +74,13 @@ func (f Family) Select(major, minor int) (Image, []byte, error) {
 	capability := 10*major + minor
 	best, bestRank := Image{}, 0
 	for _, i := range m.Images {
-		target, err := i.capability()
+		target, exact, err := i.capability()
 		if err != nil {
 			return Image{}, nil, err
 		}
 		rank := 0
 		switch {
+		case exact && target != capability:
 		case target > capability:
 		case i.Kind == "cubin" && target/10 == major:
 			rank = 1000 + target // machine code before PTX, the nearest first
@@ -83,13 +99,15 @@ func (f Family) Select(major, minor int) (Image, []byte, error) {
 	return best, image, err
 }
 
-func (i Image) capability() (int, error) {
-	var n int
+// capability is the compute capability of the target, times ten, and whether no other one will do.
+func (i Image) capability() (n int, exact bool, err error) {
 	_, digits, _ := strings.Cut(i.Target, "_")
-	if _, err := fmt.Sscanf(digits, "%d", &n); err != nil {
-		return 0, fmt.Errorf("read target %q of a kernel image: %w", i.Target, err)
+	digits, exact = strings.CutSuffix(digits, "a")
+	n, err = strconv.Atoi(digits)
+	if err != nil {
+		return 0, false, fmt.Errorf("read target %q of a kernel image: %w", i.Target, err)
 	}
-	return n, nil
+	return n, exact, nil
 }
 
 // Load loads the family into the current context, which must be of this device.

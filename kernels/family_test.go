@@ -9,35 +9,54 @@ import (
 	"testing"
 )
 
-// The committed images must be those of the committed source: build.sh writes both hashes.
-func TestManifestIsThatOfTheSourceAndTheImages(t *testing.T) {
-	m, err := Demo().Manifest()
-	if err != nil {
-		t.Fatal(err)
+// families are the families with the names of kernels that all of their images have.
+func families() map[Family][]string {
+	return map[Family][]string{
+		Demo():      DemoKernels(),
+		Memory():    {"memory_read", "memory_write", "memory_copy", "memory_triad"},
+		Matmuls():   {"matmul_sm80_bf16", "matmul_fp32", "transpose_tiled"},
+		Attention(): {"attention_product", "attention_sm80_128", "attention_decode_128", "attention_merge"},
 	}
-	source, err := os.ReadFile(m.Source)
-	if err != nil {
-		t.Fatal(err)
-	}
+}
+
+// The committed images must be those of the committed sources: build.sh writes both hashes.
+func TestManifestIsThatOfTheSourcesAndTheImages(t *testing.T) {
 	hash := func(b []byte) string { sum := sha256.Sum256(b); return hex.EncodeToString(sum[:]) }
-	if hash(source) != m.SourceSHA256 {
-		t.Errorf("%s has changed since its images were compiled: run make kernels", m.Source)
-	}
-	if len(m.Images) == 0 || m.Compiler == "" || len(m.Flags) == 0 {
-		t.Errorf("the manifest says too little: %+v", m)
-	}
-	for _, i := range m.Images {
-		image, err := images.ReadFile("images/" + i.File)
+	for f, names := range families() {
+		m, err := f.Manifest()
 		if err != nil {
-			t.Error(err)
-			continue
+			t.Fatal(err)
 		}
-		if hash(image) != i.SHA256 {
-			t.Errorf("%s is not the image that the manifest names", i.File)
+		for _, s := range m.Sources {
+			source, err := os.ReadFile(s.File)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if hash(source) != s.SHA256 {
+				t.Errorf("%s has changed since the images of %s were compiled: run make kernels", s.File, f.name)
+			}
 		}
-		for _, name := range DemoKernels() {
-			if !bytes.Contains(image, []byte(name)) {
-				t.Errorf("%s has no kernel %s", i.File, name)
+		if len(m.Sources) == 0 || len(m.Images) == 0 || m.Compiler == "" || len(m.Flags) == 0 {
+			t.Errorf("the manifest of %s says too little: %+v", f.name, m)
+		}
+		for _, i := range m.Images {
+			image, err := images.ReadFile("images/" + i.File)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			if hash(image) != i.SHA256 {
+				t.Errorf("%s is not the image that the manifest names", i.File)
+			}
+			for _, name := range names {
+				if !bytes.Contains(image, []byte(name)) {
+					t.Errorf("%s has no kernel %s", i.File, name)
+				}
+			}
+			for _, k := range i.Kernels {
+				if k.Spills != 0 || k.Registers == 0 {
+					t.Errorf("%s: %+v", i.File, k)
+				}
 			}
 		}
 	}
@@ -49,8 +68,10 @@ func TestSelectPrefersMachineCodeAndFallsBackToPTX(t *testing.T) {
 		want         string
 	}{
 		{8, 0, "demo.sm_80.cubin"},
-		{8, 9, "demo.sm_80.cubin"},
-		{9, 0, "demo.sm_90.cubin"},
+		{8, 7, "demo.sm_86.cubin"},
+		{8, 9, "demo.sm_89.cubin"},
+		{9, 0, "demo.sm_90a.cubin"},
+		{9, 1, "demo.compute_80.ptx"},
 		{10, 0, "demo.compute_80.ptx"},
 		{12, 1, "demo.compute_80.ptx"},
 	} {

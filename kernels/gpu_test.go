@@ -107,7 +107,7 @@ func TestKernelsComputeWhatTheySay(t *testing.T) {
 	}
 	// The image that the demo takes, and the PTX, which the driver compiles.
 	for _, i := range manifest.Images {
-		if i != selected && i.Kind != "ptx" {
+		if i.File != selected.File && i.Kind != "ptx" {
 			continue
 		}
 		t.Run(i.File, func(t *testing.T) {

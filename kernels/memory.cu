@@ -6,8 +6,10 @@
 // (multiprocessors * blocks * threads * UNROLL * 16) against bandwidth * latency.
 // Counted: every byte read and every byte written once. The reading kernel adds all words up and the sum is
 // compared with the host's, so that no load can be left out.
-typedef unsigned int u32;
-typedef unsigned long long u64;
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#include "memory_sm90.cuh"
+#endif
+#include "types.cuh"
 
 enum Cache { USUAL, STREAMING, NO_L1 };
 
@@ -110,7 +112,7 @@ __device__ __forceinline__ void triad(const uint4 *b, const uint4 *c, uint4 *a, 
 VARIANTS
 #else
 READ(memory_read, 8, NO_L1, 2)
-WRITE(memory_write, 4, USUAL, 4)
+WRITE(memory_write, 4, USUAL, 3)
 COPY(memory_copy, 8, NO_L1, STREAMING, 2)
 TRIAD(memory_triad, 4, NO_L1, STREAMING, 2)
 #endif

@@ -2,18 +2,12 @@
 // the tensor memory accelerator (TMA), and the wait and fence instructions of wgmma. Names follow the PTX manual's.
 #pragma once
 
-typedef unsigned int u32;
-typedef unsigned long long u64;
+#include "types.cuh"
 
 // A CUtensorMap, made by the host; the kernel only passes its address on.
 struct alignas(64) TensorMap {
   u64 opaque[16];
 };
-
-// The address that PTX uses for shared memory.
-__device__ __forceinline__ u32 shared_address(const void *p) {
-  return (u32)__cvta_generic_to_shared(p);
-}
 
 // ---- mbarrier ------------------------------------------------------------------------------
 

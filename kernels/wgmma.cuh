@@ -8,13 +8,6 @@
 #pragma once
 #include "sm90.cuh"
 
-// The types, as tags.
-struct bf16 { typedef float sum; };
-struct fp16 { typedef float sum; };
-struct e4m3 { typedef float sum; };
-struct tf32 { typedef float sum; };
-struct s8 { typedef int sum; };
-
 #define L0 "%0, %1, %2, %3, %4, %5, %6, %7"
 #define L1 "%8, %9, %10, %11, %12, %13, %14, %15"
 #define L2 "%16, %17, %18, %19, %20, %21, %22, %23"

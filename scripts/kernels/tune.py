@@ -262,7 +262,11 @@ def case_matmul_race(cuda, case):
     for v in case["variants"]:
         v = {**case.get("common", {}), **v}
         c.fill_(float("nan") if c.dtype.is_floating_point else 77)
-        go = matmul_launch(cuda, v, a, b, c)
+        try:
+            go = matmul_launch(cuda, v, a, b, c)
+        except RuntimeError as failure:
+            bad.append(f"{v['label']} {failure}")
+            continue
         go()
         torch.cuda.synchronize()
         e = error(c[:256], want)
@@ -436,7 +440,7 @@ def child(cases, out):
             torch.manual_seed(random.SystemRandom().randrange(1 << 30))
             text = globals()["case_" + case["case"]](cuda, case)
         except Exception as e:
-            text = f"FAILED {type(e).__name__}: {str(e).splitlines()[0][:160]}"
+            text = f"FAILED {type(e).__name__}: {(str(e) or '?').splitlines()[0][:160]}"
         os.write(out, f"end {number} {time.time() - begin:.1f}s {text}\n".encode())
         if "FAILED" in text:
             return  # the context may be broken

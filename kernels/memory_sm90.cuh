@@ -1,5 +1,6 @@
-// memory_sm90.cu: streams through the bulk copies of Hopper's TMA unit: one thread a block moves everything, in chunks
+// memory_sm90.cuh: streams through the bulk copies of Hopper's TMA unit: one thread a block moves everything, in chunks
 // that pass through a ring in shared memory. Bytes in flight: chunk * stages * blocks.
+#pragma once
 #include "sm90.cuh"
 
 __device__ __forceinline__ void bulk_load(u32 to, const char *from, u32 bytes, u32 bar) {
@@ -10,6 +11,8 @@ __device__ __forceinline__ void bulk_load(u32 to, const char *from, u32 bytes, u
 __device__ __forceinline__ void bulk_store(char *to, u32 from, u32 bytes) {
   asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(from), "r"(bytes) : "memory");
 }
+
+namespace bulk {
 
 // y = x, n bytes, a multiple of the chunk.
 template <int CHUNK, int STAGES> __device__ __forceinline__ void copy(const char *x, char *y, u64 n) {
@@ -46,11 +49,13 @@ template <int CHUNK, int STAGES> __device__ __forceinline__ void copy(const char
   asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
 }
 
-#define COPY(NAME, CHUNK, STAGES)                                                                     \
-  extern "C" __global__ void __launch_bounds__(32) NAME(const char *x, char *y, u64 n) { copy<CHUNK, STAGES>(x, y, n); }
+} // namespace bulk
+
+#define COPY_BULK(NAME, CHUNK, STAGES)                                                                     \
+  extern "C" __global__ void __launch_bounds__(32) NAME(const char *x, char *y, u64 n) { bulk::copy<CHUNK, STAGES>(x, y, n); }
 
 #ifdef VARIANTS // of the tuner
 VARIANTS
 #else
-COPY(memory_sm90_copy, 16384, 8)
+COPY_BULK(memory_sm90_copy, 16384, 8)
 #endif

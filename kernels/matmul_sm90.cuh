@@ -1,4 +1,4 @@
-// matmul_sm90.cu: C = A B^T at the tensor cores' ceiling on Hopper. A is M by K, B is N by K, both with K along the
+// matmul_sm90.cuh: C = A B^T at the tensor cores' ceiling on Hopper. A is M by K, B is N by K, both with K along the
 // rows (what a linear layer computes from activations and weights); C is M by N. M, N and K are any multiples of 16.
 //
 // Bound: the tensor cores, 2 M N K operations; below the datasheet's rate it is the board's power. Bytes at least
@@ -13,18 +13,8 @@
 //    small swizzled buffer, 128 bytes of columns at a time, to a TMA store, which runs behind the next tile's loads.
 // The order of tiles is data: `order` lists the cluster's tiles (row << 16 | column), and cluster c takes entry c, c +
 // clusters, and so on: the host chooses a path along which what is in use together fits in L2.
+#pragma once
 #include "wgmma.cuh"
-
-__device__ __forceinline__ u32 pack(float low, float high, bf16) {
-  u32 out;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(out) : "f"(high), "f"(low));
-  return out;
-}
-__device__ __forceinline__ u32 pack(float low, float high, fp16) {
-  u32 out;
-  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(out) : "f"(high), "f"(low));
-  return out;
-}
 
 // What C holds, by the type of A and B: 16 bits for 16-bit types and fp8 (bf16), else 32 bits.
 template <typename T> struct Out { typedef void narrow; static const int bytes = 4; };

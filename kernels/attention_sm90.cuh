@@ -1,4 +1,4 @@
-// attention_sm90.cu: O = softmax(scale Q K^T) V on Hopper without the matrix of scores in memory; forward only. 16-bit
+// attention_sm90.cuh: O = softmax(scale Q K^T) V on Hopper without the matrix of scores in memory; forward only. 16-bit
 // types, head dimension D 64 or 128, causal or full, several query heads to one key head. Tensors are given by 4-D
 // tensor maps (element, position, head, batch), so any strides do.
 //
@@ -13,23 +13,8 @@
 //    exponentials run while another's products do;
 //  - P goes from registers into the product with V as it came out of the product with K: the layouts are the same.
 // Keys are walked from the last to the first, so that the masked ones come first.
+#pragma once
 #include "wgmma.cuh"
-
-__device__ __forceinline__ u32 pack(float low, float high, bf16) {
-  u32 out;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(out) : "f"(high), "f"(low));
-  return out;
-}
-__device__ __forceinline__ u32 pack(float low, float high, fp16) {
-  u32 out;
-  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(out) : "f"(high), "f"(low));
-  return out;
-}
-__device__ __forceinline__ float exp2_fast(float x) {
-  float y;
-  asm volatile("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
 
 struct Shape {
   int queries, keys, group; // positions, positions, query heads a key head
@@ -112,7 +97,7 @@ template <typename T, int D, int N, int WG, bool CAUSAL, bool OWN_O> struct Atte
 #pragma unroll
     for (int i = 0; i < N / 2; i++) {
       const int key = first_key + 8 * (i / 4) + 2 * (lane & 3) + (i & 1);
-      if (key >= limit[i >> 1 & 1]) s[i] = -__int_as_float(0x7f800000);
+      if (key >= limit[i >> 1 & 1]) s[i] = minus_infinity();
     }
   }
 
@@ -127,7 +112,7 @@ template <typename T, int D, int N, int WG, bool CAUSAL, bool OWN_O> struct Atte
       top = fmaxf(top, __shfl_xor_sync(0xffffffff, top, 1));
       top = fmaxf(top, __shfl_xor_sync(0xffffffff, top, 2));
       // A row that has seen no key yet: exponentials of -infinity, not of infinity minus infinity.
-      const float base = top == -__int_as_float(0x7f800000) ? 0.0f : top * scale;
+      const float base = top == minus_infinity() ? 0.0f : top * scale;
       shrink[r] = exp2_fast(maximum[r] * scale - base);
       maximum[r] = top;
       float part = 0.0f;
@@ -162,7 +147,7 @@ template <typename T, int D, int N, int WG, bool CAUSAL, bool OWN_O> struct Atte
       // From this block on, all keys count for all of this warpgroup's queries.
       const int plain = CAUSAL ? min(shape.keys, first + group * 64 + 1 + shape.keys - shape.queries) / N : shape.keys / N;
 
-      float o[D / 2], s[N / 2], maximum[2] = {-__int_as_float(0x7f800000), -__int_as_float(0x7f800000)};
+      float o[D / 2], s[N / 2], maximum[2] = {minus_infinity(), minus_infinity()};
       float sum[2] = {0.0f, 0.0f}, shrink[2];
       u32 p[N / 4];
 
