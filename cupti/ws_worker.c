@@ -177,8 +177,11 @@ static void housekeeping(struct ws_worker *w, uint64_t now) {
   __atomic_store_n(&w->shm->header->heartbeat, now, __ATOMIC_RELAXED);
   ws_worker_maps(w);
   uint32_t contexts = atomic_load(&w->ledger->contexts);
-  if (contexts != w->contexts_seen) {
+  /* A reader that comes later has not read the descriptions. */
+  uint32_t readers = __atomic_load_n(&w->shm->header->readers, __ATOMIC_ACQUIRE);
+  if (contexts != w->contexts_seen || readers != w->readers_seen) {
     w->contexts_seen = contexts;
+    w->readers_seen = readers;
     ws_devices_describe(w->shm, w->arena, &w->driver);
   }
   uint64_t pools = atomic_load(&w->ledger->pools);

@@ -28,6 +28,7 @@ struct ws_worker {
   bool timeline_possible;
   bool clock_read; /* at least once */
   uint32_t contexts_seen;
+  uint32_t readers_seen;
   uint64_t pools_seen;
   uint64_t unknown_seen; /* of ws_unwind_unknown */
   uint64_t flush_until;  /* until then CUPTI is asked for what ended after the timeline */

@@ -27,6 +27,7 @@ type constructor func(env *Env) *cobra.Command
 func commands() []constructor {
 	return []constructor{
 		newRun,
+		newAttach,
 		newRecover,
 		newInspect,
 		newDoctor,

@@ -34,7 +34,9 @@ func (r *Reader) lostCalls() uint64 {
 // the one that was planned a turn before.
 func (r *Reader) liveDue(now event.Time) {
 	if r.live.through != 0 {
-		if now > r.live.taken {
+		// That of an adopted process is planned before its devices are known.
+		ready := r.id != 0 || len(r.decode.devices) > 0 || now-r.live.taken >= holdTime
+		if now > r.live.taken && ready {
 			r.writeLive(r.live.taken)
 		}
 		return

@@ -20,7 +20,10 @@ type process struct {
 	inner  int32
 	life   *life
 	fd     int // of the memory
+	lock   int // of the memory too: says that an agent reads it, until that ends; -1: none
 	memory []byte
+	// adopted: another agent read it before.
+	adopted bool
 
 	unmapped bool // guarded by server.mu
 
@@ -43,7 +46,7 @@ func newProcess(s *Server, who owner, inner int32) (*process, error) {
 		return nil, fmt.Errorf("map shared memory of %d bytes: %w", size, err)
 	}
 	return &process{
-		server: s, owner: who, inner: inner, life: watch(who.pid), fd: fd, memory: memory,
+		server: s, owner: who, inner: inner, life: watch(who.pid), fd: fd, lock: lockMemory(fd), memory: memory,
 		replaced: make(chan struct{}), stop: make(chan struct{}), done: make(chan struct{}),
 	}, nil
 }
@@ -55,6 +58,9 @@ func (p *process) release() {
 	p.unmapped = true
 	_ = unix.Munmap(p.memory) // fails only for memory that was not mapped
 	unix.Close(p.fd)
+	if p.lock >= 0 {
+		unix.Close(p.lock)
+	}
 }
 
 // run reads until the process ends or the server closes.
@@ -144,6 +150,9 @@ func (p *process) open() *Reader {
 	r.memory.timeline.unmap = unmapPages(p.memory)
 	r.memory.live.extents = extents(p.fd)
 	r.unmap = p.release
+	if p.adopted {
+		r.planLive(s.config.Now(), uint64(s.config.Now())) // what there is already
+	}
 	p.reader.Store(r)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -95,6 +95,12 @@ func (s *session) prepare() error {
 			return err
 		}
 	}
+	return s.open()
+}
+
+// open makes the trace, the samples and the socket ready.
+func (s *session) open() error {
+	c := &s.config
 	host, err := os.Hostname()
 	if err != nil {
 		host = "localhost"

@@ -235,7 +235,7 @@ type (
 		Bell           uint32
 		Trigger        uint32
 		Openings       uint32
-		Pad            uint32
+		Readers        uint32
 		When           uint64
 		Reserved       [12]uint64
 		Lost           [24][8]uint64

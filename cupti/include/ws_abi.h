@@ -152,7 +152,7 @@ struct ws_header {
   uint32_t bell;     /* counts up, and is a futex, when the worker is to look at once (atomic) */
   uint32_t trigger;  /* ws_trigger */
   uint32_t openings; /* how often the trigger said that the timeline is to be on (atomic) */
-  uint32_t pad;
+  uint32_t readers; /* reader: counts up when another agent goes on reading (atomic) */
   uint64_t when; /* arena id of a string: the trigger as --capture takes it; 0: always */
   uint64_t reserved[12];
   uint64_t lost[WS_REC_TYPES][WS_LOSS_CAUSES]; /* records, by type and cause (atomic) */

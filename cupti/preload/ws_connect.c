@@ -61,6 +61,14 @@ static bool receive(int s, struct ws_welcome *w, int *fd) {
   return false;
 }
 
+/* Keeps the memory's descriptor, by which another agent finds it when ours has died (/proc/PID/fd),
+ * where the program does not meet it. False where its limit leaves no such number. */
+static bool keep(int fd) {
+  int far = fcntl(fd, F_DUPFD_CLOEXEC, 1000);
+  if (far >= 0) close(fd);
+  return far >= 0;
+}
+
 /* NULL, or why there is no capture. */
 static const char *from_agent(const char *path, struct ws_shm *shm, struct ws_config *config) {
   static const char no_answer[] = "the agent did not answer: this process is not recorded";
@@ -89,14 +97,17 @@ static const char *from_agent(const char *path, struct ws_shm *shm, struct ws_co
   off_t there = lseek(fd, 0, SEEK_END);
   if (there >= 0 && (uint64_t)there >= size && size <= address_space())
     base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  close(fd);
+  if (base == MAP_FAILED || !keep(fd)) close(fd);
   if (base == MAP_FAILED)
     return "its address space is limited (ulimit -v) and has no room for the capture: this process "
            "is not recorded";
-  *config = (struct ws_config){
-      .mode = w.mode, .api = w.api, .graphs = w.graphs, .paused = w.start_paused != 0, .ruler = w.ruler != 0};
-  config->when = (struct ws_when){
-      .trigger = w.trigger, .first_step = w.first_step, .last_step = w.last_step};
+  *config = (struct ws_config){.mode = w.mode,
+                               .api = w.api,
+                               .graphs = w.graphs,
+                               .paused = w.start_paused != 0,
+                               .ruler = w.ruler != 0};
+  config->when =
+      (struct ws_when){.trigger = w.trigger, .first_step = w.first_step, .last_step = w.last_step};
   memcpy(config->when.range, w.range, sizeof w.range - 1);
   ws_shm_format(shm, base, &sizes, -1);
   return NULL;

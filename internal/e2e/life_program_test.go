@@ -145,6 +145,14 @@ func (c *tally) allocations() (n uint64) {
 	return n
 }
 
+// calls is how many calls took or gave back memory.
+func (c *tally) calls() (n uint64) {
+	for _, a := range c.of {
+		n += a.allocations + a.releases
+	}
+	return n
+}
+
 // tallies reads the file in which programs count. Slots that no process used are all zero.
 func (w *tool) tallies() []tally {
 	w.t.Helper()
@@ -279,6 +287,9 @@ type figures struct {
 		Notes    []string `json:"notes"`
 		Complete bool     `json:"complete"`
 	} `json:"provenance"`
+	GPUs []struct {
+		Name string `json:"name"`
+	} `json:"gpus"`
 	Processes []struct {
 		PID         uint64   `json:"pid"`
 		State       string   `json:"state"`

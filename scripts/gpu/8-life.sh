@@ -214,3 +214,27 @@ case_kill_loss() {
     "$python" "$workloads/kills.py" "$warpscope" 9 $mode "$program" $mode "$PWD/tally-$mode"
   done
 }
+
+cases+=("8 agent_replaced 60: SIGKILL of the agent, and another one takes the program over")
+case_agent_replaced() {
+  local program agent pid
+  program=$(cuda_program endless)
+  "$warpscope" run -o first.wscope -- sh -c "echo \$\$ >pid; exec $program launch tally" &
+  agent=$!
+  wait_for tally 60
+  sleep 2
+  kill -KILL $agent
+  wait $agent || :
+  pid=$(cat pid)
+  "$warpscope" attach -o rest.wscope "$pid" &
+  agent=$!
+  wait_for rest.wscope 30
+  sleep 2
+  kill -KILL "$pid"
+  status 0 wait $agent
+  inspect first.wscope
+  inspect rest.wscope
+  check first.wscope.json 'd["kernels"]["all"]["count"] > 0'
+  check rest.wscope.json 'd["kernels"]["all"]["count"] > 0 and all(g["name"] for g in d["gpus"])'
+  check rest.wscope.json 'any(t["live_count"] > 0 for p in d["memory"]["processes"] for t in p["totals"])'
+}
