@@ -17,6 +17,7 @@ static struct {
                     too */
   _Atomic(uint8_t *) idle[BUFFERS_MAX];
   _Atomic uint32_t mapped;
+  _Atomic bool closed;
   _Atomic uint32_t discards; /* discard buffers in the queue */
   struct {
     _Atomic uint32_t ready; /* 0 free, 1 being written, 2 to be read */
@@ -32,6 +33,10 @@ void ws_buffers_open(struct ws_shm *shm) {
   pool.shm = shm;
   pool.process = getpid();
 }
+
+bool ws_buffers_is_discard(const uint8_t *data) { return data == discard; }
+
+void ws_buffers_close(void) { atomic_store(&pool.closed, true); }
 
 /* The shared memory is not mapped in children. */
 static bool ours(void) { return pool.process == getpid(); }
@@ -66,6 +71,10 @@ void ws_buffers_request(uint8_t **data, size_t *size, size_t *max_records) {
 
 void ws_buffers_complete(void *context, uint32_t stream, uint8_t *data, size_t size, size_t valid) {
   (void)size;
+  if (atomic_load(&pool.closed)) {
+    if (data != discard) ws_buffers_recycle(data);
+    return;
+  }
   /* Twice as many places as buffers, so a place for a real one is always free soon. The discard
    * buffer may come back any number of times, even on the worker's own thread, which must not wait
    * for itself. */

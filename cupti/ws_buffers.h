@@ -27,6 +27,12 @@ void ws_buffers_request(uint8_t **data, size_t *size, size_t *max_records);
 /* For CUPTI: takes one back. */
 void ws_buffers_complete(void *context, uint32_t stream, uint8_t *data, size_t size, size_t valid);
 
+/* Whether this is the buffer whose records are lost. */
+bool ws_buffers_is_discard(const uint8_t *data);
+
+/* Worker: nobody asks for full buffers any more; from now on they are free again at once. */
+void ws_buffers_close(void);
+
 /* Worker: the next full buffer; false if there is none. */
 bool ws_buffers_next(struct ws_filled *filled);
 

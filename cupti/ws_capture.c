@@ -204,7 +204,10 @@ bool ws_capture_start(struct ws_shm *shm, const struct ws_config *config) {
 }
 
 bool ws_capture_stop(unsigned timeout_ms) {
-  return !ws_capture_armed() || ws_worker_stop(&capture.worker, timeout_ms);
+  if (!ws_capture_armed()) return true;
+  bool whole = ws_worker_stop(&capture.worker, timeout_ms);
+  if (whole) ws_buffers_close(); /* another tool of the program's may go on */
+  return whole;
 }
 
 bool ws_capture_finish(unsigned timeout_ms) {

@@ -1,10 +1,11 @@
 /* ws_share.h: one CUPTI for two: the capture and another tool of the program's, its client.
  *
- * Owns: what is switched on in CUPTI (the union of what both want), the one subscriber place, the one
- * pair of buffer callbacks, and which record is whose. CUPTI serves one tool: torch.profiler would take
- * the capture's records away, and a capture that is there first leaves torch.profiler without any.
- * The capture calls CUPTI through the table that ws_share_open changes; the client comes through the
- * interposed functions (preload/ws_interpose.c). Never decides what the capture records.
+ * Owns: what is switched on in CUPTI (the union of what both want), the one subscriber place, the
+ * one pair of buffer callbacks, and which record is whose. CUPTI serves one tool: torch.profiler
+ * would take the capture's records away, and a capture that is there first leaves torch.profiler
+ * without any. The capture calls CUPTI through the table that ws_share_open changes; the client
+ * comes through the interposed functions (preload/ws_interpose.c). Never decides what the capture
+ * records.
  */
 #ifndef WS_SHARE_H
 #define WS_SHARE_H
@@ -13,7 +14,8 @@
 
 #include "ws_load.h"
 
-/* From now on calls through this table are the capture's side. The table is the CUPTI that is used. */
+/* From now on calls through this table are the capture's side. The table is the CUPTI that is used.
+ */
 void ws_share_open(struct ws_cupti *cupti);
 
 /* Whether a record is the capture's. True for all while there is no client. */
@@ -22,8 +24,9 @@ bool ws_share_is_ours(const struct cupti_record *record);
 /* ---- the client's side: what the functions of these names do ---- */
 
 /* The CUPTI of a client's call, by any of its functions. False: it is not the one that the capture
- * uses, or this is a child of the process: the call goes through. Before there is a capture everything
- * goes through too, and is noted, so that a capture can begin beside a client that is there already. */
+ * uses, or this is a child of the process: the call goes through. Before there is a capture
+ * everything goes through too, and is noted, so that a capture can begin beside a client that is
+ * there already. */
 bool ws_share_serves(void *function);
 
 /* Whether activity records are shared: the capture has registered its buffers. */

@@ -86,7 +86,9 @@ void ws_share_store_clear(void) {
   }
 }
 
-uint64_t ws_share_store_size(void) { return atomic_load_explicit(&store.mapped, memory_order_relaxed); }
+uint64_t ws_share_store_size(void) {
+  return atomic_load_explicit(&store.mapped, memory_order_relaxed);
+}
 
 static bool has_room(const struct ws_share_buffer *t, size_t size) {
   return t->data && t->size - t->used >= size && (!t->max_records || t->records < t->max_records);

@@ -27,9 +27,9 @@ struct ws_share_buffer {
   size_t size, used, records, max_records;
 };
 
-/* Gives all to the client, first in `buffer`, then in such as it is asked for, with its clock's times
- * unless map is NULL; all of them are the client's again then. Returns how many records it had no room
- * for; *given: how many it got. */
+/* Gives all to the client, first in `buffer`, then in such as it is asked for, with its clock's
+ * times unless map is NULL; all of them are the client's again then. Returns how many records it
+ * had no room for; *given: how many it got. */
 size_t ws_share_store_give(cupti_request_fn request,
                            cupti_complete_fn complete,
                            struct ws_share_buffer buffer,

@@ -1,7 +1,7 @@
 /* ws_share_times.h: the times in CUPTI's records, and one clock's times in those of another.
  *
- * Owns: where records of each kind keep times, and the map between CUPTI's clock and a client's from
- * pairs of readings. Touches nothing but what it is given.
+ * Owns: where records of each kind keep times, and the map between CUPTI's clock and a client's
+ * from pairs of readings. Touches nothing but what it is given.
  */
 #ifndef WS_SHARE_TIMES_H
 #define WS_SHARE_TIMES_H
@@ -20,7 +20,8 @@ struct ws_share_map {
   uint32_t count;
 };
 
-/* Offsets of a kind's times, ended by 0; the first is the start. NULL: it has none that are known. */
+/* Offsets of a kind's times, ended by 0; the first is the start. NULL: it has none that are known.
+ */
 const uint16_t *ws_share_times(uint32_t kind);
 
 /* The record's start, 0 if it has none. */

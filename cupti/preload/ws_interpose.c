@@ -1,9 +1,9 @@
 /* ws_interpose.c: CUPTI's functions, as other tools of the program call them.
  *
- * Owns: the exported functions of CUPTI's names that come before CUPTI's own for every library that is
- * linked to it (torch.profiler's is libtorch_cpu.so). Each goes straight through while there is no
- * capture here, and is served by ws_share otherwise. A tool that asks dlsym for CUPTI's functions does
- * not come by. With WARPSCOPE_DEBUG=FILE each call is a line of FILE.
+ * Owns: the exported functions of CUPTI's names that come before CUPTI's own for every library that
+ * is linked to it (torch.profiler's is libtorch_cpu.so). Each goes straight through while there is
+ * no capture here, and is served by ws_share otherwise. A tool that asks dlsym for CUPTI's
+ * functions does not come by. With WARPSCOPE_DEBUG=FILE each call is a line of FILE.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -170,8 +170,8 @@ int cuptiEnableCallback(uint32_t enable, void *subscriber, uint32_t domain, uint
 EXPORT int cuptiEnableDomain(uint32_t enable, void *subscriber, uint32_t domain);
 int cuptiEnableDomain(uint32_t enable, void *subscriber, uint32_t domain) {
   BEGIN(cuptiEnableDomain);
-  int r = serves ? ws_share_enable_domain(enable, subscriber, domain)
-                 : f(enable, subscriber, domain);
+  int r =
+      serves ? ws_share_enable_domain(enable, subscriber, domain) : f(enable, subscriber, domain);
   return note(r, serves, "cuptiEnableDomain(%u, %u)", enable, domain);
 }
 
@@ -237,15 +237,15 @@ int cuptiActivityFlushAll(uint32_t flag) {
   BEGIN(cuptiActivityFlushAll);
   uint64_t given = 0;
   int r = serves ? ws_share_flush(flag, &given) : f(flag);
-  return note(r, serves, "cuptiActivityFlushAll(%u): %llu records", flag, (unsigned long long)given);
+  return note(
+      r, serves, "cuptiActivityFlushAll(%u): %llu records", flag, (unsigned long long)given);
 }
 
 EXPORT int cuptiActivityGetNumDroppedRecords(void *context, uint32_t stream, size_t *dropped);
 int cuptiActivityGetNumDroppedRecords(void *context, uint32_t stream, size_t *dropped) {
   BEGIN(cuptiActivityGetNumDroppedRecords);
   int r = serves ? ws_share_dropped(context, stream, dropped) : f(context, stream, dropped);
-  return note(
-      r, serves, "cuptiActivityGetNumDroppedRecords(): %zu", dropped && !r ? *dropped : 0);
+  return note(r, serves, "cuptiActivityGetNumDroppedRecords(): %zu", dropped && !r ? *dropped : 0);
 }
 
 EXPORT int cuptiActivityRegisterTimestampCallback(uint64_t (*timestamp)(void));
@@ -265,8 +265,9 @@ int cuptiGetTimestamp(uint64_t *timestamp) {
 EXPORT int cuptiActivitySetAttribute(uint32_t attribute, size_t *size, void *value);
 int cuptiActivitySetAttribute(uint32_t attribute, size_t *size, void *value) {
   BEGIN(cuptiActivitySetAttribute);
-  bool swallowed = serves && ws_share_has_buffers() && (attribute == ATTRIBUTE_ZEROED_BUFFERS ||
-                              attribute == ATTRIBUTE_PER_THREAD_BUFFERS);
+  bool swallowed =
+      serves && ws_share_has_buffers() &&
+      (attribute == ATTRIBUTE_ZEROED_BUFFERS || attribute == ATTRIBUTE_PER_THREAD_BUFFERS);
   int r = swallowed ? SUCCESS : f(attribute, size, value);
   return note(r, swallowed, "cuptiActivitySetAttribute(%u)", attribute);
 }

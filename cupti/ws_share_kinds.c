@@ -1,0 +1,139 @@
+#define _GNU_SOURCE
+#include "ws_share_inside.h"
+
+static void mark(struct ws_side *s, uint32_t kind, bool on) {
+  const struct ws_side *other = s == &ws_shared.ours ? &ws_shared.client : &ws_shared.ours;
+  if (on == ws_side_has(s, kind)) return;
+  uint64_t now = ws_shared_now();
+  if (on) {
+    atomic_store(&s->kind[kind].from, now);
+    atomic_store(&s->kind[kind].late, ws_is_calls(kind) || ws_side_has(other, kind));
+  } else {
+    atomic_store(&s->kind[kind].until, now ? now : UINT64_MAX);
+  }
+  atomic_store(&s->kind[kind].on, on ? WS_ON : WS_WAS_ON);
+}
+
+static bool wanted(uint32_t kind) {
+  if (kind == CUPTI_KIND_GRAPH_TRACE) {
+    /* Whole graphs and their nodes exclude each other: who asks for kernels wants the nodes'. */
+    bool nodes = ws_side_has(&ws_shared.client, CUPTI_KIND_CONCURRENT_KERNEL) &&
+                 !ws_side_has(&ws_shared.client, kind);
+    return ws_side_has(&ws_shared.client, kind) || (ws_side_has(&ws_shared.ours, kind) && !nodes);
+  }
+  return ws_side_has(&ws_shared.ours, kind) || ws_side_has(&ws_shared.client, kind);
+}
+
+typedef int (*call_fn)(uint32_t, uint8_t);
+
+/* Calls of one domain. CUPTI's switch of the kind overrides those of single ids, in both
+ * directions. */
+static int apply_calls(uint32_t domain, bool changed) {
+  uint32_t kind = domain == CUPTI_DOMAIN_DRIVER ? CUPTI_KIND_DRIVER : CUPTI_KIND_RUNTIME;
+  call_fn single = domain == CUPTI_DOMAIN_DRIVER ? ws_shared.real.enable_driver_api
+                                                 : ws_shared.real.enable_runtime_api;
+  bool want = wanted(kind);
+  int r = CUPTI_OK;
+  if (want != ws_shared.really[kind]) {
+    r = want ? ws_shared.real.activity_enable(kind) : ws_shared.real.activity_disable(kind);
+    if (r != CUPTI_OK) return r;
+    ws_shared.really[kind] = want;
+    changed = true;
+  }
+  if (!changed || !single) return r;
+  for (uint32_t id = 1; id < WS_SHARE_IDS; id++) {
+    bool on = ws_side_wants_call(&ws_shared.ours, domain, id) ||
+              ws_side_wants_call(&ws_shared.client, domain, id);
+    if (on != want) single(id, on);
+  }
+  return r;
+}
+
+static int apply(uint32_t kind) {
+  if (kind == CUPTI_KIND_DRIVER) return apply_calls(CUPTI_DOMAIN_DRIVER, false);
+  if (kind == CUPTI_KIND_RUNTIME) return apply_calls(CUPTI_DOMAIN_RUNTIME, false);
+  bool want = wanted(kind);
+  if (want == ws_shared.really[kind]) return CUPTI_OK;
+  int r = want ? ws_shared.real.activity_enable(kind) : ws_shared.real.activity_disable(kind);
+  if (r == CUPTI_OK) ws_shared.really[kind] = want;
+  return r;
+}
+
+static int set(struct ws_side *s, uint32_t kind, bool on) {
+  if (kind >= WS_SHARE_KINDS)
+    return on ? ws_shared.real.activity_enable(kind) : ws_shared.real.activity_disable(kind);
+  bool had = ws_lock_take(&ws_shared.switching);
+  bool was = ws_side_has(s, kind);
+  mark(s, kind, on);
+  int r = apply(kind);
+  if (r != CUPTI_OK && on && !was) atomic_store(&s->kind[kind].on, WS_NEVER);
+  if (kind == CUPTI_KIND_CONCURRENT_KERNEL) apply(CUPTI_KIND_GRAPH_TRACE);
+  ws_lock_let_go(&ws_shared.switching, had);
+  return r;
+}
+
+static int set_call(struct ws_side *s, uint32_t domain, uint32_t id, bool on) {
+  uint32_t kind = domain == CUPTI_DOMAIN_DRIVER ? CUPTI_KIND_DRIVER : CUPTI_KIND_RUNTIME;
+  call_fn single = domain == CUPTI_DOMAIN_DRIVER ? ws_shared.real.enable_driver_api
+                                                 : ws_shared.real.enable_runtime_api;
+  if (!single) return CUPTI_BAD_PARAMETER;
+  if (id >= WS_SHARE_IDS) return single(id, on);
+  bool had = ws_lock_take(&ws_shared.switching);
+  uint8_t was = atomic_load(&s->call[domain][id]);
+  if (was == WS_CALL_ON && !on) atomic_store(&s->kind[kind].until, ws_shared_now());
+  uint8_t off = was == WS_CALL_ON || was == WS_CALL_WAS_ON ? WS_CALL_WAS_ON : WS_CALL_AS_KIND;
+  if (ws_side_has(s, kind))
+    atomic_store(&s->call[domain][id], on ? WS_CALL_AS_KIND : WS_CALL_OFF);
+  else
+    atomic_store(&s->call[domain][id], on ? WS_CALL_ON : off);
+  bool want = ws_side_wants_call(&ws_shared.ours, domain, id) ||
+              ws_side_wants_call(&ws_shared.client, domain, id);
+  int r = single(id, want);
+  ws_lock_let_go(&ws_shared.switching, had);
+  return r;
+}
+
+int ws_our_enable(uint32_t kind) { return set(&ws_shared.ours, kind, true); }
+int ws_our_disable(uint32_t kind) { return set(&ws_shared.ours, kind, false); }
+int ws_our_driver_call(uint32_t id, uint8_t on) {
+  return set_call(&ws_shared.ours, CUPTI_DOMAIN_DRIVER, id, on);
+}
+int ws_our_runtime_call(uint32_t id, uint8_t on) {
+  return set_call(&ws_shared.ours, CUPTI_DOMAIN_RUNTIME, id, on);
+}
+
+int ws_share_enable(uint32_t kind) {
+  /* What is complete is not the client's. */
+  if (ws_side_has(&ws_shared.ours, kind) && !ws_side_has(&ws_shared.client, kind))
+    ws_shared_flush(CUPTI_FLUSH_NORMAL);
+  atomic_store_explicit(&ws_shared.had_client, true, memory_order_release);
+  ws_shared_pair();
+  int r = set(&ws_shared.client, kind, true);
+  if (ws_is_calls(kind)) {
+    /* The kind overrides what was said of single ids before. */
+    uint32_t domain = kind == CUPTI_KIND_DRIVER ? CUPTI_DOMAIN_DRIVER : CUPTI_DOMAIN_RUNTIME;
+    for (uint32_t id = 0; id < WS_SHARE_IDS; id++)
+      atomic_store(&ws_shared.client.call[domain][id], WS_CALL_AS_KIND);
+  }
+  if (r == CUPTI_OK) ws_shared_stand();
+  return r;
+}
+
+int ws_share_disable(uint32_t kind) {
+  ws_shared_pair();
+  if (ws_is_calls(kind)) {
+    uint32_t domain = kind == CUPTI_KIND_DRIVER ? CUPTI_DOMAIN_DRIVER : CUPTI_DOMAIN_RUNTIME;
+    bool had = ws_lock_take(&ws_shared.switching);
+    for (uint32_t id = 0; id < WS_SHARE_IDS; id++) {
+      uint8_t one = WS_CALL_ON;
+      atomic_compare_exchange_strong(&ws_shared.client.call[domain][id], &one, WS_CALL_AS_KIND);
+    }
+    ws_lock_let_go(&ws_shared.switching, had);
+  }
+  return set(&ws_shared.client, kind, false);
+}
+
+int ws_share_enable_call(uint32_t domain, uint32_t id, bool enable) {
+  atomic_store_explicit(&ws_shared.had_client, true, memory_order_release);
+  return set_call(&ws_shared.client, domain, id, enable);
+}
