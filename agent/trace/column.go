@@ -38,6 +38,22 @@ type memory struct {
 	three [slots][4]int64 // newest first; the fourth only aligns
 }
 
+// restore returns the difference that a residual in slot k stands for, and learns it.
+func (m *memory) restore(k uint32, residual uint64) int64 {
+	k %= slots
+	t := &m.three[k]
+	v := unzigzag(residual)
+	if m.seen[k/64]&(1<<(k%64)) == 0 {
+		m.seen[k/64] |= 1 << (k % 64)
+		t[0], t[1], t[2] = v, v, v
+		return v
+	}
+	x, y, z := t[0], t[1], t[2]
+	v += max(min(x, y), min(max(x, y), z))
+	t[0], t[1], t[2] = v, x, y
+	return v
+}
+
 func (m *memory) forget() { m.seen = [slots / 64]uint64{} }
 
 // predict returns what is expected in slot k, 0 if nothing is known.
@@ -71,13 +87,41 @@ func contexts(dst []uint32, keys []uint64, depth int) {
 		}
 		return
 	}
-	for i := range keys {
-		h := uint32(0)
-		for _, k := range keys[max(0, i-depth+1) : i+1] {
-			h = (h + uint32(k)) * scatter
-		}
-		dst[i] = h >> (32 - slotBits)
+	// Each key's share of the hash is its product with a power of scatter.
+	var powers [maxDepth]uint32
+	p := uint32(1)
+	for j := range powers {
+		p *= scatter
+		powers[j] = p
 	}
+	for i := range min(depth-1, len(keys)) {
+		dst[i] = hash(keys[:i+1], &powers)
+	}
+	switch depth {
+	case 2:
+		for i := 1; i < len(keys); i++ {
+			h := uint32(keys[i-1])*powers[1] + uint32(keys[i])*powers[0]
+			dst[i] = h >> (32 - slotBits)
+		}
+	case 3:
+		for i := 2; i < len(keys); i++ {
+			h := uint32(keys[i-2])*powers[2] + uint32(keys[i-1])*powers[1] + uint32(keys[i])*powers[0]
+			dst[i] = h >> (32 - slotBits)
+		}
+	default:
+		for i := depth - 1; i < len(keys); i++ {
+			dst[i] = hash(keys[i-depth+1:i+1], &powers)
+		}
+	}
+}
+
+// hash returns the slot that the last of keys selects together with those before it.
+func hash(keys []uint64, powers *[maxDepth]uint32) uint32 {
+	h := uint32(0)
+	for j, k := range keys {
+		h += uint32(k) * powers[len(keys)-1-j]
+	}
+	return h >> (32 - slotBits)
 }
 
 // differences turns the values of a column without a key into what they differ from base, or from the
@@ -151,10 +195,9 @@ func restore(values []uint64, base uint64, c coding, slots []uint32, durations [
 	switch {
 	case c.key != 0:
 		m.forget()
+		slots = slots[:len(values)]
 		for i, r := range values {
-			v := unzigzag(r) + m.predict(slots[i])
-			m.learn(slots[i], v)
-			values[i] = uint64(v)
+			values[i] = uint64(m.restore(slots[i], r))
 		}
 	case c.chain != chainBase:
 		for i, r := range values {
@@ -174,12 +217,11 @@ func restore(values []uint64, base uint64, c coding, slots []uint32, durations [
 			values[i] = base
 		}
 	case chainEnd:
+		durations = durations[:len(values)]
 		for i, v := range values {
 			base += v
 			values[i] = base
-			if d := int64(durations[i]); d > 0 {
-				base += uint64(d)
-			}
+			base += uint64(max(0, int64(durations[i])))
 		}
 	}
 }

@@ -83,6 +83,13 @@ func join(residuals []uint64, planes []byte, l layout) {
 		return
 	}
 	a, b, c := planes[:n], planes[n:2*n], planes[2*n:3*n]
+	if len(planes) == 4*n {
+		d := planes[3*n:][:n]
+		for i := range residuals {
+			residuals[i] = uint64(a[i]) | (uint64(b[i])|uint64(c[i])<<8|uint64(d[i])<<16)<<low
+		}
+		return
+	}
 	for i := range residuals {
 		residuals[i] = uint64(a[i]) | uint64(b[i])<<low | uint64(c[i])<<(low+8)
 	}
@@ -92,6 +99,13 @@ func join(residuals []uint64, planes []byte, l layout) {
 // unpack sets the residuals to what a packed first plane holds.
 func unpack(residuals []uint64, plane []byte, l layout) {
 	mask := byte(1<<l.low - 1)
+	if l == (layout{low: 2, pack: 4}) { // as errors of ticks are
+		for len(residuals) >= 4 {
+			b, row := uint64(plane[0]), residuals[:4]
+			row[0], row[1], row[2], row[3] = b&3, b>>2&3, b>>4&3, b>>6
+			residuals, plane = residuals[4:], plane[1:]
+		}
+	}
 	for _, b := range plane {
 		row := residuals[:min(int(l.pack), len(residuals))]
 		for i := range row {
