@@ -12,6 +12,9 @@
 #define REST_MOST 64000000000ull
 /* Records of one call are at least this far apart; what comes between is in their counts. */
 #define APART 2000000ull
+/* After this long without a call of the driver's the runtime's are counted too: some of what goes
+ * through the runtime reaches the driver by ways that CUPTI does not watch. */
+#define QUIET 2000000000ull
 
 static const char *const regular[] = {
     "cuCtxSynchronize",
@@ -54,6 +57,27 @@ static bool enable(const struct ws_ruler *r, const struct ws_ruler_slot *s, bool
   return r->cupti->enable_callback(on, r->subscriber, s->domain, s->id) == CUPTI_OK;
 }
 
+/* Counts the calls of one domain. */
+static void count_domain(struct ws_ruler *r, uint32_t domain) {
+  r->domains = domain;
+  for (uint32_t id = 1; id < WS_RULER_IDS && r->used < WS_RULER_SLOTS; id++) {
+    const char *name = NULL;
+    if (r->cupti->callback_name(domain, id, &name) != CUPTI_OK || !name || !is_regular(name))
+      continue;
+    struct ws_ruler_slot *s = &r->slots[r->used];
+    s->domain = domain;
+    s->id = id;
+    s->name = ws_arena_string(r->arena, name, WS_REC_TICK);
+    if (!s->name) continue;
+    /* Before it is enabled: its callbacks come at once, on other threads. */
+    __atomic_store_n(&r->slot[domain][id], (uint8_t)(r->used + 1), __ATOMIC_RELEASE);
+    if (enable(r, s, true))
+      r->used++;
+    else
+      __atomic_store_n(&r->slot[domain][id], 0, __ATOMIC_RELEASE);
+  }
+}
+
 bool ws_ruler_open(struct ws_ruler *r,
                    struct ws_shm *shm,
                    struct ws_arena *arena,
@@ -63,29 +87,15 @@ bool ws_ruler_open(struct ws_ruler *r,
   r->arena = arena;
   r->cupti = cupti;
   r->subscriber = subscriber;
-  for (uint32_t domain = CUPTI_DOMAIN_DRIVER; domain < WS_RULER_DOMAINS; domain++) {
-    for (uint32_t id = 1; id < WS_RULER_IDS && r->used < WS_RULER_SLOTS; id++) {
-      const char *name = NULL;
-      if (cupti->callback_name(domain, id, &name) != CUPTI_OK || !name || !is_regular(name))
-        continue;
-      struct ws_ruler_slot *s = &r->slots[r->used];
-      s->domain = domain;
-      s->id = id;
-      s->name = ws_arena_string(arena, name, WS_REC_TICK);
-      if (!s->name) continue;
-      r->slot[domain][id] = (uint8_t)(r->used + 1);
-      if (enable(r, s, true))
-        r->used++;
-      else
-        r->slot[domain][id] = 0;
-    }
-  }
+  count_domain(r, CUPTI_DOMAIN_DRIVER);
   return r->used > 0;
 }
 
 void ws_ruler_count(struct ws_ruler *r, uint32_t domain, uint32_t id) {
-  if (domain >= WS_RULER_DOMAINS || id >= WS_RULER_IDS || !r->slot[domain][id]) return;
-  struct ws_ruler_slot *s = &r->slots[r->slot[domain][id] - 1];
+  if (domain >= WS_RULER_DOMAINS || id >= WS_RULER_IDS) return;
+  unsigned slot = __atomic_load_n(&r->slot[domain][id], __ATOMIC_ACQUIRE);
+  if (!slot) return;
+  struct ws_ruler_slot *s = &r->slots[slot - 1];
   uint64_t n = atomic_fetch_add_explicit(&s->count, 1, memory_order_relaxed) + 1;
   uint64_t now = ws_mono();
   uint64_t before = atomic_load_explicit(&s->pushed, memory_order_relaxed);
@@ -99,16 +109,18 @@ void ws_ruler_count(struct ws_ruler *r, uint32_t domain, uint32_t id) {
   ws_ring_push(r->shm, &r->shm->alloc, &t.rec, 1);
 }
 
-void ws_ruler_look(struct ws_ruler *r, uint64_t now) {
+void ws_ruler_look(struct ws_ruler *r, uint64_t now, bool in_use) {
   uint64_t passed = now - r->looked;
   if (passed < LOOK_EVERY) return;
   bool first = r->looked == 0;
   r->looked = now;
+  if (!r->heard || !in_use) r->heard = now;
   for (unsigned i = 0; i < r->used; i++) {
     struct ws_ruler_slot *s = &r->slots[i];
     uint64_t count = atomic_load_explicit(&s->count, memory_order_relaxed);
     uint64_t calls = count - s->seen;
     s->seen = count;
+    if (calls || s->again) r->heard = now;
     if (s->again) {
       if (now >= s->again && enable(r, s, true)) s->again = 0;
       continue;
@@ -120,4 +132,6 @@ void ws_ruler_look(struct ws_ruler *r, uint64_t now) {
     s->rest = !s->rest ? REST : s->rest < REST_MOST ? 2 * s->rest : s->rest;
     s->again = now + s->rest;
   }
+  if (now - r->heard >= QUIET && r->domains == CUPTI_DOMAIN_DRIVER)
+    count_domain(r, CUPTI_DOMAIN_RUNTIME);
 }

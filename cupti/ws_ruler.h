@@ -36,7 +36,9 @@ struct ws_ruler {
   uint8_t slot[WS_RULER_DOMAINS][WS_RULER_IDS]; /* index + 1 */
   struct ws_ruler_slot slots[WS_RULER_SLOTS];
   unsigned used;
-  uint64_t looked; /* when the worker looked last */
+  unsigned domains; /* that are counted: the driver's, and the runtime's where that is quiet */
+  uint64_t looked;  /* when the worker looked last */
+  uint64_t heard;   /* when it had last found that a call had been counted; 0: never looked */
 };
 
 /* Finds the calls of this CUPTI by name and has them counted. False: there are none. */
@@ -49,7 +51,8 @@ bool ws_ruler_open(struct ws_ruler *ruler,
 /* A call returned. Calls that are not counted are ignored. */
 void ws_ruler_count(struct ws_ruler *ruler, uint32_t domain, uint32_t id);
 
-/* Lets calls go that come too often, takes them back later. The worker's. */
-void ws_ruler_look(struct ws_ruler *ruler, uint64_t now);
+/* Lets calls go that come too often, takes them back later; counts the runtime's calls too where
+ * none of the driver's is heard of although the program uses CUDA. The worker's. */
+void ws_ruler_look(struct ws_ruler *ruler, uint64_t now, bool in_use);
 
 #endif

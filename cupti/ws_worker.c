@@ -266,7 +266,7 @@ static void *run(void *user) {
       position = __atomic_load_n(&w->shm->alloc.control->reserved, __ATOMIC_RELAXED);
       if (position == before && is_alone(&status)) break;
     }
-    if (w->ruler) ws_ruler_look(w->ruler, now);
+    if (w->ruler) ws_ruler_look(w->ruler, now, atomic_load(&w->ledger->contexts) > 0);
     if ((w->timeline.on || now < w->flush_until) && now >= next_flush) {
       w->cupti->flush_all(CUPTI_FLUSH_NORMAL);
       next_flush = ws_mono() + FLUSH_EVERY;

@@ -19,7 +19,7 @@ const (
 	fewestCells = 2
 	// Windows are this long, in intervals of the ruler and in time: the first ones, and later.
 	firstIntervals, laterIntervals = 3, 10
-	firstWindow, laterWindow       = 100 * millisecond, 300 * millisecond
+	firstWindow, laterWindow       = 100 * millisecond, 200 * millisecond
 	longestWindow                  = 5 * second
 	// callback is what CUPTI is reckoned to take for a call that is counted, both its sides together.
 	// Stated, not measured here: from inside it does not show.
@@ -78,7 +78,8 @@ type Controller struct {
 	config  Config
 	random  *rand.Rand
 	meters  map[int32]*meter
-	begun   int64 // when planning began; 0: not yet
+	begun   int64 // when measuring began; 0: not yet
+	from    int64 // when the first span began; 0: not yet
 	end     int64 // of the last span
 	windows []*window
 	done    []Window
@@ -151,7 +152,7 @@ func (c *Controller) Next(now int64) (on bool, again int64) {
 		return false, soon
 	}
 	if c.begun == 0 {
-		c.begun, c.end = now, now
+		c.begun = now
 	}
 	c.judge(ready, now)
 	if c.stopped != "" {
@@ -249,6 +250,9 @@ func (c *Controller) plan(ready []*meter, now int64) (*window, bool) {
 			c.end = w.spanEnd
 			return w, true
 		}
+	}
+	if c.from == 0 {
+		c.from, c.end = now, now
 	}
 	for _, m := range c.meters {
 		m.begin(c.end)

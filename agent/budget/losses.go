@@ -12,12 +12,14 @@ type losses struct {
 
 	// The same of windows that were none.
 	placebos int
+	worst    float64
 	psum, pp float64
 }
 
 // placebo adds what the measure showed where nothing was switched.
 func (l *losses) placebo(loss float64) {
 	l.placebos++
+	l.worst = max(l.worst, loss)
 	l.psum += loss
 	l.pp += loss * loss
 }
@@ -109,11 +111,15 @@ func (l *losses) total() (estimate, bound float64) {
 	return estimate, bound
 }
 
+// outliers is how many windows there is room for that look as bad as the worst of those that were none: where a
+// program pauses some will.
+const outliers = 2
+
 // with is what the bound is reckoned to be with n more windows of a length in all.
 func (l *losses) with(n int, length float64) float64 {
 	_, bound := l.total()
 	had := float64(l.n + l.unmeasuredNum)
-	return bound + l.next()*length + l.scatter(had+float64(n)) - l.scatter(had)
+	return bound + l.next()*length + outliers*l.worst + l.scatter(had+float64(n)) - l.scatter(had)
 }
 
 // next is the share of its time that a window to come is reckoned to cost at most.

@@ -7,7 +7,7 @@ import (
 
 const (
 	// residueSpan is the length of each of the two times whose pace is compared.
-	residueSpan = 2 * second
+	residueSpan = second
 	// leastPlacebos is how many comparisons of times between which nothing was switched tell how much
 	// the pace wanders by itself: 19 are the least of which one in twenty is the largest.
 	leastPlacebos = 19
@@ -19,7 +19,8 @@ const (
 type residue struct {
 	known    bool
 	loss     float64 // share of time, from the first window on
-	gap      int64   // between the two times
+	from, to int64   // the first window, with its margins
+	gap      int64   // its length: that between the times that are compared
 	placebos []float64
 }
 
@@ -44,9 +45,11 @@ func (m *meter) compare(p *period, previousEnd int64) {
 	r := &m.residue
 	before, after := m.margins()
 	from, to := p.on.Began-before, p.off.Ended+after
-	if !r.known && r.gap == 0 {
-		r.gap = to - from
-		if change, ok := m.pace(from, to); ok {
+	if r.gap == 0 {
+		r.from, r.to, r.gap = from, to, to-from
+	}
+	if !r.known { // what comes after it may not have been seen at first
+		if change, ok := m.pace(r.from, r.to); ok {
 			r.known, r.loss = true, 1-math.Exp(change)
 		}
 	}

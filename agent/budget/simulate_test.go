@@ -120,7 +120,7 @@ func simulate(p program, share float64, length int64, seed uint64) run {
 				if n == 0 {
 					continue
 				}
-				if c.begun > 0 {
+				if c.from > 0 {
 					out.truth[k] += float64(n)
 				}
 				if on {
