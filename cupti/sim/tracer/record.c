@@ -39,15 +39,18 @@ static void cpu_times(uint32_t kind, size_t at[3]) {
 }
 
 /* To the tool's clock, along the line through its readings at registration and now. */
-static void retime(struct record *r, size_t at) {
-  uint64_t (*clock)(void) = atomic_load(&tracer.timestamp);
+static double slope_now(uint64_t (*clock)(void)) {
+  double passed = (double)(tracer.driver->now() - tracer.wall_then);
+  return passed > 0 ? (double)(clock() - tracer.clock_then) / passed : 1;
+}
+
+static void retime(struct record *r, size_t at, double slope) {
   uint64_t time;
-  if (clock == NULL || at == 0) return;
+  if (at == 0) return;
   memcpy(&time, (uint8_t *)r->bytes + at, sizeof time);
   if (time == 0) return;
-  double slope = 1, passed = (double)(tracer.driver->now() - tracer.wall_then);
-  if (passed > 0) slope = (double)(clock() - tracer.clock_then) / passed;
-  time = tracer.clock_then + (uint64_t)(int64_t)(slope * (double)(int64_t)(time - tracer.wall_then));
+  double since = (double)(int64_t)(time - tracer.wall_then);
+  time = tracer.clock_then + (uint64_t)(int64_t)(slope * since);
   memcpy((uint8_t *)r->bytes + at, &time, sizeof time);
 }
 
@@ -57,11 +60,15 @@ static void add(uint64_t ready, const void *bytes, size_t size, size_t start_at,
                      .start_at = (uint32_t)start_at,
                      .end_at = (uint32_t)end_at};
   memcpy(r.bytes, bytes, size);
-  size_t others[3];
-  cpu_times((uint32_t)r.bytes[0], others);
-  retime(&r, start_at);
-  retime(&r, end_at);
-  for (int i = 0; others[i] != 0; i++) retime(&r, others[i]);
+  uint64_t (*clock)(void) = atomic_load(&tracer.timestamp);
+  if (clock != NULL) {
+    size_t others[3];
+    double slope = slope_now(clock);
+    cpu_times((uint32_t)r.bytes[0], others);
+    retime(&r, start_at, slope);
+    retime(&r, end_at, slope);
+    for (int i = 0; others[i] != 0; i++) retime(&r, others[i], slope);
+  }
   tracer_add(&r);
 }
 

@@ -4,6 +4,7 @@
 
 #include <dlfcn.h>
 #include <stdbool.h>
+#include <sys/wait.h>
 #include <time.h>
 
 typedef void (*request_fn)(uint8_t **, size_t *, size_t *);
@@ -177,15 +178,18 @@ static void *tear_down(void *unused) {
 }
 
 /* arguments: rounds, works a round, whether it tears down after each */
-static int profile(int n, char **a) {
+static int rounds(bool profiled, int n, char **a) {
   int rounds = n > 0 ? atoi(a[0]) : 3, works = n > 1 ? atoi(a[1]) : 5;
   bool teardown = n > 2 && atoi(a[2]);
   begin();
   for (int round = 0; round < rounds; round++) {
     work();
-    uint64_t at = start();
+    uint64_t at = profiled ? start() : 0;
     for (int i = 0; i < works; i++) work();
-    stop("round", round, at);
+    if (profiled)
+      stop("round", round, at);
+    else
+      CHECK(cuCtxSynchronize());
     work();
     if (teardown) {
       pthread_join(start_thread(tear_down, NULL), NULL);
@@ -201,6 +205,30 @@ static int profile(int n, char **a) {
   join_context();
   printf("contexts seen: %d\n", created);
   work();
+  return 0;
+}
+
+static int profile(int n, char **a) { return rounds(true, n, a); }
+static int unprofiled(int n, char **a) { return rounds(false, n, a); }
+
+/* A child that ends without CUDA in the middle of a round. */
+static int forked(int n, char **a) {
+  (void)n, (void)a;
+  begin();
+  uint64_t at = start();
+  for (int i = 0; i < 3; i++) work();
+  pid_t child = fork();
+  if (child == 0) {
+    /* What they answer is CUPTI's affair. */
+    cuptiActivityDisable(KERNEL);
+    cuptiActivityFlushAll(1);
+    _exit(0);
+  }
+  int status = -1;
+  waitpid(child, &status, 0);
+  if (status != 0) fail("child", status);
+  for (int i = 0; i < 2; i++) work();
+  stop("parent", 0, at);
   return 0;
 }
 
@@ -243,4 +271,4 @@ static int storm(int n, char **a) {
   return 0;
 }
 
-MAIN({"profile", profile}, {"first", first}, {"storm", storm})
+MAIN({"profile", profile}, {"unprofiled", unprofiled}, {"fork", forked}, {"first", first}, {"storm", storm})

@@ -1,0 +1,160 @@
+package e2e
+
+import (
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// compileShare makes the program that has a profiler of its own inside, linked to CUPTI.
+func compileShare(b *build) string {
+	b.t.Helper()
+	tracer, err := filepath.Abs("../../bin/sim/libcupti.so.13")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return b.compile("share", "-Wl,--no-as-needed", tracer)
+}
+
+// plain is what the program's profiler sees without a tracer.
+func (w *tool) plain(program ...string) string {
+	w.t.Helper()
+	r := w.command([]string{"TALLY=" + w.path("plain")}, program[0], program[1:]...)
+	if r.status != 0 {
+		w.t.Fatalf("without a tracer: exit status %d\n%s%s", r.status, r.stdout, r.stderr)
+	}
+	return r.stdout
+}
+
+// TestShareProfiler runs a program that profiles itself, in torch.profiler's way, inside a trace: it sees
+// to the record what it sees alone, and so does the trace.
+func TestShareProfiler(t *testing.T) {
+	b := newBuild(t)
+	program := compileShare(b)
+	for _, test := range []struct {
+		name, scenario string
+		env            []string
+		flags          []string
+	}{
+		{"once", "profile 0 1 5 0", nil, nil},
+		{"again", "profile 0 4 3 0", nil, nil},
+		{"torn down", "profile 0 3 3 1", nil, nil},
+		{"tsc", "profile 0 3 3 0", []string{"WARPSCOPE_SHARE_CLOCK=tsc"}, nil},
+		{"no calls", "profile 0 3 3 0", nil, []string{"--api=none"}},
+		{"all calls", "profile 0 3 3 1", nil, []string{"--api=all"}},
+		{"nodes", "profile 0 2 3 0", nil, []string{"--graphs=node"}},
+		{"before CUDA", "first 0", nil, nil},
+		{"before CUDA, tsc", "first 0", []string{"WARPSCOPE_SHARE_CLOCK=tsc"}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newTool(t)
+			command := append([]string{program}, strings.Fields(test.scenario)...)
+			want := w.plain(command...)
+			r := w.command(append(w.environ(&build{}), test.env...), w.bin, w.under(b, test.flags, nil, command...)...)
+			w.clean(b, r)
+			got := r.stdout
+			if strings.HasPrefix(test.scenario, "first") {
+				// The capture begins inside the program's cuInit and makes calls of its own there.
+				calls := regexp.MustCompile(`\d+ calls`)
+				want, got = calls.ReplaceAllString(want, "calls"), calls.ReplaceAllString(got, "calls")
+			}
+			if r.status != 0 || got != want {
+				t.Errorf("exit status %d, the program's profiler saw\n%swithout a tracer\n%s%s", r.status, got, want, r.stderr)
+			}
+			if !strings.Contains(want, " 0 outside 0 backwards 0 unknown 0 dropped") || strings.Contains(want, " 0 kernels") {
+				t.Errorf("the test's own profiler: %s", want)
+			}
+			c := sum(w.tallies())
+			f := w.figures("t.wscope")
+			whole(t, f, &c)
+			if calls := f.recorded("calls"); (test.name == "no calls") != (calls == 0) {
+				t.Errorf("%d calls in the trace", calls)
+			}
+		})
+	}
+}
+
+// TestShareKeepsLevels compares what a trace holds of a program that profiles itself with what it holds of the
+// same work: the profiler asks for every call, and the trace has those of launches alone.
+func TestShareKeepsLevels(t *testing.T) {
+	b := newBuild(t)
+	program := compileShare(b)
+	calls := map[string]uint64{}
+	for _, scenario := range []string{"profile 0 3 4 0", "unprofiled 0 3 4 0"} {
+		w := newTool(t)
+		_, f := w.trace(b, nil, append([]string{program}, strings.Fields(scenario)...)...)
+		c := sum(w.tallies())
+		whole(t, f, &c)
+		calls[scenario[:4]] = f.recorded("calls")
+	}
+	// A round ends with a wait of its own, which the program without the profiler makes too.
+	if calls["prof"] != calls["unpr"] {
+		t.Errorf("%d calls with the profiler, %d without", calls["prof"], calls["unpr"])
+	}
+}
+
+// TestShareLedger leaves CUPTI's records to the program where the capture has allocations alone.
+func TestShareLedger(t *testing.T) {
+	b := newBuild(t)
+	program := compileShare(b)
+	for _, scenario := range []string{"profile 0 3 3 0", "profile 0 2 3 1", "first 0"} {
+		t.Run(scenario, func(t *testing.T) {
+			w := newTool(t)
+			command := append([]string{program}, strings.Fields(scenario)...)
+			want := w.plain(command...)
+			r := w.command(w.environ(&build{}), w.bin, w.under(b, []string{"--mode", "ledger"}, nil, command...)...)
+			w.clean(b, r)
+			calls := regexp.MustCompile(`\d+ calls`)
+			if r.status != 0 || calls.ReplaceAllString(r.stdout, "") != calls.ReplaceAllString(want, "") {
+				t.Errorf("exit status %d, the program's profiler saw\n%swithout a tracer\n%s%s", r.status, r.stdout, want, r.stderr)
+			}
+			c := sum(w.tallies())
+			sameMemory(t, w.figures("t.wscope"), &c)
+		})
+	}
+}
+
+// TestShareStorm profiles again and again while threads launch: no crash, no hang, no kernel that the trace
+// lacks. The profiler's forced flush takes the times of kernels that run at that moment: the trace
+// says how many.
+func TestShareStorm(t *testing.T) {
+	b := newBuild(t)
+	program := compileShare(b)
+	w := newTool(t)
+	r, f := w.trace(b, nil, program, "storm", "0", "20")
+	if r.status != 0 || strings.Count(r.stdout, " 0 unknown 0 dropped") != 20 {
+		t.Errorf("exit status %d\n%s%s", r.status, r.stdout, r.stderr)
+	}
+	c := sum(w.tallies())
+	sameTimeline(t, f, &c)
+}
+
+// TestShareFork leaves a forked child's calls to CUPTI alone.
+func TestShareFork(t *testing.T) {
+	b := newBuild(t)
+	program := compileShare(b)
+	w := newTool(t)
+	r, f := w.trace(b, nil, program, "fork", "0")
+	if r.status != 0 || !strings.Contains(r.stdout, "parent 0: 200 kernels") {
+		t.Errorf("exit status %d\n%s%s", r.status, r.stdout, r.stderr)
+	}
+	c := w.tallies()[0]
+	sameTimeline(t, f, &c)
+}
+
+// TestShareOff lets everything through where warpscope is disabled.
+func TestShareOff(t *testing.T) {
+	b := newBuild(t)
+	program := compileShare(b)
+	w := newTool(t)
+	want := w.plain(program, "profile", "0", "2", "3", "1")
+	r := w.preloaded(b, []string{"WARPSCOPE_DISABLE=1", "WARPSCOPE_DEBUG=" + w.path("log")}, program, "profile", "0", "2", "3", "1")
+	if r.status != 0 || r.stdout != want {
+		t.Errorf("exit status %d\n%swithout a tracer\n%s", r.status, r.stdout, want)
+	}
+	log := w.read("log")
+	if strings.Contains(log, "shared") || !strings.Contains(log, "cuptiActivityEnable(10) = 0\n") {
+		t.Errorf("the log:\n%s", log)
+	}
+}
