@@ -66,6 +66,15 @@ func (d *Driver) start() error {
 	return nil
 }
 
+// Symbol is the address of one of the driver's functions, for C code that calls it in a loop.
+func (d *Driver) Symbol(name string) (uintptr, error) {
+	address, err := purego.Dlsym(d.handle, name)
+	if err != nil || address == 0 {
+		return 0, d.check(name, missing)
+	}
+	return address, nil
+}
+
 // Version is the newest CUDA version that the driver supports: 13000 for 13.0.
 func (d *Driver) Version() int { return d.version }
 

@@ -65,7 +65,7 @@ func exercise(t *testing.T, d *Driver) {
 	}{
 		{"contexts", testContexts}, {"modules", testModules}, {"launches", testLaunches}, {"memory", testMemory},
 		{"host memory", testHostMemory}, {"pools", testPools}, {"physical memory", testPhysical}, {"copies", testCopies},
-		{"sets", testSets}, {"streams and events", testStreams}, {"graphs", testGraphs}, {"errors", testErrors},
+		{"sets", testSets}, {"streams and events", testStreams}, {"graphs", testGraphs}, {"tensor maps", testTensorMaps}, {"errors", testErrors},
 	}
 	must(t, ctx.Do(func() (err error) {
 		s.stream, err = d.NewStream(StreamConfig{NonBlocking: true})

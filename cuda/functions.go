@@ -28,6 +28,7 @@ type functions struct {
 	streamCalls
 	eventCalls
 	graphCalls
+	tensorMapCalls
 }
 
 // bind looks every symbol up and makes it callable. RegisterFunc panics on a null address, and a
