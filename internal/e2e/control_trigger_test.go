@@ -143,6 +143,34 @@ func TestCallsWithoutTimeline(t *testing.T) {
 	}
 }
 
+// TestSlowCUPTI has CUPTI take longer than anybody waits.
+func TestSlowCUPTI(t *testing.T) {
+	b := newBuild(t)
+	program := compileControl(b)
+	w := newTool(t)
+	r := w.command(append(w.environ(&build{}), "WARPSCOPE_SIM_ENABLE_MS=200"), w.bin, w.under(b, []string{"--capture", "call"}, nil, program, "slow", "0")...)
+	w.clean(b, r)
+	if r.status != 0 {
+		t.Fatalf("exit status %d\n%s", r.status, r.stderr)
+	}
+	exact(t, w, w.figures("t.wscope"))
+}
+
+// TestRefusedTimeline has CUPTI refuse its records when the trigger comes.
+func TestRefusedTimeline(t *testing.T) {
+	b := newBuild(t)
+	program := compileControl(b)
+	w := newTool(t)
+	r := w.command(append(w.environ(&build{}), "WARPSCOPE_SIM_FAIL=cuptiActivityEnable"), w.bin, w.under(b, []string{"--capture", "call"}, nil, program, "refused", "0")...)
+	w.clean(b, r)
+	f := w.figures("t.wscope")
+	if r.status != 0 || f.recorded("kernels") != 0 || !strings.Contains(r.stderr, "CUPTI refused activity records") {
+		t.Errorf("exit status %d, %d kernels\n%s", r.status, f.recorded("kernels"), r.stderr)
+	}
+	c := sum(w.tallies())
+	sameMemory(t, f, &c)
+}
+
 // TestQuarrel has threads switch the timeline on and off against each other.
 func TestQuarrel(t *testing.T) {
 	b := newBuild(t)

@@ -4,8 +4,8 @@
  * Build (sim.mk does it): gcc -std=c11 -fPIC -fvisibility=hidden -O2 -shared
  *   -Wl,-soname,libcupti.so.13 -o libcupti.so.13 cupti/sim/tracer/XXX.c -lpthread
  *
- * Injected faults: WARPSCOPE_SIM_FAIL as in ../fault.h for any entry point here, and those of
- * buffer.c.
+ * Injected faults: WARPSCOPE_SIM_FAIL as in ../fault.h for any entry point here, those of buffer.c, and
+ *   WARPSCOPE_SIM_ENABLE_MS=N   switching one kind of records on or off takes N ms
  */
 #include "tracer.h"
 
@@ -19,6 +19,7 @@ SIM_EXPORT extern const int warpscope_simulated_device;
 const int warpscope_simulated_device = 1;
 
 static struct sim_faults faults;
+static uint64_t enable_ms;
 
 static uint64_t number(const char *variable) {
   const char *text = getenv(variable);
@@ -34,6 +35,7 @@ static void forked(void) {
 
 __attribute__((constructor)) static void start(void) {
   sim_faults_read(&faults, getenv("WARPSCOPE_SIM_FAIL"));
+  enable_ms = number("WARPSCOPE_SIM_ENABLE_MS");
   tracer.drop_every = number("WARPSCOPE_SIM_DROP");
   tracer.lose_buffer_every = number("WARPSCOPE_SIM_LOSE_BUFFER");
   tracer.zero_every = number("WARPSCOPE_SIM_ZERO_TIME");
@@ -63,6 +65,7 @@ API(cuptiActivityRegisterCallbacks, (cupti_request_fn request, cupti_complete_fn
 }
 
 static int enable_kind(uint32_t kind, bool enable) {
+  if (enable_ms > 0) usleep((useconds_t)enable_ms * 1000);
   static const uint32_t known[] = {1,  2,  3,  4,  5,  8,  9,  10, 11, 12,
                                    13, 17, 22, 27, 37, 38, 39, 49, 50, 51};
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) {

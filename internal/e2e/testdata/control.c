@@ -149,6 +149,17 @@ static int ranges(int n, char **a) {
   range_end(other);
   range_end(one); /* twice */
   outside(11);
+  pid_t child = fork();
+  if (child == 0) { /* its ranges are nobody's */
+    push("wanted");
+    range_start("wanted");
+    pop();
+    _exit(0);
+  }
+  int status = 1;
+  waitpid(child, &status, 0);
+  if (status != 0) return 75;
+  outside(1);
   const wchar_t *wide = L"wanted";
   struct attributes w = message(2, wide);
   domain_push(NULL, &w);
@@ -299,6 +310,32 @@ static int without(int n, char **a) {
   return 0;
 }
 
+/* CUPTI is slow: nobody waits longer than a second, and it is switched all the same. */
+static int slow(int n, char **a) {
+  (void)n, (void)a;
+  begin();
+  expect(warpscope_start(), WARPSCOPE_LATE, "a start that takes long");
+  while (warpscope_start() != WARPSCOPE_OK) usleep(10000);
+  inside(30);
+  expect(warpscope_stop(), WARPSCOPE_LATE, "a stop that takes long");
+  while (warpscope_stop() != WARPSCOPE_OK) usleep(10000);
+  outside(20);
+  return 0;
+}
+
+/* CUPTI refuses. */
+static int refused(int n, char **a) {
+  (void)n, (void)a;
+  begin();
+  outside(10);
+  expect(warpscope_start(), WARPSCOPE_NOT_RECORDED, "a start that fails");
+  outside(20);
+  expect(warpscope_stop(), WARPSCOPE_NOT_RECORDED, "a stop of nothing");
+  expect(warpscope_start(), WARPSCOPE_NOT_RECORDED, "another start");
+  work();
+  return 0;
+}
+
 static void *switch_on_and_off(void *unused) {
   (void)unused;
   for (int i = 0; i < 50; i++) {
@@ -388,4 +425,4 @@ static int keeper(int n, char **a) {
 
 MAIN({"profiler", profiler}, {"start_alone", start_alone}, {"stop_alone", stop_alone}, {"ranges", ranges},
      {"domains", domains}, {"threads", threads}, {"steps", steps}, {"calls", calls}, {"early", early},
-     {"nothing", nothing}, {"without", without}, {"quarrel", quarrel}, {"parts", parts}, {"keeper", keeper})
+     {"nothing", nothing}, {"without", without}, {"quarrel", quarrel}, {"slow", slow}, {"refused", refused}, {"parts", parts}, {"keeper", keeper})
