@@ -21,6 +21,7 @@ struct ws_ring_view {
   struct ws_ring *control;
   uint8_t *data;
   uint64_t mask;
+  uint64_t ahead; /* capture files: how much disk space is kept ready */
 };
 
 /* One capture's memory as this process sees it. */

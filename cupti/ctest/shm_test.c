@@ -256,6 +256,20 @@ static void growing_file(void) {
     kept += ws_ring_push(&shm, &shm.timeline, &k.rec, 1);
   CHECK(kept == secured / WS_SLOT && shm.header->lost[WS_REC_KERNEL][WS_LOSS_RING_FULL] == 10);
   CHECK(ws_shm_secure(&shm) && shm.timeline.control->limit > secured);
+  /* whoever uses up what was kept ready gets more of it the next time, up to a bound */
+  uint64_t before = secured, most = 0;
+  for (int turn = 0; turn < 5; turn++) {
+    struct ws_ring *c = shm.timeline.control;
+    uint64_t ahead = c->limit - c->reserved;
+    CHECK(ahead >= before || ahead == c->capacity - c->reserved || ahead == 32u << 20);
+    before = ahead;
+    if (ahead > most) most = ahead;
+    while (ws_ring_push(&shm, &shm.timeline, &k.rec, 1)) {
+    }
+    if (c->limit == c->capacity) break;
+    CHECK(ws_shm_secure(&shm));
+  }
+  CHECK(most > secured);
   CHECK(ws_ring_push(&shm, &shm.timeline, &k.rec, 1));
   ws_shm_trim(&shm, true);
   fd = shm.fd; /* it was moved out of the program's way */

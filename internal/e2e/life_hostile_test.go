@@ -278,6 +278,38 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
+// TestSlowDisk: the disk takes its time for the space that it is asked for. The program does not wait, and every
+// record is in the file or counted as lost.
+func TestSlowDisk(t *testing.T) {
+	t.Parallel()
+	b := newBuild(t)
+	b.unsuited("makes a storm of this size last for minutes")
+	program, slow := b.compile("storm"), b.compile("slowdisk", "-shared", "-fPIC")
+	for _, ms := range []string{"1", "20", "200"} {
+		t.Run(ms+" ms", func(t *testing.T) {
+			w := newTool(t)
+			w.touch("go")
+			w.touch("go2")
+			r := w.command(append(w.environ(b), "LD_PRELOAD="+slow+":"+w.preload(b), "SLOW_MS="+ms), program, "pairs", "0", "200000", w.path("go"))
+			f, c := w.recover(), w.tallies()[0]
+			if r.status != 0 || f == nil {
+				t.Fatalf("exit status %d\n%s", r.status, r.stderr)
+			}
+			lost := map[string]uint64{}
+			for _, row := range f.Losses.Rows {
+				lost[row.Kind] += row.Count
+			}
+			if got := f.recorded("kernels") + lost["kernels"]; got != c.launches {
+				t.Errorf("%d kernels recorded and %d lost, %d launched", f.recorded("kernels"), lost["kernels"], c.launches)
+			}
+			if got := f.recorded("allocations") + lost["allocations"]; got != c.calls() {
+				t.Errorf("%d calls recorded and %d lost, %d made", f.recorded("allocations"), lost["allocations"], c.calls())
+			}
+			sameLive(t, f, &c)
+		})
+	}
+}
+
 // TestUnwritableFolders: nowhere may a capture file be written. The program runs; that it is not
 // recorded is said.
 func TestUnwritableFolders(t *testing.T) {
