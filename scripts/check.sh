@@ -30,7 +30,7 @@ step() {
 }
 
 go_sources() { git ls-files --cached --others --exclude-standard '*.go'; }
-c_sources() { git ls-files --cached --others --exclude-standard 'cupti/*.c' 'cupti/*.h'; }
+c_sources() { git ls-files --cached --others --exclude-standard 'cupti/*.c' 'cupti/*.h' 'scripts/*.c'; }
 
 # ---- lint -----------------------------------------------------------------------------------
 
@@ -66,8 +66,9 @@ check_python() {
   python_venv && git ls-files --cached --others --exclude-standard '*.py' | xargs -n 1 "$venv/bin/python" -m py_compile
 }
 
-# The statistics of scripts/overhead.sh, on invented times of known effect.
+# scripts/overhead.sh: its statistics on invented times of known effect, its machinery on the simulated device.
 check_overhead() { python_venv && PYTHON=$venv/bin/python scripts/overhead.sh --simulate; }
+check_overhead_run() { python_venv && PYTHON=$venv/bin/python scripts/overhead.sh --dry-run; }
 
 lint() {
   step "gofmt" check_gofmt
@@ -79,7 +80,7 @@ lint() {
   step "clang-tidy" check_clang_tidy
   step "shellcheck" check_shell
   step "Python sources compile" check_python
-  step "overhead benchmark's statistics" check_overhead
+  step "overhead benchmark: statistics" check_overhead
   step "generated files are fresh" scripts/generate.sh --check
 }
 
@@ -155,6 +156,7 @@ if [ "$which" = all ]; then
   step "end-to-end tests, sanitizers" sanitized_e2e
   step "Go tests, race detector, Python trace reader" check_race
   step "fuzzing" scripts/fuzz.sh
+  step "overhead benchmark: simulated device" check_overhead_run
   step "exported symbols of the library" check_exports
   step "glibc symbol versions" check_glibc
   step "kernels compiled anew" check_kernels

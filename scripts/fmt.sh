@@ -7,4 +7,4 @@ cd "$(dirname "$0")/.."
 
 git ls-files --cached --others --exclude-standard '*.go' | grep -v '\.pb\.go$' | xargs gofmt -w
 python_package "clang-format==$CLANG_FORMAT"
-git ls-files --cached --others --exclude-standard 'cupti/*.c' 'cupti/*.h' | xargs clang-format -i
+git ls-files --cached --others --exclude-standard 'cupti/*.c' 'cupti/*.h' 'scripts/*.c' | xargs clang-format -i

@@ -5,6 +5,7 @@
 #   overhead.sh --table [--results DIR]     the table, and overhead.json and overhead.md beside the results
 #   overhead.sh --list                      what the parts are
 #   overhead.sh --simulate                  checks the statistics on invented times of known effect
+#   overhead.sh --dry-run                   runs everything once on the simulated device (make build)
 #   overhead.sh --build                     compiles libbare.so and libcalls.so into bin/overhead (gcc)
 #
 # Runs from an unpacked bundle (`make gpu-bundle`) or from the repository, on a machine with an NVIDIA
@@ -29,6 +30,7 @@ while [ $# -gt 0 ]; do
     --table) mode=table ;;
     --list) mode=list ;;
     --simulate) mode=simulate ;;
+    --dry-run) mode=dry ;;
     --build) mode=build ;;
     *) mode= && break ;;
   esac
@@ -54,9 +56,10 @@ case $mode in
   table) exec "$python" "$here/table.py" "$results" ;;
   list) exec "$python" "$here/plan.py" ;;
   simulate) exec "$python" "$here/simulate.py" ;;
+  dry) build && exec "$python" "$here/dryrun.py" "$root/bin" ;;
   build) build ;;
   *)
-    sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

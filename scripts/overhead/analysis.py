@@ -128,6 +128,14 @@ class Workload:
         values = [w[process, state]["mean"] for w in self.windows.values() if (process, state) in w]
         return statistics.median(values) if values else None
 
+    def memory_taken(self):
+        """Device memory in bytes that a process has less than one with nothing attached; of the bare consumer, than the
+        same process before."""
+        for (process, state), free in sorted(self.memory.items()):
+            before = self.memory.get(("bare" if process == "bare" else "never", "off"))
+            if before and (process, state) not in (("never", "off"), ("bare", "off")):
+                yield f"{process}, {state}", before - free
+
     def agent_share(self):
         """Share of a processor that the agent took, by process, while its program was recorded."""
         sums = collections.defaultdict(lambda: [0.0, 0.0, 0.0])

@@ -1,13 +1,14 @@
 /* bare.c: a CUPTI consumer that does nothing with what it gets.
  *
  * What it costs is CUPTI's own price for a set of records; a capture of the same records can cost
- * more, never less. Buffers come from a pool that is filled, touched and recycled outside of what is
- * measured, and a full one goes straight back: its bytes are added up, its records are not looked
- * at (but in a count that is asked for, between measurements).
+ * more, never less. Buffers come from a pool that is filled, touched and recycled outside of what
+ * is measured, and a full one goes straight back: its bytes are added up, its records are not
+ * looked at (but in a count that is asked for, between measurements).
  *
  * Built into libbare.so, loaded by ctypes (overhead/switches.py) or, with BARE_KINDS set, by
  * CUDA_INJECTION64_PATH. Kinds are CUpti_ActivityKind numbers, "launch" (the calls that
- * `warpscope run --api launch` records) and "allocations" (empty callbacks on the allocation calls).
+ * `warpscope run --api launch` records) and "allocations" (empty callbacks on the allocation
+ * calls).
  */
 #define _GNU_SOURCE
 #include <stdatomic.h>
@@ -74,7 +75,8 @@ static void request(uint8_t **buffer, size_t *size, size_t *most) {
   if (!*buffer) *size = 0;
 }
 
-/* CUPTI may hand over what another consumer of this process had given it: that is not ours to use. */
+/* CUPTI may hand over what another consumer of this process had given it: that is not ours to use.
+ */
 static bool is_own(const uint8_t *buffer) {
   for (int i = 0; i < BUFFERS; i++)
     if (atomic_load_explicit(&bare.own[i], memory_order_relaxed) == buffer) return true;

@@ -1,9 +1,9 @@
 /* calls.c: loops over single driver calls, for what one call costs.
  *
- * Loops stand in C, so that no interpreter is measured along. Allocations run on a thread of their own,
- * below a recursion of a given depth: the stack that a ledger unwinds there is depth + 3 frames and no
- * interpreter's. Built into libcalls.so, loaded by ctypes (overhead/programs.py); the driver is found
- * at run time.
+ * Loops stand in C, so that no interpreter is measured along. Allocations run on a thread of their
+ * own, below a recursion of a given depth: the stack that a ledger unwinds there is depth + 3
+ * frames and no interpreter's. Built into libcalls.so, loaded by ctypes (overhead/programs.py); the
+ * driver is found at run time.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -20,8 +20,17 @@ EXPORT double calls_launch(long n);
 EXPORT double calls_allocate(long n, int depth, size_t bytes, int async);
 EXPORT double calls_free_memory(void);
 
-typedef int (*launch_fn)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
-                         void *, void **, void **);
+typedef int (*launch_fn)(void *,
+                         unsigned,
+                         unsigned,
+                         unsigned,
+                         unsigned,
+                         unsigned,
+                         unsigned,
+                         unsigned,
+                         void *,
+                         void **,
+                         void **);
 
 static struct {
   void *library, *context, *function, *stream;
@@ -44,8 +53,7 @@ static double now(void) {
   return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
-#define FIND(field, name) (*(void **)&cu.field = dlsym(cu.library, name), missing |= !cu.field)
-#define LOCAL(variable, name) (*(void **)&variable = dlsym(cu.library, name), missing |= !variable)
+#define FIND(pointer, name) (*(void **)&(pointer) = dlsym(cu.library, name), missing |= !(pointer))
 
 /* 0, CUresult, or -1 where the driver or a function of it is missing. */
 int calls_open(void) {
@@ -55,19 +63,19 @@ int calls_open(void) {
   void *module = NULL;
   cu.library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
   if (!cu.library) return -1;
-  LOCAL(init, "cuInit");
-  LOCAL(retain, "cuDevicePrimaryCtxRetain");
-  LOCAL(load, "cuModuleLoadData");
-  LOCAL(find, "cuModuleGetFunction");
-  LOCAL(stream, "cuStreamCreate");
-  FIND(set_current, "cuCtxSetCurrent");
-  FIND(launch, "cuLaunchKernel");
-  FIND(synchronise, "cuCtxSynchronize");
-  FIND(alloc, "cuMemAlloc_v2");
-  FIND(free, "cuMemFree_v2");
-  FIND(alloc_async, "cuMemAllocAsync");
-  FIND(free_async, "cuMemFreeAsync");
-  FIND(info, "cuMemGetInfo_v2");
+  FIND(init, "cuInit");
+  FIND(retain, "cuDevicePrimaryCtxRetain");
+  FIND(load, "cuModuleLoadData");
+  FIND(find, "cuModuleGetFunction");
+  FIND(stream, "cuStreamCreate");
+  FIND(cu.set_current, "cuCtxSetCurrent");
+  FIND(cu.launch, "cuLaunchKernel");
+  FIND(cu.synchronise, "cuCtxSynchronize");
+  FIND(cu.alloc, "cuMemAlloc_v2");
+  FIND(cu.free, "cuMemFree_v2");
+  FIND(cu.alloc_async, "cuMemAllocAsync");
+  FIND(cu.free_async, "cuMemFreeAsync");
+  FIND(cu.info, "cuMemGetInfo_v2");
   if (missing) return -1;
   if ((r = init(0)) || (r = retain(&cu.context, 0)) || (r = cu.set_current(cu.context)) ||
       (r = load(&module, ptx)) || (r = find(&cu.function, module, "work")))

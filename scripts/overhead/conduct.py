@@ -18,13 +18,14 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import budget
 import plan
 from processes import LATE, Measured, Tools, Unavailable
 
 START_SECONDS = 150  # torch, transformers and CUDA on a machine that has not read them yet
-# --quick: shorter windows, and so much of a part's time for a session.
-QUICK_WINDOW = 0.6
+# --quick: one session of this share of a part's time, of shorter windows.
 QUICK_SHARE = 0.24
+QUICK_WINDOW = 0.6
 LEAD = 2  # steps after each switch that are not timed
 
 
@@ -238,6 +239,24 @@ class Session:
             answer["wall"] = wall
         self.note("window", block=number, process=how, state="after" if self.attached else state, **answer)
 
+    def record(self, seconds):
+        for how, process in self.running.items():
+            answer = process.ask(seconds + 60, do="record", seconds=seconds, to=process.trace + ".stamps")
+            if "error" in answer:
+                raise RuntimeError(answer["error"])
+
+    def look_at_budget(self, process):
+        """What the recorded windows took, by the program's own clock."""
+        path = process.trace + ".stamps"
+        if not os.path.exists(path):
+            return {}
+        with open(path, encoding="utf-8") as file:
+            stamps = json.load(file)
+        os.unlink(path)
+        windows = budget.windows_of(self.tools.warpscope, process.trace)
+        more, span = budget.excess(stamps, windows)
+        return {"budget_windows": len(windows), "budget_excess": more, "budget_span": span}
+
     def attach(self):
         """The second half of a session of processes that are attached to late."""
         self.attached = True
@@ -273,11 +292,12 @@ class Session:
         size = os.path.getsize(process.trace)
         command = [self.tools.warpscope, "inspect", "--json", process.trace]
         out = subprocess.run(command, capture_output=True, text=True, check=False)
+        found = {"trace_bytes": size, **self.look_at_budget(process)}
         os.unlink(process.trace)
         if out.returncode != 0:
-            return {"trace_bytes": size, "trace_error": out.stderr.strip()[-300:]}
+            return {**found, "trace_error": out.stderr.strip()[-300:]}
         kernels = json.loads(out.stdout).get("kernels") or {}
-        return {"trace_bytes": size, "trace_kernels": (kernels.get("all") or {}).get("count", 0)}
+        return {**found, "trace_kernels": (kernels.get("all") or {}).get("count", 0)}
 
     def run(self, seconds):
         begin = time.monotonic()
@@ -285,11 +305,14 @@ class Session:
             self.start()
             self.probe()
             started = time.monotonic() - begin
+            if self.part.record:
+                self.record(max(10, seconds - started - 10))
+                seconds = 0
             blocks, took = 0, 0.0
             late = any(how in LATE for how in self.running)
             # By twos, an order and its reverse; at least one such pair, whatever the time.
-            while blocks < 2 or time.monotonic() - begin + took + 3 < seconds:
-                if late and not self.attached and blocks >= 2 and time.monotonic() - begin > (started + seconds) / 2:
+            while (blocks < 2 and seconds > 0) or time.monotonic() - begin + took + 3 < seconds:
+                if late and not self.attached and blocks >= 2 and time.monotonic() - begin > started + (seconds - started - 7) / 2:
                     self.attach()
                 at = time.monotonic()
                 self.block(blocks)
@@ -305,7 +328,7 @@ class Session:
 
 def run_part(args, tools, results, part, seconds):
     """Runs the sessions of a part that are missing; false when the time was over before the last."""
-    wanted = part.quick if args.quick else part.sessions
+    wanted = 1 if args.quick else max(1, min(part.sessions, int(seconds / part.least)))
     deadline = time.monotonic() + seconds
     length = seconds / wanted
     print(f"== {part.title} ({part.name}): {results.done.get(part.key, 0)} of {wanted} sessions there", flush=True)
@@ -355,7 +378,8 @@ def main():
     parser.add_argument("--seconds", type=int, help="time for the whole part")
     args = parser.parse_args()
     os.makedirs(args.work, exist_ok=True)
-    tools = Tools(os.path.join(args.bin, "warpscope"), os.path.join(args.bin, "overhead"), os.path.abspath(args.work))
+    folder = os.path.abspath(args.bin)
+    tools = Tools(os.path.join(folder, "warpscope"), os.path.join(folder, "overhead"), os.path.abspath(args.work))
     results = Results(args.results)
     results.add([environment(tools)])
     parts = plan.PARTS[args.part]
@@ -364,7 +388,7 @@ def main():
     for part in parts:
         seconds = part.seconds * share
         if args.quick and not args.seconds:
-            seconds *= part.quick * QUICK_SHARE
+            seconds = max(seconds * QUICK_SHARE, part.least)
         complete = run_part(args, tools, results, part, seconds) and complete
     if not complete:
         print("not complete: run the same again, it goes on from here", flush=True)

@@ -1,12 +1,10 @@
 """What is measured in which part: the programs, and for each the processes that run in lock step.
 
-A process is a way of starting the worker ("never", "ledger", …) and the states that it is switched between.
+A process is a way of starting the worker ("never", "ledger", …) and the states that it is switched between. All of a
+part's are on the GPU at once: of the GPU-bound GPT, with its 12 GB, five or six fit.
 """
 
 from dataclasses import dataclass, field
-
-# Memory of one H100 holds this many GPU-bound GPTs at once, with room to spare.
-MOST_PROCESSES = 6
 
 
 @dataclass
@@ -31,9 +29,10 @@ class Part:
     options: dict = field(default_factory=dict)
     environment: dict = field(default_factory=dict)
     sessions: int = 6
-    quick: int = 1
     seconds: int = 460
+    least: int = 45  # seconds of a session that are worth the start of its processes
     window: float = 0.5
+    record: bool = False  # every step's time instead of windows
 
     @property
     def workload(self):
@@ -54,7 +53,6 @@ BARE = Process("bare", ("off", "bare:none", "bare:launch"))
 NONE = Process("none", ("off", "bare:none", "warpscope"))
 LAUNCH = Process("launch", ("off", "bare:launch", "warpscope"))
 NODE = Process("node", ("off", "bare:node", "warpscope"))
-BUDGET = Process("budget", ("on",))
 NSYS = Process("nsys", ("on",))
 PROFILER = Process("profiler", ("off", "bare:none", "profiler:cuda", "profiler:both"))
 CALLBACKS = Process("callbacks", ("off", "bare:allocations"))
@@ -63,7 +61,7 @@ CALLBACKS = Process("callbacks", ("off", "bare:allocations"))
 LATE = [NEVER, Process("late:nothing"), Process("late:ledger"), Process("late:idle")]
 
 CAPTURE = [NEVER, LEDGER, BARE, NONE, LAUNCH]
-PEERS = [NEVER, PROFILER, NSYS, BUDGET]
+PEERS = [NEVER, PROFILER, NSYS]
 BOTH = [NEVER, LEDGER, NONE, LAUNCH, PROFILER]
 
 GPU = ("GPT training, GPU-bound", "gpt", {"mode": "gpu"})
@@ -82,13 +80,17 @@ def alone(workload, how):
     """One process by itself, on all the time: its agent, its trace, the device's memory."""
     states = ("off",) if how in ("never", "ledger") else ("on",)
     process = BARE if how == "bare" else Process(how, states)
-    return part(f"alone, {how}", workload, [process], sessions=1, seconds=28, window=3.0)
+    return part(f"alone, {how}", workload, [process], sessions=1, seconds=48, least=25, window=3.0)
+
+
+def budget(workload):
+    return part("budget", workload, [Process("budget", ("on",))], sessions=1, seconds=230, least=60, record=True)
 
 
 def allocations(ordered, depth):
     title = f"{'cuMemAllocAsync' if ordered else 'cuMemAlloc'} and its release, {depth} frames"
     workload = (title, "allocations", {"depth": depth, "ordered": ordered})
-    return part("capture", workload, [NEVER, CALLBACKS, LEDGER], sessions=10, seconds=60, window=0.2)
+    return part("capture", workload, [NEVER, CALLBACKS, LEDGER], sessions=10, seconds=60, least=6, window=0.2)
 
 
 # By number: what --part N does, one after the other within its time.
@@ -110,7 +112,7 @@ PARTS = {
         ),
     ],
     8: [
-        part("capture", ("empty kernels", "launches", {}), CAPTURE, sessions=8, seconds=100, window=0.2),
+        part("capture", ("empty kernels", "launches", {}), CAPTURE, sessions=8, seconds=100, least=10, window=0.2),
         *(allocations(ordered, depth) for ordered in (False, True) for depth in (1, 10, 30)),
     ],
     9: [
@@ -119,6 +121,7 @@ PARTS = {
         *(alone(TOKENS, how) for how in ("none", "launch")),
     ],
     10: [part("late", GPU, LATE, seconds=230), part("late", LAUNCHING, LATE, seconds=230)],
+    11: [budget(GPU), budget(LAUNCHING)],
 }
 
 

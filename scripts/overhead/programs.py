@@ -17,6 +17,7 @@ class Program:
 
     units = 1
     unit = "step"
+    warm_seconds = 0.3
 
     def step(self):
         raise NotImplementedError
@@ -32,6 +33,8 @@ class Program:
 
 class Torch(Program):
     """Common to programs that use PyTorch."""
+
+    warm_seconds = 2.0
 
     def __init__(self):
         import torch

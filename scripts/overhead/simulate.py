@@ -13,6 +13,7 @@ import unittest
 sys.path.insert(0, __file__.rpartition("/")[0] or ".")
 
 import analysis
+import budget
 import claims
 import plan
 import stats
@@ -146,6 +147,16 @@ class Estimates(unittest.TestCase):
         self.assertAlmostEqual(mid, 0.125)
         self.assertTrue(low < mid < high)
         self.assertIsNone(claims.share(mine, stats.Estimate(1.1, 0.9, 1.2, 9, 9)))
+
+    def test_budget(self):
+        stamps = [(i * 0.02, 0.03 if i in range(500, 510) or i in range(900, 920) else 0.02) for i in range(2000)]
+        more, span = budget.excess(stamps, [(10.0, 10.195), (18.0, 18.395)])
+        self.assertAlmostEqual(sum(more), 0.3, places=6)
+        self.assertEqual(len(more), 2)
+        mid, bound = budget.share(more, span)
+        self.assertAlmostEqual(mid, 0.3 / span)
+        self.assertGreater(bound, mid)
+        self.assertIsNone(budget.share([], 1.0))
 
     def test_steady_sessions_cost_nothing(self):
         r = random.Random(1)

@@ -45,7 +45,6 @@ def rows(w):
     add("torch.profiler, CUDA / off", w.inside(("profiler", "profiler:cuda"), ("profiler", "off")), "inside")
     add("torch.profiler, CPU + CUDA / off", w.inside(("profiler", "profiler:both"), ("profiler", "off")), "inside")
     add("nsys -t cuda / never attached", w.across(("nsys", "on"), off), "across")
-    add("--budget 1% / never attached", w.across(("budget", "on"), off), "across")
     return found
 
 
@@ -79,8 +78,10 @@ def print_workload(w, out):
             each = (e.mid - 1) * seconds / w.units
             added = f"  {each * 1e3:+.3f} ms" if seconds / w.units >= 1e-3 else f"  {each * 1e9:+.0f} ns"
         print(f"  {label:66} {e.text(4):38} {comparison:7}{added}", file=out)
-    for (process, state), free in sorted(w.memory.items()):
-        print(f"  device memory left, {process}, {state}: {free / 2**20:.0f} MiB", file=out)
+    for line in claims.budgets(w):
+        print(f"  {line}", file=out)
+    for what, taken in w.memory_taken():
+        print(f"  device memory taken, {what}: {taken / 2**20:+.0f} MiB", file=out)
     for (process, state, why), times in sorted(w.refused.items()):
         print(f"  left out ({times}×): {process}, {state}: {why}", file=out)
 
@@ -99,6 +100,7 @@ def as_json(w):
             {"what": label, "ratio": e.mid, "low": e.low, "high": e.high, "pairs": e.pairs, "effective": e.effective, "comparison": c}
             for label, e, c in rows(w)
         ],
+        "device_memory_taken": dict(w.memory_taken()),
         "left_out": [{"process": p, "state": s, "why": y, "times": n} for (p, s, y), n in sorted(w.refused.items())],
         "facts": w.facts,
     }

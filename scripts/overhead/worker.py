@@ -10,6 +10,7 @@ Commands come as JSON lines from the pipe IN, one answer each goes to OUT:
     {"do": "calibrate"}                         how long a step takes
     {"do": "switch", "to": NAME}                the capture of captures.py that is on from now
     {"do": "steps", "lead": N, "seconds": S}    N steps that are not timed, then about S seconds of timed ones
+    {"do": "record", "seconds": S, "to": FILE}  steps for S seconds; FILE gets [begin since 1970, seconds] of each
     {"do": "look", "on": 0|1}                   the bare consumer counts records (slower)
     {"do": "amount", "of": NAME}                something of that capture that grows when records arrive
     {"do": "counts"}                            kernels and graph launches that it counted
@@ -32,7 +33,6 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import captures
 import programs
 
-WARM_SECONDS = 2.0
 WARM_STEPS = 10
 CALIBRATE_SECONDS = 0.3
 # The library needs 0.1 s to be recording.
@@ -110,6 +110,16 @@ class Worker:
             "cpu": cpu / count,
         }
 
+    def record(self, seconds, to):
+        stamps = []
+        end = time.time() + seconds
+        while time.time() < end:
+            begin = time.time()
+            stamps.append((begin, self.timed()))
+        with open(to, "w", encoding="utf-8") as file:
+            json.dump(stamps, file)
+        return {"steps": len(stamps)}
+
     def counts(self):
         return {
             "kernels": self.bare.bare_records(captures.KERNEL),
@@ -134,6 +144,8 @@ class Worker:
             return self.attach(command["library"], command["environment"])
         if what == "calibrate":
             return self.calibrate()
+        if what == "record":
+            return self.record(command["seconds"], command["to"])
         if what == "look":
             self.bare.bare_look(command["on"])
             return {}
@@ -172,7 +184,7 @@ def main():
 
     processors = pin()
     worker = Worker(sys.argv[1], json.loads(sys.argv[2]), sys.argv[3])
-    worker.repeat(WARM_STEPS, WARM_SECONDS)
+    worker.repeat(WARM_STEPS, worker.program.warm_seconds)
     gc.collect()
     gc.disable()
     answer(
