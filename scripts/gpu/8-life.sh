@@ -4,7 +4,7 @@
 # cuda_program NAME: the path of workloads/NAME.cu, compiled at first use.
 cuda_program() {
   local built source=$workloads/$1.cu
-  built=$(dirname "$PWD")/$1
+  built=$(dirname "$PWD")/program-$1 # not the folder of a case of that name
   if [ ! -x "$built" ] || [ "$source" -nt "$built" ]; then
     command -v nvcc >/dev/null || skip "no nvcc here: the CUDA C++ program cannot be built"
     nvcc -O2 -std=c++17 -o "$built.new" "$source" -lcuda >&2 ||
