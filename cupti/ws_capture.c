@@ -175,9 +175,8 @@ static bool begin(struct ws_shm *shm, const struct ws_config *config) {
   }
   capture.worker.timeline_possible = timeline;
   if (!timeline) ws_control_close(&capture.control);
-  __atomic_store_n(&shm->header->state,
-                   timeline && !on ? WS_STATE_PAUSED : WS_STATE_ARMED,
-                   __ATOMIC_RELEASE);
+  __atomic_store_n(
+      &shm->header->state, timeline && !on ? WS_STATE_PAUSED : WS_STATE_ARMED, __ATOMIC_RELEASE);
   atomic_store(capture.armed, WS_ARMED);
   /* A child shares nothing with our reader; it does not even see the memory. */
   madvise(shm->base, shm->header->total_size, MADV_DONTFORK);
@@ -233,8 +232,8 @@ int ws_capture_step(void) {
   return is_another() ? WS_CONTROL_OVER : ws_control_step(&capture.control);
 }
 
-/* The range that is the trigger; NULL: none is. From the environment, because NVTX may come before the
- * capture has begun; an agent puts there what it will say. */
+/* The range that is the trigger; NULL: none is. From the environment, because NVTX may come before
+ * the capture has begun; an agent puts there what it will say. */
 static const char *trigger_range(void) {
   static struct ws_when when;
   const char *text = getenv("WARPSCOPE_CAPTURE");

@@ -11,14 +11,14 @@
 #include "ws_control.h"
 
 struct ws_config {
-  uint32_t mode;   /* ws_mode */
-  uint32_t api;    /* ws_api_level */
-  uint32_t graphs; /* ws_graph_level */
-  uint32_t flags;  /* WS_FLAG_FILE, WS_FLAG_INPROCESS */
-  bool paused;     /* the timeline waits for the reader */
+  uint32_t mode;       /* ws_mode */
+  uint32_t api;        /* ws_api_level */
+  uint32_t graphs;     /* ws_graph_level */
+  uint32_t flags;      /* WS_FLAG_FILE, WS_FLAG_INPROCESS */
+  bool paused;         /* the timeline waits for the reader */
   struct ws_when when; /* the trigger of the timeline */
-  bool ruler;      /* count how far the program comes: WS_REC_TICK */
-  bool late;       /* the program has used CUDA before: it has contexts and memory unknown to us */
+  bool ruler;          /* count how far the program comes: WS_REC_TICK */
+  bool late; /* the program has used CUDA before: it has contexts and memory unknown to us */
 };
 
 /* Starts recording into shm, which is formatted and, for a capture file, secured. Called once per
@@ -40,7 +40,8 @@ bool ws_capture_armed(void);
 /* No capture can be had for this process: what ws_capture_switch and _step are told from now on. */
 void ws_capture_refuse(void);
 
-/* warpscope_start, _stop and _step; a ws_control_result. Any thread, at any time, in children too. */
+/* warpscope_start, _stop and _step; a ws_control_result. Any thread, at any time, in children too.
+ */
 int ws_capture_switch(bool on);
 int ws_capture_step(void);
 

@@ -12,14 +12,15 @@
 #define MS 1000000ull
 /* How long a thread waits until the worker has switched. CUPTI takes some milliseconds for it. */
 #define PATIENCE (1000 * MS)
-/* The same where the worker did not come in time twice: CUPTI may make it wait for this very thread. */
+/* The same where the worker did not come in time twice: CUPTI may make it wait for this very
+ * thread. */
 #define PATIENCE_LOST (10 * MS)
 
 enum { BEFORE = 0, ARMED = 1, OVER = 2 };
 enum { CALLED_START = 1, CALLED_STOP = 2 };
 
-/* The word: one atomic for everything, so that threads whose ranges begin and end at the same moment
- * agree on the order. */
+/* The word: one atomic for everything, so that threads whose ranges begin and end at the same
+ * moment agree on the order. */
 #define ON 1ull
 #define RANGE 2ull
 #define NEXT (1ull << 32)
@@ -28,19 +29,19 @@ enum { CALLED_START = 1, CALLED_STOP = 2 };
 
 /* ---- configuration ---- */
 
-static bool steps_parse(struct ws_when *when, const char *text) {
+/* A number without sign, and what follows it; NULL: there is none. */
+static const char *number_parse(const char *text, uint64_t *number) {
   char *end;
-  for (const char *p = text; *p; p++)
-    if ((*p < '0' || *p > '9') && *p != '-') return false;
-  when->first_step = when->last_step = strtoull(text, &end, 10);
-  if (end == text) return false;
-  if (*end == '-') {
-    const char *second = end + 1;
-    when->last_step = strtoull(second, &end, 10);
-    if (end == second) return false;
-  }
-  return *end == 0 && when->first_step > 0 && when->last_step >= when->first_step &&
-         when->last_step < UINT64_MAX;
+  if (*text < '0' || *text > '9') return NULL; /* strtoull takes spaces and signs */
+  *number = strtoull(text, &end, 10);
+  return *number < UINT64_MAX ? end : NULL;
+}
+
+static bool steps_parse(struct ws_when *when, const char *text) {
+  text = number_parse(text, &when->first_step);
+  when->last_step = when->first_step;
+  if (text && *text == '-') text = number_parse(text + 1, &when->last_step);
+  return text && *text == 0 && when->first_step > 0 && when->last_step >= when->first_step;
 }
 
 bool ws_when_parse(struct ws_when *when, const char *text) {
@@ -111,7 +112,8 @@ static uint64_t apply(struct ws_control *c, enum event event) {
   return now;
 }
 
-/* Whether a worker is there to switch. Not in a forked child, which does not even see the memory. */
+/* Whether a worker is there to switch. Not in a forked child, which does not even see the memory.
+ */
 static bool is_live(struct ws_control *c) {
   return atomic_load(&c->life) == ARMED && atomic_load(c->armed) == WS_ARMED;
 }

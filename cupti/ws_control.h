@@ -1,10 +1,10 @@
 /* ws_control.h: whether the timeline is to be on.
  *
- * Owns: the answer, which is what the reader wants (ws_header.want_timeline) and what the trigger says:
- * always, cudaProfilerStart and Stop, NVTX ranges of one name (ws_ranges.c brings them), steps, or
- * warpscope_start and _stop. The latest of these events decides. Never switches anything itself: the
- * worker does, and the threads of the program whose event it was wait for that, within a bound. None of
- * this is called in a launch or an allocation.
+ * Owns: the answer, which is what the reader wants (ws_header.want_timeline) and what the trigger
+ * says: always, cudaProfilerStart and Stop, NVTX ranges of one name (ws_ranges.c brings them),
+ * steps, or warpscope_start and _stop. The latest of these events decides. Never switches anything
+ * itself: the worker does, and the threads of the program whose event it was wait for that, within
+ * a bound. None of this is called in a launch or an allocation.
  */
 #ifndef WS_CONTROL_H
 #define WS_CONTROL_H
@@ -50,7 +50,8 @@ struct ws_control {
   uint32_t profiler[3][2];   /* by domain: callback ids of ProfilerStart and Stop, 0: none */
 };
 
-/* The capture is about to begin; says whether the trigger lets the timeline be on from the start. */
+/* The capture is about to begin; says whether the trigger lets the timeline be on from the start.
+ */
 bool ws_control_open(struct ws_control *control,
                      struct ws_shm *shm,
                      const struct ws_cupti *cupti,
@@ -72,10 +73,12 @@ int ws_control_switch(struct ws_control *control, bool on);
 /* warpscope_step: a step has ended. */
 int ws_control_step(struct ws_control *control);
 
-/* A range of the trigger's name begins or ends, in any thread. Before the capture they are counted. */
+/* A range of the trigger's name begins or ends, in any thread. Before the capture they are counted.
+ */
 void ws_control_range(struct ws_control *control, bool begins);
 
-/* Worker: whether the timeline is to be on, and to which generation of events that is the answer. */
+/* Worker: whether the timeline is to be on, and to which generation of events that is the answer.
+ */
 bool ws_control_wants(struct ws_control *control, uint32_t *generation);
 
 /* Worker: it is on or off as of that generation. */

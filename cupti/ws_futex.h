@@ -1,7 +1,7 @@
 /* ws_futex.h: waiting for a word to change, and waking who waits.
  *
- * Owns: the two system calls behind it. A private word is seen by this process alone; a shared one lies
- * in the capture's memory, where the agent wakes too.
+ * Owns: the two system calls behind it. A private word is seen by this process alone; a shared one
+ * lies in the capture's memory, where the agent wakes too.
  */
 #ifndef WS_FUTEX_H
 #define WS_FUTEX_H

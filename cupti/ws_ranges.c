@@ -46,8 +46,8 @@ static struct {
   _Atomic uint64_t own_ids;        /* of ranges that CUPTI does not number */
 } ranges;
 
-/* The pushed ranges of this thread, of all domains: handle of the domain, and 1 in its lowest bit if
- * the range bears the name. */
+/* The pushed ranges of this thread, of all domains: handle of the domain, and 1 in its lowest bit
+ * if the range bears the name. */
 static __thread uintptr_t pushed[DEPTH_MAX];
 static __thread uint32_t depth;
 
@@ -75,7 +75,8 @@ static bool in_domain(void *domain) {
 
 static bool is_wide_name(const wchar_t *text) {
   size_t i = 0;
-  for (; ranges.name[i]; i++) /* names beyond ASCII are compared as they are written in UTF-8 alone */
+  for (; ranges.name[i];
+       i++) /* names beyond ASCII are compared as they are written in UTF-8 alone */
     if (text[i] != (wchar_t)(unsigned char)ranges.name[i] || text[i] >= 0x80) return false;
   return text[i] == 0;
 }
@@ -115,7 +116,8 @@ enum slot {
   CREATE_A,
   SLOTS
 };
-_Static_assert(SLOTS <= sizeof((struct ws_ranges_before *)0)->functions / sizeof(function), "slots");
+_Static_assert(SLOTS <= sizeof((struct ws_ranges_before *)0)->functions / sizeof(function),
+               "slots");
 
 /* NULL: CUPTI has none. All copies of NVTX in a process get the same ones from it. */
 static _Atomic(function) next[SLOTS];
@@ -151,8 +153,7 @@ static void ended(uint64_t id) {
 }
 
 static void push(void *domain, bool matches) {
-  if (depth < DEPTH_MAX)
-    pushed[depth] = (uintptr_t)domain | matches;
+  if (depth < DEPTH_MAX) pushed[depth] = (uintptr_t)domain | matches;
   depth++;
 }
 
@@ -304,8 +305,8 @@ static function *place(const void *(*export_table)(uint32_t), enum slot slot) {
   const struct callbacks *c = export_table ? export_table(EXPORT_CALLBACKS) : NULL;
   function **functions = NULL;
   unsigned size = 0;
-  if (!c || c->size < sizeof *c || !c->table ||
-      !c->table(table[slot].module, &functions, &size) || table[slot].id >= size)
+  if (!c || c->size < sizeof *c || !c->table || !c->table(table[slot].module, &functions, &size) ||
+      table[slot].id >= size)
     return NULL;
   return functions[table[slot].id];
 }

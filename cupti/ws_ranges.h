@@ -1,10 +1,10 @@
 /* ws_ranges.h: NVTX ranges of one name, for the trigger of the timeline.
  *
- * Owns: which open ranges bear the name. It stands between the program's NVTX and CUPTI's, in NVTX's own
- * tables of functions: ranges begin, and names and domains are registered, before CUDA is
- * initialised and before CUPTI calls anybody back; and so the timeline is on before CUPTI gets to
- * see the beginning of a range, and after it has seen the end. Installed only where a range is the
- * trigger. It takes no lock and allocates nothing.
+ * Owns: which open ranges bear the name. It stands between the program's NVTX and CUPTI's, in
+ * NVTX's own tables of functions: ranges begin, and names and domains are registered, before CUDA
+ * is initialised and before CUPTI calls anybody back; and so the timeline is on before CUPTI gets
+ * to see the beginning of a range, and after it has seen the end. Installed only where a range is
+ * the trigger. It takes no lock and allocates nothing.
  */
 #ifndef WS_RANGES_H
 #define WS_RANGES_H

@@ -151,7 +151,8 @@ static void change_state(struct ws_worker *w, uint32_t state, uint64_t began) {
   __atomic_store_n(&w->shm->header->state, state, __ATOMIC_RELEASE);
 }
 
-/* Switches the timeline as the reader and the trigger want it; threads of the program wait for it. */
+/* Switches the timeline as the reader and the trigger want it; threads of the program wait for it.
+ */
 static void follow(struct ws_worker *w) {
   uint32_t generation;
   bool want = ws_control_wants(w->control, &generation), was = w->timeline.on;

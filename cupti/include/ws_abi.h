@@ -30,8 +30,8 @@ enum ws_api_level { WS_API_NONE = 0, WS_API_LAUNCH = 1, WS_API_ALL = 2 };
 /* How CUDA graph launches are recorded. */
 enum ws_graph_level { WS_GRAPHS_GRAPH = 0, WS_GRAPHS_NODE = 1 };
 
-/* When the timeline is recorded, in so far as the program decides; the reader's want_timeline comes on
- * top of it. */
+/* When the timeline is recorded, in so far as the program decides; the reader's want_timeline comes
+ * on top of it. */
 enum ws_trigger {
   WS_TRIGGER_ALWAYS = 0,
   WS_TRIGGER_PROFILER = 1, /* between cudaProfilerStart and cudaProfilerStop */
@@ -64,7 +64,7 @@ enum ws_reason {
       8, /* CUPTI refused some kinds of records: waits, NVTX, graphs or calls are missing */
   WS_REASON_UNDELIVERED =
       9, /* CUPTI did not hand over all that it had, or does not say how much it dropped */
-  WS_REASON_NO_CLOCK = 10, /* CUPTI's clock could not be read */
+  WS_REASON_NO_CLOCK = 10,  /* CUPTI's clock could not be read */
   WS_REASON_NO_THREAD = 11, /* no thread could be started: no capture */
   WS_REASON_LATE = 12 /* the capture began in a program that used CUDA already: what was before is
                          unknown */
@@ -152,8 +152,8 @@ struct ws_header {
   uint32_t bell;     /* counts up, and is a futex, when the worker is to look at once (atomic) */
   uint32_t trigger;  /* ws_trigger */
   uint32_t openings; /* how often the trigger said that the timeline is to be on (atomic) */
-  uint32_t readers; /* reader: counts up when another agent goes on reading (atomic) */
-  uint64_t when; /* arena id of a string: the trigger as --capture takes it; 0: always */
+  uint32_t readers;  /* reader: counts up when another agent goes on reading (atomic) */
+  uint64_t when;     /* arena id of a string: the trigger as --capture takes it; 0: always */
   uint64_t reserved[12];
   uint64_t lost[WS_REC_TYPES][WS_LOSS_CAUSES]; /* records, by type and cause (atomic) */
 };
@@ -605,8 +605,8 @@ struct ws_welcome {
   uint32_t start_paused; /* 1: wait for want_timeline */
   uint32_t trigger;      /* ws_trigger */
   uint64_t alloc_ring, timeline_ring, live_table,
-      arena; /* bytes of each region, without its control page */
-  uint64_t ruler; /* 1: count how far the program comes, in TICK records */
+      arena;                      /* bytes of each region, without its control page */
+  uint64_t ruler;                 /* 1: count how far the program comes, in TICK records */
   uint64_t first_step, last_step; /* WS_TRIGGER_STEPS: from 1, both included */
   char range[WS_RANGE_NAME];      /* WS_TRIGGER_RANGE: NAME or NAME@DOMAIN, ended by NUL */
 };

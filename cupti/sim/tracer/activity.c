@@ -4,8 +4,8 @@
  * Build (sim.mk does it): gcc -std=c11 -fPIC -fvisibility=hidden -O2 -shared
  *   -Wl,-soname,libcupti.so.13 -o libcupti.so.13 cupti/sim/tracer/XXX.c -lpthread
  *
- * Injected faults: WARPSCOPE_SIM_FAIL as in ../fault.h for any entry point here, those of buffer.c, and
- *   WARPSCOPE_SIM_ENABLE_MS=N   switching one kind of records on or off takes N ms
+ * Injected faults: WARPSCOPE_SIM_FAIL as in ../fault.h for any entry point here, those of buffer.c,
+ * and WARPSCOPE_SIM_ENABLE_MS=N   switching one kind of records on or off takes N ms
  */
 #include "tracer.h"
 
@@ -197,7 +197,7 @@ API(cuptiGetTimestamp, (uint64_t * timestamp)) {
 }
 
 /* Records that are on their way keep the times that they have. */
-API(cuptiActivityRegisterTimestampCallback, (uint64_t (*timestamp)(void))) {
+API(cuptiActivityRegisterTimestampCallback, (uint64_t(*timestamp)(void))) {
   FAULT("cuptiActivityRegisterTimestampCallback");
   if (timestamp == NULL) return CUPTI_INVALID_PARAMETER;
   pthread_mutex_lock(&tracer.lock);
