@@ -143,10 +143,34 @@ func (g *nvmlGPU) describe() event.GPU {
 	if major, minor, ret := physical.GetCudaComputeCapability(); ret == nvml.SUCCESS && major >= 0 && minor >= 0 {
 		d.Capability = [2]uint32{uint32(major), uint32(minor)}
 	}
+	d.Multiprocessors = g.multiprocessors(d.Capability)
 	if v, ret := physical.GetPciInfo(); ret == nvml.SUCCESS {
 		d.PCIBusID = text(v.BusId[:])
 	}
 	return d
+}
+
+// coresPerMultiprocessor is the number of FP32 cores of a multiprocessor by compute capability: CUDA C++
+// Programming Guide, "Compute Capabilities", arithmetic instructions a clock cycle.
+var coresPerMultiprocessor = map[[2]uint32]uint32{
+	{7, 0}: 64, {7, 5}: 64, {8, 0}: 64, {8, 6}: 128, {8, 7}: 128, {8, 9}: 128, {9, 0}: 128, {10, 0}: 128, {10, 3}: 128, {12, 0}: 128,
+}
+
+// multiprocessors counts them, 0 where that is not known: NVML counts those of a MIG instance, and the
+// cores of a whole GPU.
+func (g *nvmlGPU) multiprocessors(capability [2]uint32) uint32 {
+	if g.parent != nil {
+		if a, ret := g.dev.GetAttributes(); ret == nvml.SUCCESS {
+			return a.MultiprocessorCount
+		}
+		return 0
+	}
+	each := coresPerMultiprocessor[capability]
+	cores, ret := g.dev.GetNumGpuCores()
+	if ret != nvml.SUCCESS || each == 0 || cores <= 0 || uint32(cores)%each != 0 {
+		return 0
+	}
+	return uint32(cores) / each
 }
 
 // text returns the characters before the first NUL of a C string.
