@@ -262,7 +262,7 @@ func (h *holder) stacks(out *Holding, stacks map[uint32]*StackHolding) {
 	for i := range out.Stacks {
 		st := &out.Stacks[i]
 		st.Stack = linesOf(h.s, st.id)
-		st.Guilty = guiltyLine(st.Stack)
+		st.Guilty = GuiltyLine(st.Stack)
 	}
 	for _, r := range roles {
 		out.Roles = append(out.Roles, *r)

@@ -99,7 +99,7 @@ func growthOf(s *event.Snapshot, d *event.DeviceSnapshot, h *holder) Growth {
 	})
 	g.Stacks = g.Stacks[:min(len(g.Stacks), stackRows)]
 	for i := range g.Stacks {
-		g.Stacks[i].Guilty = guiltyLine(g.Stacks[i].Stack)
+		g.Stacks[i].Guilty = GuiltyLine(g.Stacks[i].Stack)
 	}
 	return g
 }

@@ -65,9 +65,9 @@ func library(file string) bool {
 	return !strings.HasSuffix(file, ".py") && !strings.Contains(file, "ipykernel") && !strings.HasPrefix(file, "<ipython")
 }
 
-// guiltyLine returns the index of the innermost line that is the program's own; without one, of the
+// GuiltyLine returns the index of the innermost line that is the program's own; without one, of the
 // innermost line of Python; -1: there is none.
-func guiltyLine(stack []Line) int {
+func GuiltyLine(stack []Line) int {
 	python := -1
 	for i := range stack {
 		if !library(stack[i].File) {
@@ -153,4 +153,14 @@ func poolName(s *event.Snapshot, pool uint32) string {
 		return "default"
 	}
 	return fmt.Sprintf("private %d,%d", k.First, k.Second)
+}
+
+// RoleOfLines tells a tensor's role from the stack that allocated it, innermost line first.
+func RoleOfLines(stack []Line) Role {
+	s := &event.Snapshot{Stacks: [][]uint32{nil, nil}}
+	for i, l := range stack {
+		s.Lines = append(s.Lines, event.SourceLine{Function: l.Function, File: l.File, Line: l.Line})
+		s.Stacks[1] = append(s.Stacks[1], uint32(i))
+	}
+	return roleOf(s, 1)
 }

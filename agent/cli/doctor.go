@@ -20,20 +20,29 @@ type doctorFlags struct {
 	failOn     []string
 	from, to   string
 	stepsBy    string
+	message    string
 }
 
 func newDoctor(env *Env) *cobra.Command {
 	var f doctorFlags
 	c := &cobra.Command{
 		Use:   "doctor FILE…",
-		Short: "Say why the step is slow, and what to change",
+		Short: "Say why the step is slow or memory ran out, and what to change",
 		Long: "Say why the steps in traces take as long as they do: what costs most comes first, each with the evidence, the\n" +
 			"change to make, what that gains, and what was ruled out. What a trace cannot tell is said, with the run that would.\n" +
-			"A FILE of - is standard input.",
+			"Of PyTorch's memory snapshots (pickle) and of the messages of programs that ran out of GPU memory (--message), it\n" +
+			"says where the memory went. A FILE of - is standard input.",
 		Example: "  warpscope doctor train.wscope\n" +
 			"  warpscope doctor train.wscope --json\n" +
-			"  warpscope doctor train.wscope --fail-on time.sync --fail-on error",
-		Args: atLeast(1, "the trace to judge"),
+			"  warpscope doctor train.wscope --fail-on time.sync --fail-on error\n" +
+			"  warpscope doctor snapshot.pickle\n" +
+			"  python train.py 2>&1 | tail -100 | warpscope doctor --message -",
+		Args: func(c *cobra.Command, args []string) error {
+			if f.message != "" {
+				return nil
+			}
+			return atLeast(1, "the trace to judge")(c, args)
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			i, err := f.validate(env, c)
 			if err != nil {
@@ -48,6 +57,7 @@ func newDoctor(env *Env) *cobra.Command {
 	flags.StringVar(&f.from, "from", "", "leave out what begins before: 1.5s from the start of the trace, or 2026-01-31T12:00:00Z")
 	flags.StringVar(&f.to, "to", "", "leave out what begins at this time or later")
 	flags.StringVar(&f.stepsBy, "steps-by", "auto", "what marks steps: auto (NVTX ranges where there are some) or kernels (their sequence)")
+	flags.StringVar(&f.message, "message", "", "a file with the message of a program that ran out of GPU memory, or its log; - is standard input")
 	flags.BoolVar(&f.json, "json", false, "print the findings as JSON")
 	flags.BoolVar(&f.wide, "wide", false, "long lines instead of broken ones")
 	return c
@@ -75,8 +85,15 @@ func (f *doctorFlags) validate(env *Env, c *cobra.Command) (*inspection, error) 
 
 // run judges all files, one after another.
 func (f *doctorFlags) run(i *inspection, files []string) error {
-	if slices.Index(files, "-") != lastIndex(files, "-") {
+	if n := slices.Index(files, "-"); n != lastIndex(files, "-") || n >= 0 && f.message == "-" {
 		return usagef("standard input (-) can be read only once")
+	}
+	messages, err := i.messages(f.message)
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		files = []string{""} // the message alone
 	}
 	found := false
 	var failed []error
@@ -84,12 +101,11 @@ func (f *doctorFlags) run(i *inspection, files []string) error {
 		if n > 0 && !f.json {
 			fmt.Fprintln(i.env.Stdout)
 		}
-		in, err := i.analyze(file)
+		d, err := i.diagnose(file, messages, f.message)
 		if err != nil {
 			failed = append(failed, err)
 			continue
 		}
-		d := doctor.Diagnose(in)
 		if f.json {
 			err = report.JSON(i.env.Stdout, d)
 		} else {

@@ -11,12 +11,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/warpscope/warpscope/agent/analyze"
+	"github.com/warpscope/warpscope/agent/exchange"
 	"github.com/warpscope/warpscope/agent/report"
 )
 
 // inspectFlags are the flags of inspect, as they were given.
 type inspectFlags struct {
 	kernels, copies, memory, streams, nvtx, events bool
+	fragmentation                                  bool
 	inspectStepFlags
 
 	top      int
@@ -35,6 +37,7 @@ type inspection struct {
 	env      *Env
 	config   analyze.Config
 	overview bool
+	pieces   bool // --fragmentation
 	events   bool
 	diff     bool
 	format   report.EventFormat
@@ -54,10 +57,12 @@ func newInspect(env *Env) *cobra.Command {
 		Short: "Say what happened in a trace",
 		Long: "Say what happened in traces: without a flag an overview, with one or more of --kernels, --copies, --memory,\n" +
 			"--streams and --nvtx the details, with --events every single event. A FILE is a .wscope trace or one of PyTorch's\n" +
-			"profiler (JSON, also compressed), whatever its name; - is standard input.",
+			"profiler (JSON, also compressed) or one of its memory snapshots (pickle; --memory, --fragmentation), whatever its\n" +
+			"name; - is standard input.",
 		Example: "  warpscope inspect train.wscope\n" +
 			"  warpscope inspect train.wscope --kernels --sort p99 --name 'flash|gemm'\n" +
 			"  warpscope inspect train.wscope --memory --from 2s --to 5s\n" +
+			"  warpscope inspect snapshot.pickle --fragmentation\n" +
 			"  warpscope inspect train.wscope --account --idle\n" +
 			"  warpscope inspect --diff before.wscope after.wscope\n" +
 			"  warpscope inspect train.wscope --events --format jsonl > events.jsonl",
@@ -75,6 +80,7 @@ func newInspect(env *Env) *cobra.Command {
 	flags.BoolVar(&f.kernels, "kernels", false, "kernels: count, time, percentiles, launch configuration")
 	flags.BoolVar(&f.copies, "copies", false, "copies and fills: bytes, time, rate")
 	flags.BoolVar(&f.memory, "memory", false, "memory: by library and space, peak, end, failed calls")
+	flags.BoolVar(&f.fragmentation, "fragmentation", false, "of a PyTorch memory snapshot: free memory between tensors, and what other settings would do")
 	flags.BoolVar(&f.streams, "streams", false, "streams: what ran on each, how busy it was")
 	flags.BoolVar(&f.nvtx, "nvtx", false, "NVTX ranges: count, time, GPU time launched inside")
 	f.register(c)
@@ -118,8 +124,9 @@ func (f *inspectFlags) validate(env *Env, c *cobra.Command) (*inspection, error)
 	if i.config.Parts == 0 && (f.name != "" || f.sort != "" || c.Flags().Changed("group-by")) {
 		i.config.Parts = analyze.PartKernels
 	}
+	i.pieces = f.fragmentation
 	if i.config.Parts == 0 {
-		i.overview = true
+		i.overview = !i.pieces
 		i.config.Parts = analyze.PartOverview
 	}
 	i.config.GroupBy = analyze.GroupBy(f.groupBy)
@@ -224,7 +231,15 @@ func lastIndex(list []string, s string) int {
 
 // inspect computes and prints one file's figures.
 func (i *inspection) inspect(file string) error {
-	in, err := i.analyze(file)
+	input, err := i.input(file)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = input.Close() }() // it was read only
+	if input.format == exchange.Pickle {
+		return i.inspectSnapshot(input)
+	}
+	in, err := i.analyzeInput(input)
 	if err != nil {
 		return err
 	}

@@ -192,6 +192,14 @@ func (i *inspection) analyze(file string) (*analyze.Inspection, error) {
 		return nil, err
 	}
 	defer func() { _ = input.Close() }() // it was read only
+	return i.analyzeInput(input)
+}
+
+// analyzeInput computes what was asked of a file that was looked into.
+func (i *inspection) analyzeInput(input *input) (*analyze.Inspection, error) {
+	if err := i.traceOnly(input); err != nil {
+		return nil, err
+	}
 	options, start, err := i.selection(input)
 	if err != nil {
 		return nil, err
@@ -220,6 +228,9 @@ func (i *inspection) writeEvents(file string, n int, several bool) error {
 		return err
 	}
 	defer func() { _ = input.Close() }() // it was read only
+	if err := i.traceOnly(input); err != nil {
+		return err
+	}
 	options, start, err := i.selection(input)
 	if err != nil {
 		return err

@@ -64,5 +64,6 @@ func Rules() []Rule {
 
 // Known says whether a rule has the identifier.
 func Known(id string) bool {
-	return slices.ContainsFunc(Rules(), func(r Rule) bool { return r.ID == id })
+	return slices.ContainsFunc(Rules(), func(r Rule) bool { return r.ID == id }) ||
+		slices.ContainsFunc(MemoryRules(), func(r MemoryRule) bool { return r.ID == id })
 }

@@ -39,8 +39,10 @@ func Diagnosis(diagnosis *doctor.Diagnosis) *Document {
 				text = n.ID + " " + text
 			}
 			d.Hanging(text)
-			if n.Rerun != "" {
-				d.blocks = append(d.blocks, command{text: Clean(n.Rerun), indent: 4})
+			for _, line := range strings.Split(n.Rerun, "\n") {
+				if line != "" {
+					d.blocks = append(d.blocks, command{text: Clean(line), indent: 4})
+				}
 			}
 		}
 	}
@@ -71,6 +73,9 @@ func (d *Document) finding(n int, f *doctor.Finding, diagnosis *doctor.Diagnosis
 	b := findingBody{}
 	if ns := f.Cost.SecondsPerStep * 1e9; ns > 0 {
 		b.add("costs", "", costText(f, diagnosis))
+	}
+	if n := f.Cost.Bytes; n > 0 {
+		b.add("takes", "", fmt.Sprintf("%s, %s of what is reserved   %s", Bytes(n), Share(f.Cost.Share), bar(f.Cost.Share, 24)))
 	}
 	for _, e := range f.Evidence {
 		figure, text := evidenceText(&e)
@@ -136,6 +141,8 @@ func evidenceText(e *doctor.Evidence) (figure, text string) {
 		figure = Share(e.Figure)
 	case "B/s":
 		figure = Rate(e.Figure)
+	case "B":
+		figure = Bytes(uint64(e.Figure))
 	case "count":
 		figure = perStep(uint64(e.Figure*100+0.5), 100)
 	default:

@@ -1,0 +1,103 @@
+package doctor
+
+import "fmt"
+
+// own returns what the failing process held, and what others did, as its message tells. In containers
+// the message names the process itself by a number of the host: one that holds at least what PyTorch
+// had reserved is taken for it.
+func own(c *MemoryCase) (self uint64, others []Evidence, other uint64, guessed bool) {
+	m := c.M
+	at := -1
+	for i, p := range m.Processes {
+		if p.Self {
+			at = i
+		}
+	}
+	if at < 0 && m.Reserved > 0 {
+		for i, p := range m.Processes {
+			if p.Bytes >= m.Reserved && (at < 0 || p.Bytes > m.Processes[at].Bytes) {
+				at, guessed = i, true
+			}
+		}
+	}
+	for i, p := range m.Processes {
+		if i == at {
+			self = uint64(p.Bytes)
+			continue
+		}
+		other += uint64(p.Bytes)
+		others = append(others, bytesOf(fmt.Sprintf("held by process %d", p.PID), uint64(p.Bytes), Counted, ""))
+	}
+	return self, others, other, guessed
+}
+
+// otherProcess: memory that other programs hold.
+func otherProcess() MemoryRule {
+	return MemoryRule{ID: "memory.other-process", What: "memory that other programs hold", judge: func(c *MemoryCase) (*Finding, string, string) {
+		if c.M == nil {
+			return nil, "", "a snapshot tells of one program only"
+		}
+		if c.M.Framework != "PyTorch" || c.M.Style != "2.x" {
+			return nil, "", "the message does not name processes"
+		}
+		self, others, other, guessed := own(c)
+		unseen := uint64(0)
+		if seen := int64(self+other) + max(c.M.Free, 0); self > 0 && c.M.Capacity > seen {
+			unseen = uint64(c.M.Capacity - seen)
+		}
+		if other < memorySmall*4 || c.M.Capacity > 0 && part(other, uint64(c.M.Capacity)) < 0.02 {
+			if self == 0 {
+				return nil, "", "the message names no process: the driver did not tell it"
+			}
+			text := fmt.Sprintf("others that the message names hold %s", size(other))
+			if c.M.Capacity > 0 && part(unseen, uint64(c.M.Capacity)) > 0.05 {
+				text += fmt.Sprintf("; %s are held by nobody it names: processes in other containers may not be seen from here", size(unseen))
+			}
+			return nil, text, ""
+		}
+		f := &Finding{
+			Title: fmt.Sprintf("Other programs hold %s of the GPU", size(other)), Confidence: High,
+			Cost: Cost{Bytes: other, Share: part(other, uint64(max(c.M.Capacity, 1))), Source: Counted}, Evidence: others,
+			Fix: []Fix{{
+				Change: "end them, or use a GPU that is free: programs that were stopped with Ctrl-Z or whose parent died stay", Direction: "remove", Gain: size(other),
+				Paste: "nvidia-smi --query-compute-apps=pid,used_memory,process_name --format=csv\nCUDA_VISIBLE_DEVICES=1 python train.py",
+			}},
+		}
+		if guessed {
+			f.Confidence = Medium
+			f.Evidence = append(f.Evidence, bytesOf("taken for the failing program itself: it holds at least what PyTorch reserved", self, Estimated, ""))
+		}
+		return f, "", ""
+	}}
+}
+
+// contexts: what the failing process holds beside PyTorch's allocator.
+func contexts() MemoryRule {
+	return MemoryRule{ID: "memory.contexts", What: "contexts and libraries beside PyTorch's allocator", judge: func(c *MemoryCase) (*Finding, string, string) {
+		if c.M == nil {
+			return nil, "", "a snapshot tells of PyTorch's allocator only"
+		}
+		self, _, _, guessed := own(c)
+		if self == 0 || c.M.Reserved <= 0 {
+			return nil, "", "the message does not say what the program holds beside PyTorch's allocator"
+		}
+		beside := self - min(self, uint64(c.M.Reserved))
+		const usual = 1 << 30 // a context with its kernels takes up to that
+		if beside < usual+usual/2 {
+			return nil, fmt.Sprintf("%s beside PyTorch's allocator: what a context and its kernels take", size(beside)), ""
+		}
+		f := &Finding{
+			Title:      fmt.Sprintf("The program holds %s beside PyTorch's allocator: contexts, NCCL, other libraries", size(beside)),
+			Confidence: Medium, Cost: Cost{Bytes: beside, Share: part(beside, uint64(max(c.M.Capacity, 1))), Source: Counted},
+			Evidence: []Evidence{bytesOf("held by the program", self, Counted, ""), bytesOf("of it reserved by PyTorch's allocator", uint64(c.M.Reserved), Counted, "")},
+			Fix: []Fix{{
+				Change: "with several communicators, share or close some, or use fewer channels; which library holds it, a trace tells", Direction: "lower", Gain: "up to " + size(beside-usual/2),
+				Paste: "export NCCL_MAX_NCHANNELS=8\nwarpscope run --mode ledger -- python train.py",
+			}},
+		}
+		if guessed {
+			f.Confidence = Low
+		}
+		return f, "", ""
+	}}
+}
