@@ -26,6 +26,7 @@ type runFlags struct {
 	maxSize           string
 	capture, keep     string
 	budget            string
+	callTimes         string
 	force, quiet      bool
 	noPython          bool
 }
@@ -73,6 +74,7 @@ func newRun(env *Env) *cobra.Command {
 	flags.StringVar(&f.capture, "capture", "", "record the timeline only `WHEN`: cuda-profiler-api, nvtx:NAME[@DOMAIN], steps:A-B, call or signal")
 	flags.StringVar(&f.budget, "budget", "", "record the timeline in random windows, so that the program is slowed by `PERCENT` at most, like 1%")
 	flags.StringVar(&f.maxSize, "max-size", "", "stop recording when the trace has this `SIZE`, like 500M or 2G")
+	flags.StringVar(&f.callTimes, "call-times", "16ns", "times of API calls: `RESOLUTION` 16ns, below what reading the clock takes, or exact, in a larger trace")
 	flags.BoolVar(&f.noPython, "no-python", false, "leave Python alone: no steps, collector pauses, input waits and snapshots from inside")
 	flags.StringVar(&f.keep, "keep", "", "keep only the newest `TIME` in the trace, like 30m: what is older is dropped while the program runs")
 	flags.BoolVar(&f.force, "force", false, "overwrite the trace file if there is one")
@@ -122,6 +124,13 @@ func (f *runFlags) validate(given func(flag string) bool) (session.Config, error
 		if c.Budget, err = f.share(given); err != nil {
 			return c, err
 		}
+	}
+	switch f.callTimes {
+	case "16ns":
+	case "exact":
+		c.ExactCalls = true
+	default:
+		return c, usagef("--call-times %q: give 16ns or exact", f.callTimes)
 	}
 	if given("max-size") {
 		if c.MaxSize, err = parseSize("--max-size", f.maxSize); err != nil {

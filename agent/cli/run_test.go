@@ -52,6 +52,7 @@ func TestRunRefusesMistakes(t *testing.T) {
 		{"run --start-after -1s -- touch started", "--start-after -1s: give a length of time above zero"},
 		{"run --max-size lots -- touch started", `--max-size "lots": give a number of bytes`},
 		{"run --max-size 1K -- touch started", "a trace takes at least 64K"},
+		{"run --call-times 5ns -- touch started", `--call-times "5ns": give 16ns or exact`},
 		{"run -o - -- touch started", "standard output belongs to the program"},
 		{"run -o %q -- touch started", "%q is none of"},
 		{"run -o old.wscope -- touch started", "--force overwrites it"},
@@ -79,14 +80,14 @@ func TestRunRefusesMistakes(t *testing.T) {
 func TestRunFlagsBecomeTheConfiguration(t *testing.T) {
 	f := runFlags{
 		output: "x%r", mode: "timeline", api: "all", graphs: "node",
-		startAfter: "1.5", duration: "2m", maxSize: "2G", force: true,
+		startAfter: "1.5", duration: "2m", maxSize: "2G", callTimes: "exact", force: true,
 	}
-	c, err := f.validate(func(string) bool { return true })
+	c, err := f.validate(func(flag string) bool { return flag != "keep" && flag != "capture" && flag != "budget" })
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c.Output != "x%r" || !c.Force || c.Mode != collect.Timeline || c.API != collect.APIAll || c.Graphs != collect.GraphsNode ||
-		c.StartAfter != 1500*time.Millisecond || c.Duration != 2*time.Minute || c.MaxSize != 2<<30 {
+		c.StartAfter != 1500*time.Millisecond || c.Duration != 2*time.Minute || c.MaxSize != 2<<30 || !c.ExactCalls {
 		t.Errorf("%+v", c)
 	}
 }

@@ -34,6 +34,9 @@ type Config struct {
 	// Budget is the share of the program's time that the recording of the timeline may cost, in (0, 1): it is
 	// recorded in windows that keep it; 0: all the time.
 	Budget float64
+	// ExactCalls keeps the times of API calls as CUPTI gives them; otherwise they are rounded to a resolution
+	// below what reading the clock takes (trace.WithCallResolution).
+	ExactCalls bool
 	// Keep is how much of the run, up to now, stays in the trace; 0: all.
 	Keep time.Duration
 

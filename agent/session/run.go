@@ -127,6 +127,9 @@ func (s *session) open() error {
 	if c.MaxSize > 0 {
 		options = append(options, trace.WithMaxSize(c.MaxSize))
 	}
+	if c.ExactCalls {
+		options = append(options, trace.WithCallResolution(1))
+	}
 	if c.Keep > 0 {
 		if s.output.keep {
 			return fmt.Errorf("--keep: %s is a pipe or a device, from which nothing can be dropped again", s.output.path)
