@@ -114,6 +114,7 @@ bool ws_side_owns(const struct ws_side *s, const struct cupti_record *r, size_t 
 }
 
 bool ws_share_is_ours(const struct cupti_record *r) {
+  if (r->kind == CUPTI_KIND_DEVICE && ws_shared_has_asked()) return false;
   if (!atomic_load_explicit(&ws_shared.had_client, memory_order_acquire)) return true;
   return ws_side_owns(&ws_shared.ours, r, 64); /* no record is shorter than where its start ends */
 }
@@ -138,6 +139,7 @@ static bool load(const struct ws_cupti *c) {
   *(void **)&ws_shared.enable_domain = dlsym(c->handle, "cuptiEnableDomain");
   *(void **)&ws_shared.unsubscribe = dlsym(c->handle, "cuptiUnsubscribe");
   *(void **)&ws_shared.finalize = dlsym(c->handle, "cuptiFinalize");
+  *(void **)&ws_shared.enable_and_dump = dlsym(c->handle, "cuptiActivityEnableAndDump");
   *(void **)&ws_shared.register_timestamp =
       dlsym(c->handle, "cuptiActivityRegisterTimestampCallback");
   atomic_store(&ws_shared.state, LOADED);

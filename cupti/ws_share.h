@@ -18,6 +18,13 @@
  */
 void ws_share_open(struct ws_cupti *cupti);
 
+/* Worker: whether another tool, one that did not come through the functions below, has put its buffers
+ * in the place of ours. Known a second after it happened; the timeline has ended then. */
+bool ws_share_is_robbed(void);
+
+/* Worker: takes the place back, when the user wants the timeline again. */
+void ws_share_reclaim(void);
+
 /* Whether a record is the capture's. True for all while there is no client. */
 bool ws_share_is_ours(const struct cupti_record *record);
 

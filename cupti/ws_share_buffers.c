@@ -35,6 +35,11 @@ static void requested(uint8_t **data, size_t *size, size_t *max_records) {
 
 /* The client's part of a buffer. */
 static void keep(uint8_t *data, size_t valid) {
+  if (ws_buffers_is_discard(data)) {
+    /* Threads may be writing over each other there: it is at least one. */
+    atomic_fetch_add(&ws_shared.dropped, 1);
+    return;
+  }
   struct cupti_record *r = NULL, *next = NULL;
   int code = ws_shared.real.next_record(data, valid, &next);
   while (code == CUPTI_OK && next) {
@@ -43,9 +48,7 @@ static void keep(uint8_t *data, size_t valid) {
     bool more = code == CUPTI_OK && next != r;
     uint8_t *end = more ? (uint8_t *)next : data + valid;
     size_t size = (size_t)(end - (uint8_t *)r);
-    bool theirs = ws_side_owns(&ws_shared.client, r, size);
-    /* Threads may be writing over each other in the discard buffer. */
-    if (theirs && (ws_buffers_is_discard(data) || !ws_share_store_add(r, size)))
+    if (ws_side_owns(&ws_shared.client, r, size) && !ws_share_store_add(r, size))
       atomic_fetch_add(&ws_shared.dropped, 1);
     if (!more) break;
   }
@@ -91,6 +94,7 @@ static void completed(void *context, uint32_t stream, uint8_t *data, size_t size
     return;
   }
   atomic_fetch_add(&ws_shared.completing, 1);
+  atomic_fetch_add(&ws_shared.came, 1);
   if (valid && atomic_load(&ws_shared.had_client) && atomic_load(&ws_shared.client_complete) &&
       ws_shared.process == getpid()) {
     keep(data, valid);
@@ -124,6 +128,7 @@ int ws_our_flush(uint32_t flag) {
   if (client) ws_shared_pair();
   int r = ws_shared_flush(flag);
   if (client) ws_shared_pair();
+  ws_shared_watch();
   return r;
 }
 

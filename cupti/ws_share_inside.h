@@ -15,7 +15,7 @@
 #define WS_SHARE_IDS 2048u
 #define WS_SHARE_BUFFERS 256u
 
-enum { CUPTI_BAD_PARAMETER = 1 };
+enum { CUPTI_BAD_PARAMETER = 1, CUPTI_KIND_DEVICE = 8 };
 
 typedef uint64_t (*ws_clock_fn)(void);
 
@@ -61,6 +61,7 @@ struct ws_shared {
   int (*unsubscribe)(void *);
   int (*register_timestamp)(ws_clock_fn);
   int (*finalize)(void);
+  int (*enable_and_dump)(uint32_t);
 
   struct ws_side ours, client;
   _Atomic bool had_client;        /* ever */
@@ -76,6 +77,7 @@ struct ws_shared {
   _Atomic(cupti_complete_fn) complete, client_complete;
   _Atomic(uint8_t *) known[WS_SHARE_BUFFERS]; /* buffers that are ours */
   _Atomic uint32_t completing;                /* threads that have a buffer in hand */
+  _Atomic uint64_t came;                      /* buffers of ours that came back */
   struct ws_lock flushing;
   struct ws_lock standing_lock;
   struct ws_share_buffer standing; /* the client's next buffer */
@@ -114,6 +116,10 @@ int ws_our_dropped(void *context, uint32_t stream, size_t *count);
 int ws_shared_flush(uint32_t flag);
 /* Sees to it that a buffer of the client's is out. */
 void ws_shared_stand(void);
+
+/* ws_share_watch.c: after each of the worker's flushes. */
+void ws_shared_watch(void);
+bool ws_shared_has_asked(void);
 
 /* ws_share_clock.c */
 uint64_t ws_shared_now(void); /* CUPTI's clock; 0: it could not be read */

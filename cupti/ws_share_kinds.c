@@ -104,7 +104,7 @@ int ws_our_runtime_call(uint32_t id, uint8_t on) {
 
 int ws_share_enable(uint32_t kind) {
   /* What is complete is not the client's. */
-  if (ws_side_has(&ws_shared.ours, kind) && !ws_side_has(&ws_shared.client, kind))
+  if (ws_side_is_on(&ws_shared.ours) && !ws_side_is_on(&ws_shared.client))
     ws_shared_flush(CUPTI_FLUSH_NORMAL);
   atomic_store_explicit(&ws_shared.had_client, true, memory_order_release);
   ws_shared_pair();

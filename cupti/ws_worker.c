@@ -15,6 +15,7 @@
 #include "ws_devices.h"
 #include "ws_futex.h"
 #include "ws_maps.h"
+#include "ws_share.h"
 #include "ws_unwind.h"
 
 #define MS 1000000ull
@@ -156,8 +157,10 @@ static void change_state(struct ws_worker *w, uint32_t state, uint64_t began) {
 static void follow(struct ws_worker *w) {
   uint32_t generation;
   bool want = ws_control_wants(w->control, &generation), was = w->timeline.on;
-  if (w->timeline_possible && want != was) {
+  if (!want) w->stepped_back = false;
+  if (w->timeline_possible && want != was && !w->stepped_back) {
     uint64_t began = ws_mono();
+    if (ws_share_is_robbed()) ws_share_reclaim(); /* the user wants the timeline back */
     if (ws_timeline_set(&w->timeline, want) == CUPTI_OK) {
       change_state(w, want ? WS_STATE_ARMED : WS_STATE_PAUSED, began);
     } else {
@@ -172,6 +175,16 @@ static void follow(struct ws_worker *w) {
   drain(w);
   /* What was launched before may still have to run. */
   w->flush_until = ws_mono() + FLUSH_AFTER;
+}
+
+/* Another tool has CUPTI's buffers now. What is on stays on, since it may want the same. */
+static void step_back(struct ws_worker *w) {
+  if (!w->timeline.on || !ws_share_is_robbed()) return;
+  w->timeline.on = false;
+  w->stepped_back = true;
+  ws_reason(w->shm, WS_REASON_BUFFERS_TAKEN);
+  ws_reason(w->shm, WS_REASON_UNDELIVERED);
+  change_state(w, WS_STATE_PAUSED, 0);
 }
 
 static void housekeeping(struct ws_worker *w, uint64_t now) {
@@ -273,6 +286,7 @@ static void *run(void *user) {
       next_flush = ws_mono() + FLUSH_EVERY;
     }
     drain(w);
+    step_back(w);
     if (now >= next_clock) {
       ws_worker_clock(w);
       next_clock = now + CLOCK_EVERY;

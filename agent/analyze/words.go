@@ -109,6 +109,7 @@ func ReasonNames(set uint32) []string {
 		"CUPTI refused some kinds of records", "CUPTI did not hand over all that it had",
 		"CUPTI's clock could not be read", "no thread could be started",
 		"the capture began when CUDA was in use already: what was allocated or launched before is unknown",
+		"another tool in the program took CUPTI's records for itself: the timeline is missing from then on",
 	}
 	names := []string{}
 	for i, text := range texts {

@@ -153,6 +153,7 @@ const (
 	ReasonNoClock          Reason = 10
 	ReasonNoThread         Reason = 11
 	ReasonLate             Reason = 12 // capture began when CUDA was in use: what was before is unknown
+	ReasonBuffersTaken     Reason = 13 // another tool took CUPTI's records: the timeline ends there
 )
 
 // Values of Kind.

@@ -54,7 +54,7 @@ func (r *Result) findings(window bool) []string {
 		return []string{"no process of the program used CUDA while it ran (none initialised the driver, or said above why it is not recorded): there are no kernels and no allocations in the trace"}
 	}
 	var notes []string
-	for reason := event.ReasonNoCUPTI; reason <= event.ReasonLate; reason++ {
+	for reason := event.ReasonNoCUPTI; reason <= event.ReasonBuffersTaken; reason++ {
 		var who []string
 		for i := range r.Processes {
 			if r.Processes[i].Reason&(1<<reason) != 0 {
@@ -109,6 +109,8 @@ func explain(reason event.Reason) string {
 		return "nothing was captured, no thread could be started (ulimit -u, ulimit -v)"
 	case event.ReasonLate:
 		return "the capture began when CUDA was in use already: what was allocated or launched before is unknown"
+	case event.ReasonBuffersTaken:
+		return "another tool in the program took CUPTI's records for itself: kernels, copies and calls are missing from then on"
 	case event.ReasonForeignInjection:
 		return "nothing was captured, " + injectionVariable + " names another tool there"
 	default:

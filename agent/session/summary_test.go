@@ -46,7 +46,7 @@ func TestReport(t *testing.T) {
 
 func TestEveryReasonIsExplained(t *testing.T) {
 	seen := map[string]bool{}
-	for reason := event.ReasonNoCUPTI; reason <= event.ReasonLate; reason++ {
+	for reason := event.ReasonNoCUPTI; reason <= event.ReasonBuffersTaken; reason++ {
 		r := &Result{Processes: []collect.Status{
 			{PID: 7, Command: []string{"python", "train.py"}, State: event.StateFinished},
 			{PID: 8, Executable: "/usr/bin/worker", State: event.StateRefused, Reason: 1 << reason},

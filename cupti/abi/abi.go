@@ -69,6 +69,7 @@ const (
 	ReasonNoClock          = 0xa
 	ReasonNoThread         = 0xb
 	ReasonLate             = 0xc
+	ReasonBuffersTaken     = 0xd
 )
 
 const (

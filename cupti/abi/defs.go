@@ -82,6 +82,7 @@ const (
 	ReasonNoClock          = C.WS_REASON_NO_CLOCK
 	ReasonNoThread         = C.WS_REASON_NO_THREAD
 	ReasonLate             = C.WS_REASON_LATE
+	ReasonBuffersTaken     = C.WS_REASON_BUFFERS_TAKEN
 )
 
 // Values of enum ws_loss_cause.

@@ -66,8 +66,9 @@ enum ws_reason {
       9, /* CUPTI did not hand over all that it had, or does not say how much it dropped */
   WS_REASON_NO_CLOCK = 10,  /* CUPTI's clock could not be read */
   WS_REASON_NO_THREAD = 11, /* no thread could be started: no capture */
-  WS_REASON_LATE = 12 /* the capture began in a program that used CUDA already: what was before is
-                         unknown */
+  WS_REASON_LATE = 12, /* the capture began in a program that used CUDA already: what was before is
+                          unknown */
+  WS_REASON_BUFFERS_TAKEN = 13 /* another tool took CUPTI's records for itself: the timeline ends */
 };
 
 /* ws_header.flags */

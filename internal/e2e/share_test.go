@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -157,4 +158,40 @@ func TestShareOff(t *testing.T) {
 	if strings.Contains(log, "shared") || !strings.Contains(log, "cuptiActivityEnable(10) = 0\n") {
 		t.Errorf("the log:\n%s", log)
 	}
+}
+
+// TestShareRobbed has a tool in the program that finds CUPTI's functions by dlsym and registers buffers of its
+// own: it gets its records, and the trace says from when on it has none.
+func TestShareRobbed(t *testing.T) {
+	b := newBuild(t)
+	program := compileShare(b)
+	w := newTool(t)
+	r, f := w.trace(b, nil, program, "thief", "0", "2000")
+	c := w.tallies()[0]
+	var got, of uint64
+	if _, err := fmt.Sscanf(r.stdout, "thief: %d kernels of %d", &got, &of); err != nil || r.status != 0 {
+		t.Fatalf("exit status %d, %v\n%s%s", r.status, err, r.stdout, r.stderr)
+	}
+	// What was in the buffer that CUPTI had of ours at that moment is nobody's.
+	if got == 0 || got > of {
+		t.Errorf("the other tool saw %d kernels of %d", got, of)
+	}
+	kernels := f.recorded("kernels")
+	if kernels < c.stage || kernels >= c.launches {
+		t.Errorf("%d kernels in the trace, %d before the other tool came, %d in all", kernels, c.stage, c.launches)
+	}
+	if !f.endUnknown() || !strings.Contains(r.stderr, "took CUPTI's records for itself") {
+		t.Errorf("losses %+v\n%s", f.Losses, r.stderr)
+	}
+	sameMemory(t, f, &c)
+}
+
+// TestShareIdle checks that an idle program is not taken for a robbed one.
+func TestShareIdle(t *testing.T) {
+	b := newBuild(t)
+	program := compileShare(b)
+	w := newTool(t)
+	_, f := w.trace(b, nil, program, "idle", "0", "2500")
+	c := sum(w.tallies())
+	whole(t, f, &c)
 }

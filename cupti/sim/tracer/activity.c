@@ -85,6 +85,12 @@ API(cuptiActivityEnable, (uint32_t kind)) {
   return enable_kind(kind, true);
 }
 
+/* Only the devices are listed anew. */
+API(cuptiActivityEnableAndDump, (uint32_t kind)) {
+  FAULT("cuptiActivityEnableAndDump");
+  return enable_kind(kind, true);
+}
+
 API(cuptiActivityDisable, (uint32_t kind)) {
   FAULT("cuptiActivityDisable");
   return enable_kind(kind, false);

@@ -271,4 +271,41 @@ static int storm(int n, char **a) {
   return 0;
 }
 
-MAIN({"profile", profile}, {"unprofiled", unprofiled}, {"fork", forked}, {"first", first}, {"storm", storm})
+/* A tool that asks the loader for CUPTI's functions, as Triton's Proton does: it does not come by whoever
+ * stands before them. arguments: milliseconds */
+static int thief(int n, char **a) {
+  int ms = n > 0 ? atoi(a[0]) : 2000;
+  begin();
+  void *tracer = dlopen("libcupti.so.13", RTLD_NOW | RTLD_NOLOAD);
+  int (*take_over)(request_fn, complete_fn), (*enable)(uint32_t), (*disable)(uint32_t), (*flush)(uint32_t);
+  *(void **)&take_over = dlsym(tracer, "cuptiActivityRegisterCallbacks");
+  *(void **)&enable = dlsym(tracer, "cuptiActivityEnable");
+  *(void **)&disable = dlsym(tracer, "cuptiActivityDisable");
+  *(void **)&flush = dlsym(tracer, "cuptiActivityFlushAll");
+  for (int i = 0; i < 10; i++) work();
+  usleep(600000); /* the capture has got those */
+  tally->stage = tally->launches;
+  CHECK(take_over(requested, completed));
+  CHECK(enable(KERNEL));
+  for (int i = 0; i < ms; i += 20) {
+    work();
+    usleep(20000);
+  }
+  CHECK(disable(KERNEL));
+  CHECK(flush(1));
+  struct seen s = read_buffers(0, UINT64_MAX);
+  printf("thief: %d kernels of %d\n", s.kernels, (int)(tally->launches - tally->stage));
+  work();
+  return 0;
+}
+
+/* arguments: milliseconds */
+static int idle(int n, char **a) {
+  begin();
+  work();
+  usleep(1000 * (n > 0 ? (unsigned)atoi(a[0]) : 2000));
+  work();
+  return 0;
+}
+
+MAIN({"profile", profile}, {"idle", idle}, {"thief", thief}, {"unprofiled", unprofiled}, {"fork", forked}, {"first", first}, {"storm", storm})

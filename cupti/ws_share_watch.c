@@ -1,0 +1,84 @@
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "ws_share_inside.h"
+
+/* A tool that found CUPTI's functions by dlsym registers its buffers without our notice, and CUPTI hands
+ * ours to it, with all records. What CUPTI can be asked for at any time is a list of the devices, as
+ * records: where they do not come back, somebody else has got them. The question is put once when the
+ * timeline begins, which shows that this CUPTI answers it, and again when no buffer has come for a while.
+ * In an idle program that is twice a second. */
+#define QUIET (400 * 1000000ull)
+#define QUESTIONS 2u
+
+static struct {
+  uint64_t since; /* the last buffer came, or the question was answered */
+  uint64_t came;
+  uint32_t unanswered;
+  bool answers; /* this CUPTI does */
+  bool asked_once;
+  _Atomic bool asked, robbed;
+} watch;
+
+static uint64_t mono(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Whether a buffer came. */
+static bool ask(void) {
+  uint64_t before = atomic_load(&ws_shared.came);
+  atomic_store(&watch.asked, true);
+  bool had = ws_lock_take(&ws_shared.switching);
+  int r = ws_shared.enable_and_dump(CUPTI_KIND_DEVICE);
+  if (r == CUPTI_OK && !ws_shared.really[CUPTI_KIND_DEVICE])
+    ws_shared.real.activity_disable(CUPTI_KIND_DEVICE);
+  ws_lock_let_go(&ws_shared.switching, had);
+  if (r == CUPTI_OK) r = ws_shared_flush(CUPTI_FLUSH_NORMAL);
+  /* A refusal says nothing. */
+  return r != CUPTI_OK || atomic_load(&ws_shared.came) != before;
+}
+
+void ws_shared_watch(void) {
+  if (!ws_shared.enable_and_dump || !ws_share_has_buffers() || atomic_load(&watch.robbed)) return;
+  uint64_t now = mono(), came = atomic_load(&ws_shared.came);
+  if (!watch.asked_once) {
+    watch.asked_once = true;
+    watch.answers = ask() && atomic_load(&ws_shared.came) != came;
+    watch.since = now;
+    watch.came = atomic_load(&ws_shared.came);
+    return;
+  }
+  if (came != watch.came) {
+    watch.came = came;
+    watch.since = now;
+    watch.unanswered = 0;
+    return;
+  }
+  if (!watch.answers || now - watch.since < QUIET) return;
+  if (ask()) {
+    watch.unanswered = 0;
+    watch.came = atomic_load(&ws_shared.came);
+    watch.since = now;
+  } else if (++watch.unanswered >= QUESTIONS) {
+    atomic_store(&watch.robbed, true);
+  }
+}
+
+bool ws_shared_has_asked(void) { return atomic_load_explicit(&watch.asked, memory_order_relaxed); }
+
+bool ws_share_is_robbed(void) { return atomic_load_explicit(&watch.robbed, memory_order_relaxed); }
+
+void ws_share_reclaim(void) {
+  cupti_request_fn request = atomic_load(&ws_shared.request);
+  cupti_complete_fn complete = atomic_load(&ws_shared.complete);
+  if (request && complete) ws_our_register(request, complete);
+  /* What is on in CUPTI is not known: the other tool has switched kinds as it pleased. */
+  memset(ws_shared.really, 0, sizeof ws_shared.really);
+  watch.unanswered = 0;
+  watch.asked_once = false;
+  atomic_store(&watch.robbed, false);
+}
