@@ -237,7 +237,9 @@ func stepMarker(s *event.Snapshot, d *event.DeviceSnapshot) (stepMark, string) {
 
 // even says whether events lie at even distances over most of the history.
 func even(at, order []int, n int) bool {
-	if float64(order[at[len(at)-1]]-order[at[0]]) < 0.5*float64(n) {
+	// What fills a cache comes once a step as well, but stops.
+	last := order[at[len(at)-1]]
+	if float64(last-order[at[0]]) < 0.5*float64(n) || float64(last) < 0.85*float64(n) {
 		return false
 	}
 	gaps := make([]float64, 0, len(at)-1)
