@@ -98,6 +98,7 @@ static bool start_timeline(struct ws_shm *shm, bool on) {
     ws_reason(shm, WS_REASON_ACTIVITY_FAILED);
     return false;
   }
+  ws_timeline_bound(&capture.worker.timeline);
   if (!on) return true;
   r = ws_timeline_set(&capture.worker.timeline, true);
   if (r == CUPTI_OK) return true;

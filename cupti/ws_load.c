@@ -139,6 +139,8 @@ bool ws_load_from(void *handle, struct ws_cupti *c) {
   WANT(stream_id, "cuptiGetStreamIdEx");
   WANT(enable_driver_api, "cuptiActivityEnableDriverApi");
   WANT(enable_runtime_api, "cuptiActivityEnableRuntimeApi");
+  WANT(get_attribute, "cuptiActivityGetAttribute");
+  WANT(set_attribute, "cuptiActivitySetAttribute");
   WANT(nvtx_initialize, "cuptiNvtxInitialize");
   WANT(nvtx_initialize2, "cuptiNvtxInitialize2");
   c->simulated = dlsym(c->handle, "warpscope_simulated_device") != NULL;

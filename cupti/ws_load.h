@@ -37,6 +37,8 @@ struct ws_cupti {
   int (*stream_id)(void *context, void *stream, uint8_t per_thread, uint32_t *id);
   int (*enable_driver_api)(uint32_t id, uint8_t enable);  /* 12.5 and newer */
   int (*enable_runtime_api)(uint32_t id, uint8_t enable); /* 12.5 and newer */
+  int (*get_attribute)(uint32_t attribute, size_t *size, void *value);
+  int (*set_attribute)(uint32_t attribute, size_t *size, void *value);
   int (*nvtx_initialize)(void *get_export_table);
   int (*nvtx_initialize2)(void *get_export_table);
 };

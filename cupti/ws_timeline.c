@@ -50,6 +50,24 @@ static bool enable_calls(struct ws_timeline *t, bool on) {
   return driver == CUPTI_OK && runtime == CUPTI_OK;
 }
 
+/* CUPTI keeps the times of kernels in buffers in the GPU's memory, some 3 MiB for 100,000 kernels
+ * each, and by its own choice takes up to 250 of them for a context: 763 MiB, in a program that may
+ * be short of memory. What 64 of them hold is more than can be under way between two flushes. */
+#define DEVICE_BUFFERS_MOST 64u
+
+void ws_timeline_bound(struct ws_timeline *t) {
+  const struct ws_cupti *c = t->cupti;
+  size_t most = DEVICE_BUFFERS_MOST, bytes = 0, size = sizeof most;
+  if (!c->set_attribute || !c->get_attribute) return;
+  c->set_attribute(CUPTI_ATTR_DEVICE_BUFFERS_MOST, &size, &most);
+  /* What holds now, whatever became of that. */
+  size = sizeof most;
+  if (c->get_attribute(CUPTI_ATTR_DEVICE_BUFFERS_MOST, &size, &most) != CUPTI_OK) return;
+  size = sizeof bytes;
+  if (c->get_attribute(CUPTI_ATTR_DEVICE_BUFFER_SIZE, &size, &bytes) != CUPTI_OK) return;
+  t->shm->header->device_most = (uint64_t)most * bytes;
+}
+
 int ws_timeline_set(struct ws_timeline *t, bool on) {
   const struct ws_cupti *c = t->cupti;
   int (*set_kind)(uint32_t) = on ? c->activity_enable : c->activity_disable;

@@ -18,6 +18,10 @@ struct ws_timeline {
   uint64_t taken; /* when the last switch took effect for kernels, CLOCK_MONOTONIC */
 };
 
+/* Bounds what CUPTI takes of the GPU's memory, and says in the header how much that may be. Before
+ * there are contexts; those that are there keep what they have. */
+void ws_timeline_bound(struct ws_timeline *timeline);
+
 /* Switches the activity records on or off; a CUptiResult. What is refused and can be done without
  * is noted in the header's reasons. One caller at a time. */
 int ws_timeline_set(struct ws_timeline *timeline, bool on);

@@ -24,7 +24,7 @@ func (r *Reader) publish() {
 	}
 	s.CUPTIVersion, s.DriverVersion = loadUint32(&h.Cupti_version), loadUint32(&h.Driver_version)
 	s.Simulated = loadUint32(&h.Flags)&abi.FlagSimulated != 0
-	s.BufferBytes = loadUint64(&h.Buffer_bytes)
+	s.BufferBytes, s.DeviceMost = loadUint64(&h.Buffer_bytes), loadUint64(&h.Device_most)
 	if when := loadUint64(&h.When); when != 0 && s.Trigger.Kind == TriggerAlways {
 		s.Trigger, _ = ParseTrigger(r.memory.arena.text(when, &d.budget)) // what makes no sense is taken for always
 	}

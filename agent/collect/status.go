@@ -21,6 +21,7 @@ type Status struct {
 	DriverVersion uint32 // 0 unknown
 	Recorded      map[event.Kind]uint64
 	Losses        []event.Loss
+	DeviceMost    uint64 // of each context's memory, in bytes, that CUPTI may take for the timeline; 0: unknown
 	BufferBytes   uint64 // host memory that the library holds for CUPTI's buffers
 	Trigger       Trigger
 	Openings      uint32 // how often the trigger let the timeline be on

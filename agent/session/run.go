@@ -303,6 +303,7 @@ func (s *session) finish(ended exit, left []collect.Status) *Result {
 			s.say(note)
 		}
 	}
+	s.notes = append(s.notes, r.deviceMemory()...)
 	for _, note := range r.findings(s.config.StartAfter > 0 || s.config.Duration > 0) {
 		s.say(note)
 	}

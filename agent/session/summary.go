@@ -84,6 +84,18 @@ func (r *Result) findings(window bool) []string {
 	return notes
 }
 
+// deviceMemory says, for the trace, what the timeline may take of the GPUs' memory.
+func (r *Result) deviceMemory() []string {
+	var most uint64
+	for i := range r.Processes {
+		most = max(most, r.Processes[i].DeviceMost)
+	}
+	if most == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("CUPTI takes up to %s of each context's GPU memory for the times of kernels, less while few are under way; NVML counts it as the process's", inBytes(int64(most)))}
+}
+
 // explain says why a capture is missing something, and what to do.
 func explain(reason event.Reason) string {
 	switch reason {

@@ -229,7 +229,7 @@ type (
 		State          uint32
 		Want_timeline  uint32
 		Maps           uint64
-		Unused         uint64
+		Device_most    uint64
 		Heartbeat      uint64
 		Buffer_bytes   uint64
 		Steps          uint64

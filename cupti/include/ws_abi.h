@@ -146,7 +146,7 @@ struct ws_header {
   uint32_t state;          /* ws_state (atomic) */
   uint32_t want_timeline;  /* reader: 1 record the timeline, 0 pause it (atomic); then the bell */
   uint64_t maps;           /* arena id of the newest module map (atomic) */
-  uint64_t unused;
+  uint64_t device_most;    /* bytes that CUPTI may take of each context's memory; 0: unknown */
   uint64_t heartbeat;    /* CLOCK_MONOTONIC of the worker's last turn, ns (atomic) */
   uint64_t buffer_bytes; /* host bytes of activity buffers held (atomic) */
   uint64_t steps;        /* counted by warpscope_step (atomic) */

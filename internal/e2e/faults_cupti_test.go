@@ -50,6 +50,9 @@ func TestCUPTIFails(t *testing.T) {
 		{"cuptiGetDeviceId:*", true, true, "", "", false},
 		{"cuptiGetStreamIdEx:*", true, true, "", "", false},
 		{"cuptiSetThreadIdType", true, true, "", "", false},
+		{"cuptiActivitySetAttribute", true, true, "", "", false},
+		{"cuptiActivityGetAttribute", true, true, "", "", false},
+		{"cuptiActivityGetAttribute:2", true, true, "", "", false},
 	} {
 		check := func(t *testing.T, w *tool, r result, f *figures) {
 			if r.status != 7 {

@@ -238,3 +238,12 @@ case_agent_replaced() {
   check rest.wscope.json 'd["kernels"]["all"]["count"] > 0 and all(g["name"] for g in d["gpus"])'
   check rest.wscope.json 'any(t["live_count"] > 0 for p in d["memory"]["processes"] for t in p["totals"])'
 }
+
+cases+=("8 many_kernels 120: six million kernels with CUPTI's buffers on the GPU bounded: every one, with its times")
+case_many_kernels() {
+  local launch
+  launch=$(launch_program)
+  "$warpscope" run --api none -o t.wscope -- "$launch" plain 3000000 count.json
+  same t.wscope count.json
+  check t.wscope.json 'd["losses"]["incomplete"] == 0'
+}

@@ -182,10 +182,24 @@ API(cuptiActivityGetNumDroppedRecords, (void *context, uint32_t stream, size_t *
 enum { ATTRIBUTES = 11 };
 
 /* Accepted, without effect: there are no device-side buffers. */
+/* Of buffers that the simulated device does not have: sizes and limits, as CUPTI has them at first.
+ */
+static _Atomic size_t attributes[ATTRIBUTES] = {3200000, 8388608, 250};
+
 API(cuptiActivitySetAttribute, (uint32_t attribute, size_t *size, void *value)) {
   FAULT("cuptiActivitySetAttribute");
-  return attribute >= ATTRIBUTES || size == NULL || value == NULL ? CUPTI_INVALID_PARAMETER
-                                                                  : CUPTI_OK;
+  if (attribute >= ATTRIBUTES || size == NULL || value == NULL) return CUPTI_INVALID_PARAMETER;
+  if (*size == sizeof(size_t)) atomic_store(&attributes[attribute], *(const size_t *)value);
+  return CUPTI_OK;
+}
+
+API(cuptiActivityGetAttribute, (uint32_t attribute, size_t *size, void *value)) {
+  FAULT("cuptiActivityGetAttribute");
+  if (attribute >= ATTRIBUTES || size == NULL || value == NULL || *size < sizeof(size_t))
+    return CUPTI_INVALID_PARAMETER;
+  *(size_t *)value = atomic_load(&attributes[attribute]);
+  *size = sizeof(size_t);
+  return CUPTI_OK;
 }
 
 static uint64_t wall(void) {
