@@ -5,7 +5,9 @@
 // Bound: the tensor cores, 4 B H S S' D operations, half of it when causal (FlashAttention's count); the exponentials cost
 // half as much time at D = 128 and as much at D = 64 (16 a clock a multiprocessor), so they must run beside the products.
 //
-// One persistent block a multiprocessor takes tiles of 64 WG queries from `order` (query tile | head << 12 | batch << 22).
+// One persistent block a multiprocessor takes tiles of 64 WG queries from `order` (query tile | head << 12 | batch << 22): entries blockIdx.x,
+// blockIdx.x + gridDim.x, and so on, until one is NOTHING. The host deals them out so that all blocks end together and the
+// keys in use together fit in L2.
 // Warpgroup 0 loads; each other one owns 64 queries:
 //  - within a warpgroup, the scores of the next keys are issued before the product of the current P with V, and the
 //    exponentials of the next scores run while that product does;
@@ -21,12 +23,13 @@ struct Shape {
   float scale;              // of the scores, times log2(e)
 };
 
-template <typename T, int D, int N, int WG, bool CAUSAL, bool OWN_O> struct Attention {
+template <typename T, int D, int N, int WG, bool CAUSAL, bool OWN_O, bool LAZY> struct Attention {
   static const int M = 64 * WG, PARTS = D / 64; // rows of 128 bytes are 64 elements
   static const int Q_BYTES = M * D * 2, KV_BYTES = N * D * 2, STAGES = 2;
   static const int O_BYTES = OWN_O ? Q_BYTES : 0;
   static const int SHARED = Q_BYTES + O_BYTES + 2 * STAGES * KV_BYTES + 10 * 8 + 1024;
   static const int LOADER_REGS = WG == 2 ? 24 : 32, MATH_REGS = WG == 2 ? 240 : 160;
+  static const u32 NOTHING = 0xffffffff; // ends a block's list
   static const int TOKEN = 1 + WG; // named barriers: 1.. of a warpgroup each, TOKEN.. of the token
 
   struct Places { // in shared memory
@@ -53,6 +56,7 @@ template <typename T, int D, int N, int WG, bool CAUSAL, bool OWN_O> struct Atte
     u32 kp = 1, vp = 1, qp = 1;
     for (int t = blockIdx.x; t < tiles; t += gridDim.x) {
       const u32 where = __ldg(order + t);
+      if (where == NOTHING) break;
       const int first = (where & 0xfff) * M, head = where >> 12 & 0x3ff, batch = where >> 22;
       const int kv_head = head / s.group;
       const int n = blocks(s, first);
@@ -141,6 +145,7 @@ template <typename T, int D, int N, int WG, bool CAUSAL, bool OWN_O> struct Atte
     if (group == WG - 1) named_arrive(TOKEN, 256); // the first warpgroup begins
     for (int t = blockIdx.x; t < tiles; t += gridDim.x) {
       const u32 where = __ldg(order + t);
+      if (where == NOTHING) break;
       const int first = (where & 0xfff) * M, head = where >> 12 & 0x3ff, batch = where >> 22;
       const int row = first + group * 64 + 16 * warp + (lane >> 2);
       const int n = blocks(shape, first);
@@ -185,9 +190,11 @@ template <typename T, int D, int N, int WG, bool CAUSAL, bool OWN_O> struct Atte
         wgmma_wait<0>();
         if (leader) barrier_arrive(at.v_empty + 8 * vs);
         if (++vs == STAGES) vs = 0, vp ^= 1;
+        // Not before the wait: with two sets of P in turn the assembler serialises the products (C7513).
         to_16_bits(p, s);
+        if (!LAZY || __any_sync(0xffffffff, shrink[0] < 1.0f || shrink[1] < 1.0f))
 #pragma unroll
-        for (int i = 0; i < D / 2; i++) o[i] *= shrink[i >> 1 & 1];
+          for (int i = 0; i < D / 2; i++) o[i] *= shrink[i >> 1 & 1];
         add = 1;
       }
       if (OWN_O && leader) barrier_arrive(at.q_empty);
@@ -272,20 +279,20 @@ template <typename T, int D, int N, int WG, bool CAUSAL, bool OWN_O> struct Atte
   }
 };
 
-#define ATTENTION(NAME, T, D, N, WG, CAUSAL, OWN_O)                                                         \
+#define ATTENTION(NAME, T, D, N, WG, CAUSAL, OWN_O, LAZY)                                                         \
   extern "C" __global__ void __launch_bounds__(128 * ((WG) + 1), 1)                                         \
       NAME(const __grid_constant__ TensorMap q, const __grid_constant__ TensorMap k,                        \
            const __grid_constant__ TensorMap v, const __grid_constant__ TensorMap out, const Shape shape,   \
            const u32 *order, int tiles) {                                                                   \
-    Attention<T, D, N, WG, CAUSAL, OWN_O>::run(&q, &k, &v, &out, shape, order, tiles);                      \
+    Attention<T, D, N, WG, CAUSAL, OWN_O, LAZY>::run(&q, &k, &v, &out, shape, order, tiles);                      \
   }
 
-#ifdef VARIANTS // of the tuner
-VARIANTS
+#ifdef VARIANTS_SM90 // of the tuner
+VARIANTS_SM90
 #else
-ATTENTION(attention_sm90_bf16_128, bf16, 128, 128, 2, false, true)
-ATTENTION(attention_sm90_bf16_128_w, bf16, 128, 176, 2, false, false)
-ATTENTION(attention_sm90_bf16_128_causal, bf16, 128, 128, 2, true, true)
-ATTENTION(attention_sm90_bf16_64, bf16, 64, 128, 3, false, true)
-ATTENTION(attention_sm90_bf16_64_causal, bf16, 64, 128, 3, true, true)
+ATTENTION(attention_sm90_bf16_128, bf16, 128, 128, 2, false, true, false)
+ATTENTION(attention_sm90_bf16_128_w, bf16, 128, 176, 2, false, false, false)
+ATTENTION(attention_sm90_bf16_128_causal, bf16, 128, 128, 2, true, true, false)
+ATTENTION(attention_sm90_bf16_64, bf16, 64, 128, 3, false, true, false)
+ATTENTION(attention_sm90_bf16_64_causal, bf16, 64, 128, 3, true, true, false)
 #endif

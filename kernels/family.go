@@ -126,18 +126,3 @@ func (f Family) Load(d *cuda.Driver, device cuda.Device) (*cuda.Module, error) {
 	}
 	return m, nil
 }
-
-// Launch is a kernel with everything that a launch needs.
-type Launch struct {
-	Kernel string // its name in the image
-	Config cuda.LaunchConfig
-	Args   []cuda.Arg
-}
-
-// Run starts the launch in the stream; f is the kernel that its name says.
-func (l Launch) Run(s *cuda.Stream, f *cuda.Function) error {
-	if err := s.Launch(f, l.Config, l.Args...); err != nil {
-		return fmt.Errorf("launch %s: %w", l.Kernel, err)
-	}
-	return nil
-}

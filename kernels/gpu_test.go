@@ -72,9 +72,9 @@ func ramp(n int, scale float64) []float32 {
 	return out
 }
 
-// TestKernelsComputeWhatTheySay compares every kernel with the same computation in Go, on sizes that fill no
-// block evenly. With WARPSCOPE_REQUIRE=gpu the lack of a GPU is a failure.
-func TestKernelsComputeWhatTheySay(t *testing.T) {
+// gpu opens the first GPU. With WARPSCOPE_REQUIRE=gpu the lack of one is a failure.
+func gpu(t *testing.T) (*cuda.Driver, cuda.Device) {
+	t.Helper()
 	d, err := cuda.Open("")
 	if err == nil && d.Simulated() {
 		err = errors.New("LD_LIBRARY_PATH leads to the simulated device")
@@ -89,6 +89,13 @@ func TestKernelsComputeWhatTheySay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return d, device
+}
+
+// TestKernelsComputeWhatTheySay compares every kernel of the demo with the same computation in Go, on sizes that fill no
+// block evenly.
+func TestKernelsComputeWhatTheySay(t *testing.T) {
+	d, device := gpu(t)
 	major, minor, err := device.ComputeCapability()
 	if err != nil {
 		t.Fatal(err)

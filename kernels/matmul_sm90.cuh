@@ -196,8 +196,8 @@ template <typename T, int BM, int BN, int WG, int STAGES, int CM, int CN> struct
     Matmul<T, BM, BN, WG, STAGES, CM, CN>::run(&a, &b, &c, order, tiles, steps);                            \
   }
 
-#ifdef VARIANTS // of the tuner
-VARIANTS
+#ifdef VARIANTS_SM90 // of the tuner
+VARIANTS_SM90
 #else
 MATMUL(matmul_sm90_bf16, bf16, 128, 256, 2, 4, 2, 1)
 MATMUL(matmul_sm90_fp16, fp16, 128, 256, 2, 4, 2, 1)

@@ -54,8 +54,8 @@ template <int CHUNK, int STAGES> __device__ __forceinline__ void copy(const char
 #define COPY_BULK(NAME, CHUNK, STAGES)                                                                     \
   extern "C" __global__ void __launch_bounds__(32) NAME(const char *x, char *y, u64 n) { bulk::copy<CHUNK, STAGES>(x, y, n); }
 
-#ifdef VARIANTS // of the tuner
-VARIANTS
+#ifdef VARIANTS_SM90 // of the tuner
+VARIANTS_SM90
 #else
 COPY_BULK(memory_sm90_copy, 16384, 8)
 #endif

@@ -6,6 +6,7 @@ FOLDER holds the cubins, PLAN a list of cases (see the case_* functions). Cases 
 child; a case that crashes, hangs or computes nonsense costs that case alone. Needs python3 with PyTorch; writes a line a case.
 """
 import ctypes
+import heapq
 import json
 import math
 import os
@@ -338,6 +339,17 @@ def case_memory_race(cuda, case):
 # ---- attention -----------------------------------------------------------------------------
 
 
+def dealt(order, blocks, cost):
+    """The order in which blocks would take the tiles if each took the next one when it is free, as lists of equal length."""
+    loads, lists = [(0.0, b) for b in range(blocks)], [[] for _ in range(blocks)]
+    for where in order:
+        load, b = heapq.heappop(loads)
+        lists[b].append(where)
+        heapq.heappush(loads, (load + cost(where), b))
+    longest = max(map(len, lists))
+    return [lists[b][i] if i < len(lists[b]) else 0xFFFFFFFF for i in range(longest) for b in range(blocks)]
+
+
 def attention_launch(cuda, v, q, k, vv, o, causal):
     """q, k, v, o are batch, head, position, element in shape, with any strides."""
 
@@ -363,9 +375,12 @@ def attention_launch(cuda, v, q, k, vv, o, causal):
             order += [t | h << 12 | b << 22 for t in range(tiles - 1, -1, -1) for b, h in some]
         else:
             order += [t | h << 12 | b << 22 for b, h in some for t in range(tiles)]
+    grid = min(cuda.sms, len(order))
+    if v.get("deal", causal):
+        order = dealt(order, grid, lambda where: -(-min(keys, ((where & 0xFFF) + 1) * m + keys - queries) // n) + v.get("overhead", 1.0) if causal else 1)
     order = torch.tensor(order, dtype=torch.int64).to(torch.int32).cuda()
     args = maps + [shape, address(order), i32(len(order))]
-    go = cuda.launch(f, [min(cuda.sms, len(order))], [128 * (wg + 1)], shared, args)
+    go = cuda.launch(f, [grid], [128 * (wg + 1)], shared, args)
     go.__defaults__[0][0].append(order)
     return go
 
@@ -426,6 +441,157 @@ def case_attention_race(cuda, case):
     work = 4 * batch * heads * s * s * d * (0.5 if causal else 1)
     t = interleave(names, case.get("rounds", 7), max(1, int(case.get("ms", 8) / (work / 5e11))))
     return rates(t, work, 1e9, "cudnn") + " TFLOP/s " + " ".join(bad)
+
+
+# ---- kernels without tensor maps -----------------------------------------------------------
+
+
+def matmul80_launch(cuda, v, a, b, c):
+    m, n, size = a.shape[0], b.shape[0], a.shape[1] * a.element_size()
+    f = cuda.function(v["file"], v["name"], 4 * 384 * 64)
+    return cuda.launch(f, [-(-m // 128) * -(-n // 256)], [256], 4 * 384 * 64, [address(a), address(b), address(c), i32(m), i32(n), u64(size)])
+
+
+def fp32_launch(cuda, v, a, b, c):
+    f = cuda.function(v["file"], v["name"])
+    m, k, n = a.shape[0], a.shape[1], b.shape[0]
+    return cuda.launch(f, [-(-n // 128), -(-m // 128)], [256], 0, [address(a), address(b), address(c), i32(m), i32(n), i32(k)])
+
+
+def case_matmul80(cuda, case):
+    worst, dtype = 0.0, torch.float32 if case["dtype"] == "fp32" else DTYPES[case["dtype"]]
+    prepare = fp32_launch if case["dtype"] == "fp32" else matmul80_launch
+    bound = {"bf16": 4e-3, "fp16": 6e-4, "e4m3": 1e-2, "tf32": 2e-3, "s8": 0.0, "fp32": 1e-5}[case["dtype"]]
+    for m, n, k in case["shapes"]:
+        a, b = random_matrix(m, k, dtype), random_matrix(n, k, dtype)
+        c = torch.full((m, n), 77, device="cuda").to(out_type(dtype))
+        c.fill_(float("nan") if c.dtype.is_floating_point else 77)
+        prepare(cuda, case, a, b, c)()
+        torch.cuda.synchronize()
+        e = error(c, reference(a, b))
+        worst = max(worst, e)
+        if not e <= bound:
+            return f"WRONG at {m}x{n}x{k}: relative error {e:.3g}"
+    m, n, k = case["race"]
+    a, b = random_matrix(m, k, dtype), random_matrix(n, k, dtype)
+    c = torch.empty(m, n, device="cuda", dtype=out_type(dtype))
+    torch.backends.cuda.matmul.allow_tf32 = case["dtype"] == "tf32"
+    names = {"peer": (lambda: torch.matmul(a, b.T)) if dtype == torch.float32 else peer(case, a, b), "ours": prepare(cuda, case, a, b, c)}
+    each = max(1, int(6 / (2 * m * n * k / (5e10 if case["dtype"] == "fp32" else 3e11))))
+    t = interleave(names, 5, each)
+    return f"ok, worst relative error {worst:.2g}; " + rates(t, 2 * m * n * k, 1e9, "peer") + " TFLOP/s"
+
+
+def case_transpose(cuda, case):
+    out = []
+    for rows, columns in case["shapes"]:
+        x = torch.randint(-30000, 30000, (rows, columns), device="cuda", dtype=torch.int16)
+        names = {}
+        for name, tile in (("transpose_naive", 32), ("transpose_tiled", 64)):
+            y = torch.full((columns, rows), -1, device="cuda", dtype=torch.int16)
+            f = cuda.function(case["file"], name)
+            go = cuda.launch(f, [-(-columns // tile), -(-rows // tile)], [32, 8], 0, [address(x), address(y), i32(rows), i32(columns)])
+            go()
+            torch.cuda.synchronize()
+            if not torch.equal(y, x.T):
+                return f"WRONG {name} at {rows}x{columns}"
+            names[name] = go
+        z = torch.empty(columns, rows, device="cuda", dtype=torch.int16)
+        names["torch"] = lambda: z.copy_(x.T)
+        out.append(f"{rows}x{columns} " + rates(interleave(names, 5, 4), 4 * rows * columns, 1e6, "torch") + " GB/s")
+    return "ok; " + "; ".join(out)
+
+
+def case_flash80(cuda, case):
+    worst, d, causal = 0.0, case["d"], case["causal"]
+    n = 32 if d == 128 else 64
+    shared = 128 * d * 2 + 4 * n * d * 2
+
+    def prepare(q, k, v, o):
+        f = cuda.function(case["file"], case["name"], shared)
+        args = [address(q), address(k), address(v), address(o), i32(q.shape[2]), i32(k.shape[2]), i32(q.shape[1] // k.shape[1]),
+                ctypes.c_float(math.log2(math.e) / math.sqrt(d))]
+        return cuda.launch(f, [-(-q.shape[2] // 128), q.shape[0] * q.shape[1]], [128], shared, args)
+
+    for shape in case["shapes"]:
+        q, k, v, o = attention_data(*shape, d, torch.bfloat16)
+        prepare(q, k, v, o)()
+        torch.cuda.synchronize()
+        e = error(o, attention_reference(q, k, v, causal))
+        worst = max(worst, e)
+        if not e < 6e-3:
+            return f"WRONG at {shape}: relative error {e:.3g}"
+    s, heads = 8192, 2048 // d
+    q, k, v, o = attention_data(2, heads, heads, s, s, d, torch.bfloat16)
+    t = interleave({"ours": prepare(q, k, v, o)}, 3, 2)
+    return f"ok, worst relative error {worst:.2g}; " + rates(t, 8 * heads * s * s * d * (0.5 if causal else 1), 1e9) + " TFLOP/s"
+
+
+def case_naive(cuda, case):
+    """Scores, softmax, transposed values, product: compared with the definition."""
+    worst = 0.0
+    for batch, heads, kv_heads, queries, keys in case["shapes"]:
+        for causal in (False, True):
+            d = case["d"]
+            q, k, v, o = attention_data(batch, heads, kv_heads, queries, keys, d, torch.bfloat16)
+            s = torch.full((batch * heads, queries, keys), float("nan"), device="cuda", dtype=torch.bfloat16)
+            vt = v.transpose(2, 3).contiguous()
+            product, shared = cuda.function(case["file"], "attention_product", 4 * 384 * 64), 4 * 384 * 64
+            steps = []
+
+            def step(a, b, c, m, n, size, group):
+                grid = [-(-m // 128) * -(-n // 256), batch * heads]
+                steps.append(cuda.launch(product, grid, [256], shared, [address(a), address(b), address(c), i32(m), i32(n), u64(size), i32(group)]))
+
+            step(q, k, s, queries, keys, 2 * d, heads // kv_heads)
+            softmax = cuda.function(case["file"], "attention_softmax")
+            steps.append(cuda.launch(softmax, [queries, batch * heads], [256], 0, [address(s), i32(queries), i32(keys), i32(int(causal)), ctypes.c_float(math.log2(math.e) / math.sqrt(d))]))
+            step(s, vt, o, queries, d, 2 * keys, heads // kv_heads)
+            for go in steps:
+                go()
+            torch.cuda.synchronize()
+            e = error(o, attention_reference(q, k, v, causal))
+            worst = max(worst, e)
+            if not e < 2e-2:
+                return f"WRONG at {heads} {queries} {keys} causal={causal}: relative error {e:.3g}"
+    return f"ok, worst relative error {worst:.2g}"
+
+
+def case_decode(cuda, case):
+    d, out, worst = case["d"], [], 0.0
+    shared = 4 * 3 * 2 * 16 * d * 2
+    f, merge = cuda.function(case["file"], f"attention_decode_{d}", shared), cuda.function(case["file"], "attention_merge")
+
+    def prepare(q, k, v, o, splits):
+        batch, kv_heads, keys = k.shape[:3]
+        group = q.shape[1] // kv_heads
+        parts = torch.empty(batch * kv_heads * splits * group * d, device="cuda")
+        ends = torch.empty(batch * kv_heads * splits * group * 2, device="cuda")
+        scale = ctypes.c_float(math.log2(math.e) / math.sqrt(d))
+        a = cuda.launch(f, [batch * kv_heads * splits], [128], shared,
+                        [address(q), address(k), address(v), address(o), address(parts), address(ends), i32(keys), i32(group), i32(splits), scale])
+        b = cuda.launch(merge, [batch * kv_heads, group], [d], 0, [address(parts), address(ends), address(o), i32(splits)])
+
+        def go(keep=(parts, ends)):
+            a()
+            if splits > 1:
+                b()
+
+        return go
+
+    for batch, heads, kv_heads, keys, splits in case["shapes"]:
+        q, k, v, o = attention_data(batch, heads, kv_heads, 1, keys, d, torch.bfloat16)
+        prepare(q, k, v, o, splits)()
+        torch.cuda.synchronize()
+        e = error(o, attention_reference(q, k, v, False))
+        worst = max(worst, e)
+        if not e < 6e-3:
+            return f"WRONG at {batch} {heads} {kv_heads} {keys} splits {splits}: relative error {e:.3g}"
+    batch, heads, kv_heads, keys = case["race"]
+    q, k, v, o = attention_data(batch, heads, kv_heads, 1, keys, d, torch.bfloat16)
+    names = {f"splits{s}": prepare(q, k, v, o, s) for s in case["splits"]}
+    t = interleave(names, 7, 5)
+    return f"ok, worst relative error {worst:.2g}; " + rates(t, k.numel() * 4, 1e6) + " GB/s"
 
 
 # ---- children ------------------------------------------------------------------------------
