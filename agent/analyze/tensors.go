@@ -109,8 +109,8 @@ type RoleHolding struct {
 	Blocks uint64 `json:"blocks"`
 }
 
-// AnalyzeTensors computes what a snapshot says, by device.
-func AnalyzeTensors(s *event.Snapshot) []*Tensors {
+// TensorsOf computes what a snapshot says, by device.
+func TensorsOf(s *event.Snapshot) []*Tensors {
 	var out []*Tensors
 	for i := range s.Devices {
 		out = append(out, analyzeDevice(s, &s.Devices[i]))

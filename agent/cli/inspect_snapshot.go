@@ -44,7 +44,7 @@ func (i *inspection) snapshot(in *input) ([]*analyze.Tensors, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", in.name(), err)
 	}
-	tensors := analyze.AnalyzeTensors(s)
+	tensors := analyze.TensorsOf(s)
 	for _, t := range tensors {
 		t.File = in.name()
 	}

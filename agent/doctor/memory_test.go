@@ -107,7 +107,7 @@ func (p *tensors) judge(messages ...event.Failure) *doctor.Diagnosis {
 		p.d.Segments = append(p.d.Segments, event.TensorSegment{Address: t.address, Size: t.segment, Small: t.segment == 2*mib, Pool: t.pool, Blocks: blocks})
 	}
 	p.s.Devices = []event.DeviceSnapshot{p.d}
-	return doctor.DiagnoseMemory("made up", analyze.AnalyzeTensors(p.s), messages)
+	return doctor.DiagnoseMemory("made up", analyze.TensorsOf(p.s), messages)
 }
 
 const (

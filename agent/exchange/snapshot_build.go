@@ -62,7 +62,7 @@ func keyOf(text string) snapshotKey {
 
 // Records that stand in the place of dicts and lists while a snapshot is read: an index and its sort.
 const (
-	recordEvent uint64 = iota
+	recordEvent uint64 = iota + 1
 	recordLine
 	recordStack
 	recordBits = 2

@@ -2,20 +2,6 @@ package pickle
 
 import "fmt"
 
-// pop takes the value on top of the stack.
-func (m *machine) pop() (Value, error) {
-	floor := 0
-	if n := len(m.marks); n > 0 {
-		floor = m.marks[n-1]
-	}
-	if len(m.stack) <= floor {
-		return 0, m.damage("a value is missing")
-	}
-	v := m.stack[len(m.stack)-1]
-	m.stack = m.stack[:len(m.stack)-1]
-	return v, nil
-}
-
 // mark removes the last mark and returns where it was.
 func (m *machine) mark() (int, error) {
 	n := len(m.marks)

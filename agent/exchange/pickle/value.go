@@ -176,12 +176,6 @@ func (h *Heap) Get(v Value, key string) (Value, bool) {
 	return 0, false
 }
 
-// take counts bytes; false: the limit is reached.
-func (h *Heap) take(n int) bool {
-	h.used += int64(n)
-	return h.used <= h.limit
-}
-
 func (h *Heap) integer(n int64) Value {
 	if n >= -payloadMax-1 && n <= payloadMax {
 		return Value(uint64(n)<<kindBits | uint64(Int))
