@@ -45,12 +45,13 @@ type Estimated struct {
 }
 
 const (
-	// maxPendingWindows bounds the windows whose design has not been read yet.
-	maxPendingWindows = 1024
+	// pendingWindows is how many windows are kept apart: kernels of one may come after its design, and
+	// after the beginning of the next ones.
+	pendingWindows = 64
 	// lead is how much earlier than the record of its switch a window's kernels may begin.
 	lead = event.Time(50e6)
 	// matchWithin is how far the record of a switch may lie from the window's beginning.
-	matchWithin = event.Time(5e9)
+	matchWithin = event.Time(1e9)
 )
 
 // sampled is what is counted of one kernel, or of all, in a window.
@@ -62,6 +63,15 @@ type tally struct {
 	from  event.Time // kernels from then on belong to it
 	all   sampled
 	names map[event.StringID]sampled
+
+	known bool
+	drawn drawn
+}
+
+// drawn is a window as its design describes it.
+type drawn struct {
+	begin        event.Time
+	weight, work float64
 }
 
 type estimator struct{ count, total budget.Sum }
@@ -75,6 +85,7 @@ func (e *estimator) add(weight, work float64, s sampled) {
 type sampling struct {
 	design   budget.Design
 	pending  []tally
+	drawn    []drawn // whose switch has not been read yet
 	paused   event.Time
 	all      estimator
 	names    map[event.StringID]*estimator
@@ -115,11 +126,36 @@ func (s *sampling) switched(t event.Time, state event.State) {
 			from = max(from, s.paused+(t-s.paused)/2)
 		}
 		s.switches = true
-		if len(s.pending) >= maxPendingWindows {
+		if len(s.pending) >= pendingWindows {
+			s.fold(&s.pending[0])
 			s.pending = append(s.pending[:0], s.pending[1:]...)
 		}
 		s.pending = append(s.pending, tally{armed: t, from: from, names: map[event.StringID]sampled{}})
+		s.match()
 	}
+}
+
+// match brings windows as they were drawn together with the switches that began them: either may
+// have been written first.
+func (s *sampling) match() {
+	rest := s.drawn[:0]
+	for _, d := range s.drawn {
+		if !s.place(d) {
+			rest = append(rest, d)
+		}
+	}
+	s.drawn = rest[max(0, len(rest)-pendingWindows):]
+}
+
+func (s *sampling) place(d drawn) bool {
+	for n := range s.pending {
+		t := &s.pending[n]
+		if !t.known && t.armed >= d.begin && t.armed <= d.begin+matchWithin {
+			t.known, t.drawn = true, d
+			return true
+		}
+	}
+	return false
 }
 
 func (a *Analysis) tally(s *sampling, k *event.Kernels) {
@@ -175,25 +211,23 @@ func (s *sampling) row(w *event.Windows, i int) {
 	weight := float64(span) / float64(planned)
 	s.summary.RecordedNS += length
 	s.design.Window(weight, float64(work))
-	for n := range s.pending {
-		t := &s.pending[n]
-		if t.armed < w.Begin[i] {
-			continue
-		}
-		if t.armed > w.Begin[i]+matchWithin {
-			return
-		}
-		s.all.add(weight, float64(work), t.all)
-		for name, x := range t.names {
-			e := s.names[name]
-			if e == nil {
-				e = &estimator{}
-				s.names[name] = e
-			}
-			e.add(weight, float64(work), x)
-		}
-		s.pending = append(s.pending[:0], s.pending[n+1:]...)
+	s.drawn = append(s.drawn, drawn{w.Begin[i], weight, float64(work)})
+	s.match()
+}
+
+// fold adds a window to what is estimated from.
+func (s *sampling) fold(t *tally) {
+	if !t.known {
 		return
+	}
+	s.all.add(t.drawn.weight, t.drawn.work, t.all)
+	for name, x := range t.names {
+		e := s.names[name]
+		if e == nil {
+			e = &estimator{}
+			s.names[name] = e
+		}
+		e.add(t.drawn.weight, t.drawn.work, x)
 	}
 }
 
@@ -213,6 +247,10 @@ func (a *Analysis) estimate() *estimates {
 		if s == nil || s.from == 0 {
 			continue
 		}
+		for i := range s.pending {
+			s.fold(&s.pending[i])
+		}
+		s.pending = nil
 		if out == nil {
 			out = &estimates{names: map[event.StringID]*Estimated{}}
 			out.summary.FromNS = math.MaxInt64

@@ -81,6 +81,7 @@ type Controller struct {
 	begun   int64 // when measuring began; 0: not yet
 	from    int64 // when the first span began; 0: not yet
 	end     int64 // of the last span
+	on      bool  // the last answer
 	windows []*window
 	done    []Window
 	stopped string            // why nothing is recorded any more
@@ -137,6 +138,12 @@ func (c *Controller) Gone(pid int32) {
 
 // Next says whether the timeline is to be on at a moment, and when to ask again at the latest.
 func (c *Controller) Next(now int64) (on bool, again int64) {
+	on, again = c.next(now)
+	c.on = on
+	return on, again
+}
+
+func (c *Controller) next(now int64) (on bool, again int64) {
 	c.settle(now, false)
 	soon := now + 20*millisecond
 	if c.stopped != "" {
@@ -243,8 +250,8 @@ func (c *Controller) plan(ready []*meter, now int64) (*window, bool) {
 	cell := c.random.Int64N(cells)
 	span := cells * length
 	if n := len(c.windows); n > 0 && cell == 0 {
-		// Beside the last one: both are one window.
-		if w := c.windows[n-1]; w.off == w.spanEnd && now-w.spanEnd < 5*millisecond {
+		// Beside the last one, and nobody has been told to switch off: both are one window.
+		if w := c.windows[n-1]; c.on && w.off == w.spanEnd {
 			w.off, w.spanEnd = now+length, now+span
 			w.planned += length
 			c.end = w.spanEnd
