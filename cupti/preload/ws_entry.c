@@ -66,6 +66,12 @@ static void start(bool late) {
     ws_capture_refuse();
     return;
   }
+  if (getauxval(AT_SECURE)) {
+    /* Whoever started it chose our environment, and must not choose its files. */
+    ws_connect_note("this program has privileges of its own (setuid): it is not recorded");
+    ws_capture_refuse();
+    return;
+  }
   if (!ws_connect(&shm, &config)) {
     ws_capture_refuse();
     return;

@@ -231,6 +231,40 @@ func TestCUPTILoses(t *testing.T) {
 	}
 }
 
+// TestNewerCUPTI: a version that nobody has seen yet, whose records have grown, and which sends some of a kind
+// that is new. All that is known is recorded; how many records were not understood is said.
+func TestNewerCUPTI(t *testing.T) {
+	b := newBuild(t)
+	program := b.compile("ends")
+	check := func(t *testing.T, r result, f *figures, c tally) {
+		if r.status != 7 || f == nil {
+			t.Fatalf("exit status %d\n%s", r.status, r.stderr)
+		}
+		sameTimeline(t, f, &c)
+		sameMemory(t, f, &c)
+		unknown := uint64(0)
+		for _, row := range f.Losses.Rows {
+			if !strings.Contains(row.Cause, "this version does not decode") {
+				t.Errorf("lost %+v", row)
+			}
+			unknown += row.Count
+		}
+		if unknown < c.launches/5 {
+			t.Errorf("%d records of an unknown kind, one behind each fifth was to be expected", unknown)
+		}
+	}
+	t.Run("with the agent", func(t *testing.T) {
+		w := newTool(t)
+		r, f := w.trace(b, []string{"WARPSCOPE_SIM_NEWER=5"}, program, "return", "0")
+		check(t, r, f, w.tallies()[0])
+	})
+	t.Run("without the agent", func(t *testing.T) {
+		w := newTool(t)
+		r, f := w.alone(b, []string{"WARPSCOPE_SIM_NEWER=5"}, program, "return", "0")
+		check(t, r, f, w.tallies()[0])
+	})
+}
+
 // TestNoCUPTI: there is none, or what is named as one is something else.
 func TestNoCUPTI(t *testing.T) {
 	b := newBuild(t)

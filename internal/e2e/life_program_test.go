@@ -292,6 +292,7 @@ type figures struct {
 	} `json:"gpus"`
 	Processes []struct {
 		PID         uint64   `json:"pid"`
+		InnerPID    uint64   `json:"inner_pid"`
 		State       string   `json:"state"`
 		Reasons     []string `json:"reasons"`
 		Kernels     uint64   `json:"kernels"`

@@ -40,6 +40,7 @@ __attribute__((constructor)) static void start(void) {
   tracer.lose_buffer_every = number("WARPSCOPE_SIM_LOSE_BUFFER");
   tracer.zero_every = number("WARPSCOPE_SIM_ZERO_TIME");
   tracer.backwards_every = number("WARPSCOPE_SIM_BACKWARDS");
+  tracer.newer_every = number("WARPSCOPE_SIM_NEWER");
   pthread_atfork(NULL, NULL, forked);
 }
 
@@ -231,7 +232,7 @@ API(cuptiActivityRegisterTimestampCallback, (uint64_t(*timestamp)(void))) {
 API(cuptiGetVersion, (uint32_t * version)) {
   FAULT("cuptiGetVersion");
   if (version == NULL) return CUPTI_INVALID_PARAMETER;
-  *version = SIM_CUPTI_VERSION;
+  *version = tracer.newer_every != 0 ? SIM_CUPTI_NEWER : SIM_CUPTI_VERSION;
   return CUPTI_OK;
 }
 

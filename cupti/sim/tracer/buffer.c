@@ -10,6 +10,8 @@
  *   WARPSCOPE_SIM_LOSE_BUFFER=N  every Nth buffer comes back empty, its records counted as dropped
  *   WARPSCOPE_SIM_ZERO_TIME=N    every Nth device record has no times
  *   WARPSCOPE_SIM_BACKWARDS=N    every Nth device record ends before it starts
+ *   WARPSCOPE_SIM_NEWER=N        a CUPTI of the future: another version, records that have grown,
+ * and behind every Nth one of a kind that nobody knows yet
  */
 #include "tracer.h"
 
@@ -23,10 +25,12 @@ bool tracer_in_callback(void) { return inside; }
 
 static bool every(uint64_t n, uint64_t *counter) { return n != 0 && ++*counter % n == 0; }
 
-/* Kinds to sizes, for cuptiActivityGetNextRecord; 0: unknown. */
-size_t tracer_record_size(const uint8_t *record) {
-  uint32_t kind;
-  memcpy(&kind, record, sizeof kind);
+/* What records of the future have more, and the kind that nobody knows yet. */
+enum { GROWN = 24, KIND_OF_THE_FUTURE = 200, FUTURE_BYTES = 56 };
+
+static size_t grown(void) { return tracer.newer_every != 0 ? GROWN : 0; }
+
+static size_t size_of_kind(uint32_t kind) {
   switch (kind) {
   case CUPTI_KIND_KERNEL:
   case CUPTI_KIND_CONCURRENT_KERNEL:
@@ -59,6 +63,15 @@ size_t tracer_record_size(const uint8_t *record) {
   default:
     return 0;
   }
+}
+
+/* Kinds to sizes, for cuptiActivityGetNextRecord; 0: unknown. */
+size_t tracer_record_size(const uint8_t *record) {
+  uint32_t kind;
+  memcpy(&kind, record, sizeof kind);
+  if (tracer.newer_every != 0 && kind == KIND_OF_THE_FUTURE) return FUTURE_BYTES;
+  size_t size = size_of_kind(kind);
+  return size != 0 ? size + grown() : 0;
 }
 
 /* Lock held; let go and taken again. */
@@ -101,7 +114,7 @@ static bool take_buffer(void) {
 }
 
 static bool room_for(const struct record *r) {
-  return tracer.size - tracer.used >= r->size &&
+  return tracer.size - tracer.used >= r->size + grown() + (grown() != 0 ? FUTURE_BYTES : 0) &&
          (tracer.max_records == 0 || tracer.records < tracer.max_records);
 }
 
@@ -136,7 +149,14 @@ static void write_record(const struct record *r) {
       memcpy(to + r->end_at, &times[1], 8);
     }
   }
-  tracer.used += r->size;
+  memset(to + r->size, 0xa5, grown());
+  tracer.used += r->size + grown();
+  tracer.records++;
+  if (!every(tracer.newer_every, &tracer.unheard)) return;
+  uint32_t kind = KIND_OF_THE_FUTURE;
+  memset(tracer.buffer + tracer.used, 0x5a, FUTURE_BYTES);
+  memcpy(tracer.buffer + tracer.used, &kind, sizeof kind);
+  tracer.used += FUTURE_BYTES;
   tracer.records++;
 }
 

@@ -18,7 +18,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-enum { SIM_CUPTI_VERSION = 130000 };
+enum { SIM_CUPTI_VERSION = 130000, SIM_CUPTI_NEWER = 170203 };
 
 /* CUptiResult, as far as it is used */
 enum {
@@ -191,12 +191,12 @@ struct tracer {
   uint8_t *buffer;
   size_t size, used, records, max_records;
   uint64_t dropped;
-  uint64_t written, completed, timed; /* for the injected faults */
+  uint64_t written, completed, timed, unheard; /* for the injected faults */
   uint32_t thread_id_type;
   uint32_t period_ms;
   bool worker;
   /* faults */
-  uint64_t drop_every, lose_buffer_every, zero_every, backwards_every;
+  uint64_t drop_every, lose_buffer_every, zero_every, backwards_every, newer_every;
 };
 extern struct tracer tracer;
 
