@@ -65,7 +65,7 @@ class Workload:
             switched = "warpscope" in end["steps_in"]
             if "trace_kernels" not in end or end["process"] == "ledger" or each < 1:
                 continue
-            if end["process"] not in ("none", "launch", "node"):
+            if end["process"] not in ("none", "launch", "node", "mixed"):
                 continue
             graphs = self.work.get("bare:none", {}).get("graphs", 0)
             if graphs >= 1 and end["process"] != "node":
@@ -115,6 +115,23 @@ class Workload:
         after = self.pairs(lambda w: quotient(w, (how, "after"), ("never", "after")))
         groups = [[a / b for b, a in zip(before[at], after[at])] for at in before if at in after]
         return stats.estimate(groups, level)
+
+    def wake(self, how, on):
+        """Windows with everything off right after that capture was on, against others, each by those of the process that was
+        never attached: what a capture leaves behind for a second or two would make "on / off" look better than it is."""
+        found = collections.defaultdict(list)
+        for (part, session, block), windows in sorted(self.windows.items()):
+            twin = self.windows.get((part, session, block + 1))
+            if block % 2 or twin is None:
+                continue
+            sides = {True: [], False: []}
+            for both in (windows, twin):
+                value = quotient(both, (how, "off"), ("never", "off"))
+                if value is not None:
+                    sides[both[how, "off"].get("previous") == on].append(value)
+            if sides[True] and sides[False]:
+                found[part, session].append(sides[True][0] / sides[False][0])
+        return stats.estimate(list(found.values()))
 
     def across(self, a, b, level=stats.LEVEL):
         groups = self.groups(lambda w: quotient(w, a, b))

@@ -48,25 +48,29 @@ class Part:
 
 NEVER = Process("never")
 LEDGER = Process("ledger")
-# Also what the others are compared with where the two cannot take turns in one process.
+# Each capture has a process of its own: what one leaves in CUPTI must not meet the other.
 BARE = Process("bare", ("off", "bare:none", "bare:launch"))
-NONE = Process("none", ("off", "bare:none", "warpscope"))
-LAUNCH = Process("launch", ("off", "bare:launch", "warpscope"))
-NODE = Process("node", ("off", "bare:node", "warpscope"))
+BARE_GRAPHS = Process("bare", ("off", "bare:none", "bare:node"))
+NONE = Process("none", ("off", "warpscope"))
+LAUNCH = Process("launch", ("off", "warpscope"))
+NODE = Process("node", ("off", "warpscope"))
 NSYS = Process("nsys", ("on",))
-PROFILER = Process("profiler", ("off", "bare:none", "profiler:cuda", "profiler:both"))
+PROFILER = Process("profiler", ("off", "profiler:cuda", "profiler:both"))
+# But for this one, as a check.
+MIXED = Process("mixed", ("off", "bare:none", "warpscope"))
 CALLBACKS = Process("callbacks", ("off", "bare:allocations"))
 # Nothing is attached in the first half of a session; in the second the library is (processes.LATE), or, as the
 # control, nothing again.
 LATE = [NEVER, Process("late:nothing"), Process("late:ledger"), Process("late:idle")]
 
-CAPTURE = [NEVER, LEDGER, BARE, NONE, LAUNCH]
+CAPTURE = [NEVER, LEDGER, NONE, BARE, LAUNCH]
 PEERS = [NEVER, PROFILER, NSYS]
-BOTH = [NEVER, LEDGER, NONE, LAUNCH, PROFILER]
+BOTH = [NEVER, LEDGER, NONE, BARE, LAUNCH, PROFILER]
 
 GPU = ("GPT training, GPU-bound", "gpt", {"mode": "gpu"})
 LAUNCHING = ("GPT training, launch-bound", "gpt", {"mode": "launch"})
 TOKENS = ("transformers generate, token by token", "generate", {"tokens": 16})
+GRAPHS = [NEVER, LEDGER, NONE, BARE_GRAPHS, NODE, PROFILER]
 UNCACHED = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
 ASYNC = {"PYTORCH_CUDA_ALLOC_CONF": "backend:cudaMallocAsync"}
 
@@ -100,7 +104,7 @@ PARTS = {
     3: [part("peers", GPU, PEERS)],
     4: [part("peers", LAUNCHING, PEERS)],
     5: [part("both", TOKENS, BOTH)],
-    6: [part("both", ("CUDA graph of 100 nodes, replayed", "graph", {"nodes": 100}), [NEVER, LEDGER, NONE, NODE, PROFILER])],
+    6: [part("both", ("CUDA graph of 100 nodes, replayed", "graph", {"nodes": 100}), GRAPHS)],
     7: [
         part("both", ("GPT, cudaMallocAsync", "gpt", {"mode": "launch"}), BOTH, environment=ASYNC, seconds=230),
         part(
@@ -122,6 +126,7 @@ PARTS = {
     ],
     10: [part("late", GPU, LATE, seconds=230), part("late", LAUNCHING, LATE, seconds=230)],
     11: [budget(GPU), budget(LAUNCHING)],
+    12: [part("mixed", workload, [NEVER, MIXED], seconds=230) for workload in (GPU, LAUNCHING)],
 }
 
 

@@ -35,15 +35,18 @@ def find_nsys():
     return paths[-1]
 
 
+class Refused(RuntimeError):
+    """A process answered a command with an error."""
+
+
 class Tools:
     """Where everything is: warpscope, the libraries of this benchmark, a folder to work in."""
 
-    def __init__(self, warpscope, libraries, work):
-        self.warpscope = warpscope
-        self.library = os.path.join(os.path.dirname(warpscope), "libwarpscope.so")
-        self.libraries = libraries
+    def __init__(self, binaries, work):
+        self.warpscope = os.path.join(binaries, "warpscope")
+        self.library = os.path.join(binaries, "libwarpscope.so")
+        self.libraries = os.path.join(binaries, "overhead")
         self.work = work
-        self.takes_turns = True  # warpscope and the bare consumer, in one process
         self._help = None
 
     def run_help(self):
@@ -61,6 +64,8 @@ class Tools:
             return []
         if how == "ledger":
             return self.run(trace, "--mode", "ledger")
+        if how == "mixed":
+            return self.run(trace, "--api", "none")
         if how in ("none", "launch"):
             return self.run(trace, "--api", how)
         if how == "node":
@@ -122,9 +127,12 @@ class Measured:
         return lines[-1][:300] if lines else "it said nothing"
 
     def ask(self, wait=60, **command):
-        """Its answer; an "error" in it is the caller's to judge."""
+        """Its answer; Refused if that is an error."""
         os.write(self.commands, json.dumps(command).encode() + b"\n")
-        return self.answer(wait)
+        answer = self.answer(wait)
+        if "error" in answer:
+            raise Refused(answer["error"])
+        return answer
 
     def agent_cpu(self):
         """Seconds of processor time that the agent has taken, None if there is none."""

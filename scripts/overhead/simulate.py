@@ -17,7 +17,7 @@ import budget
 import claims
 import plan
 import stats
-from conduct import orders
+from session import orders
 
 STEP = 0.021  # seconds
 

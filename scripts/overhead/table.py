@@ -15,6 +15,9 @@ import claims
 from conduct import Results
 
 
+TIMELINES = (("none", "timeline --api=none"), ("launch", "timeline --api=launch"), ("node", "timeline --graphs=node"))
+
+
 def rows(w):
     """What was measured of a workload: (label, estimate of the ratio, how it was compared)."""
     found = []
@@ -28,20 +31,18 @@ def rows(w):
     for how, name in (("ledger", "ledger"), ("idle", "timeline that was stopped"), ("nothing", "nothing attached (control)")):
         add(f"{name}, attached while running / before", w.late(f"late:{how}"), "late")
     add("empty callbacks on allocation calls / off", w.inside(("callbacks", "bare:allocations"), ("callbacks", "off")), "inside")
-    for how in ("bare", "none", "launch", "node", "profiler"):
+    for how in ("bare", "none", "launch", "node", "mixed", "profiler"):
         add(f"attached, off, in process '{how}' / never attached", w.across((how, "off"), off), "across")
-    for how in ("bare", "none", "profiler"):
-        add(f"bare consumer / off, in process '{how}'", w.inside((how, "bare:none"), (how, "off")), "inside")
-    for how, name in (("none", "timeline --api=none"), ("launch", "timeline --api=launch"), ("node", "timeline --graphs=node")):
-        bare, on = (how, f"bare:{how}"), (how, "warpscope")
-        if how != "none":
-            add(f"bare consumer, content of {name} / off", w.inside(bare, (how, "off")), "inside")
+    for how, name in TIMELINES:
+        bare, on = ("bare", f"bare:{how}"), (how, "warpscope")
+        add(f"bare consumer of the same kinds as {name} / off", w.inside(bare, ("bare", "off")), "inside")
         add(f"{name} / off", w.inside(on, (how, "off")), "inside")
-        add(f"{name} / bare consumer", w.inside(on, bare), "inside")
-        check = w.double(on, (how, "off"), ("bare", f"bare:{how}"), ("bare", "off"))
-        add(f"{name} / bare consumer in a process of its own", check, "double")
+        add(f"{name} / bare consumer", w.double(on, (how, "off"), bare, ("bare", "off")), "double")
+        add(f"off right after {name} / other times", w.wake(how, "warpscope"), "double")
         add(f"{name}, always on / never attached", w.across((how, "on"), off), "across")
-        add(f"{name}, always on / bare consumer", w.across((how, "on"), ("bare", "bare:none")), "across")
+        add(f"{name}, always on / bare consumer", w.across((how, "on"), bare), "across")
+    mixed = "timeline --api=none / bare consumer, both in one process"
+    add(mixed, w.inside(("mixed", "warpscope"), ("mixed", "bare:none")), "inside")
     add("torch.profiler, CUDA / off", w.inside(("profiler", "profiler:cuda"), ("profiler", "off")), "inside")
     add("torch.profiler, CPU + CUDA / off", w.inside(("profiler", "profiler:both"), ("profiler", "off")), "inside")
     add("nsys -t cuda / never attached", w.across(("nsys", "on"), off), "across")
@@ -56,7 +57,7 @@ def step_text(w, seconds):
 
 def base(w):
     """The median step with nothing on, and in which process that was."""
-    for how in ("never", "bare", "none", "profiler"):
+    for how in ("never", "bare", "none", "mixed", "profiler"):
         seconds = w.seconds(how, "off")
         if seconds:
             return seconds, how
@@ -114,9 +115,10 @@ def headline(environment, workloads):
             facts["cupti"] = line["cupti_version"]
             facts["simulated"] = "sim" in os.path.dirname(line["cupti"]).split(os.sep)
     words = [environment.get("date", "no date"), environment.get("gpu") or facts.get("gpu") or "no GPU"]
+    words += [f"driver {environment['driver']}"] if environment.get("driver") else []
     words += [f"CUPTI {facts['cupti']}"] if "cupti" in facts else []
     words += [f"torch {facts['torch']}"] if "torch" in facts else []
-    words += environment.get("warpscope", [])
+    words.append(environment.get("warpscope") or "warpscope")
     if facts.get("simulated"):
         words.append("SIMULATED DEVICE: these are no measurements of a GPU")
     return ", ".join(words)

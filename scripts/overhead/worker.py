@@ -12,8 +12,7 @@ Commands come as JSON lines from the pipe IN, one answer each goes to OUT:
     {"do": "steps", "lead": N, "seconds": S}    N steps that are not timed, then about S seconds of timed ones
     {"do": "record", "seconds": S, "to": FILE}  steps for S seconds; FILE gets [begin since 1970, seconds] of each
     {"do": "look", "on": 0|1}                   the bare consumer counts records (slower)
-    {"do": "amount", "of": NAME}                something of that capture that grows when records arrive
-    {"do": "counts"}                            kernels and graph launches that it counted
+    {"do": "counts"}                            kernels and graph launches that it counted, bytes that it got
     {"do": "memory"}                            free memory of the device
     {"do": "end"}
 
@@ -47,6 +46,7 @@ class Worker:
         self.bare = captures.load_bare(folder)
         self.known = {"off": captures.Off()}
         self.current = "off"
+        self.amount = None  # of records, when that was switched on
         self.step_seconds = 1.0  # until calibrated
         self.steps_in = {}  # by capture: all steps that were made while it was on
 
@@ -84,18 +84,23 @@ class Worker:
         return end - begin
 
     def switch(self, to):
-        begin = time.perf_counter()
+        """"empty" in the answer: the capture that was on until now had got no records."""
+        answer = {}
         if to not in self.known:
             self.known[to] = captures.capture(to, self.bare)
         if to != self.current:
-            self.known[self.current].off()
+            left = self.known[self.current]
+            left.off()
+            amount = left.amount()
+            answer["empty"] = amount is not None and amount <= self.amount
             self.current = "off"
+            self.amount = self.known[to].amount()
             self.known[to].on()
             self.current = to
-        gc.collect()
-        return {"seconds": time.perf_counter() - begin}
+        return answer
 
     def steps(self, lead, seconds):
+        gc.collect()
         for _ in range(lead):
             self.timed()
         # The same number of steps whatever is on, for windows of the same work.
@@ -149,8 +154,6 @@ class Worker:
         if what == "look":
             self.bare.bare_look(command["on"])
             return {}
-        if what == "amount":
-            return {"amount": self.known[command["of"]].amount()}
         if what == "counts":
             return self.counts()
         if what == "memory":
@@ -186,6 +189,7 @@ def main():
     worker = Worker(sys.argv[1], json.loads(sys.argv[2]), sys.argv[3])
     worker.repeat(WARM_STEPS, worker.program.warm_seconds)
     gc.collect()
+    gc.freeze()
     gc.disable()
     answer(
         {
