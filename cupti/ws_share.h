@@ -18,8 +18,8 @@
  */
 void ws_share_open(struct ws_cupti *cupti);
 
-/* Worker: whether another tool, one that did not come through the functions below, has put its buffers
- * in the place of ours. Known a second after it happened; the timeline has ended then. */
+/* Worker: whether another tool, one that did not come through the functions below, has put its
+ * buffers in the place of ours. Known a second after it happened; the timeline has ended then. */
 bool ws_share_is_robbed(void);
 
 /* Worker: takes the place back, when the user wants the timeline again. */

@@ -225,5 +225,6 @@ int ws_share_finalize(void) {
   ws_shared.clock = NULL;
   ws_shared.subscriber = NULL;
   memset(ws_shared.really, 0, sizeof ws_shared.really);
+  memset(ws_shared.really_call, 0, sizeof ws_shared.really_call);
   return ws_shared.finalize ? ws_shared.finalize() : CUPTI_OK;
 }

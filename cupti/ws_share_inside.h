@@ -64,8 +64,10 @@ struct ws_shared {
   int (*enable_and_dump)(uint32_t);
 
   struct ws_side ours, client;
-  _Atomic bool had_client;        /* ever */
-  struct ws_lock switching;       /* of what is on in CUPTI */
+  _Atomic bool had_client;              /* ever */
+  struct ws_lock switching;             /* of what is on in CUPTI */
+  uint8_t really_call[3][WS_SHARE_IDS]; /* 1: that id is, by domain */
+  bool spoilt[3]; /* by domain: the kind was switched off, single ids have no effect */
   uint8_t really[WS_SHARE_KINDS]; /* 1: on in CUPTI */
   _Atomic uint32_t worker;        /* the capture's thread: its calls are not the program's */
 

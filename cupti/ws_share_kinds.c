@@ -1,4 +1,6 @@
 #define _GNU_SOURCE
+#include <string.h>
+
 #include "ws_share_inside.h"
 
 static void mark(struct ws_side *s, uint32_t kind, bool on) {
@@ -26,32 +28,53 @@ static bool wanted(uint32_t kind) {
 
 typedef int (*call_fn)(uint32_t, uint8_t);
 
-/* Calls of one domain. CUPTI's switch of the kind overrides those of single ids, in both
- * directions. */
-static int apply_calls(uint32_t domain, bool changed) {
+static call_fn single_of(uint32_t domain) {
+  return domain == CUPTI_DOMAIN_DRIVER ? ws_shared.real.enable_driver_api
+                                       : ws_shared.real.enable_runtime_api;
+}
+
+static bool wants(uint32_t domain, uint32_t id) {
+  return ws_side_wants_call(&ws_shared.ours, domain, id) ||
+         ws_side_wants_call(&ws_shared.client, domain, id);
+}
+
+static void set_all(uint32_t domain, bool on) {
+  memset(ws_shared.really_call[domain], on, sizeof ws_shared.really_call[domain]);
+}
+
+/* Calls of one domain. CUPTI's switch of the kind overrides those of single ids; and once the kind
+ * was switched off, single ids have no effect (seen with 13.0.1). So the kind stays on while any id
+ * is wanted, the others off one by one. */
+static int apply_calls(uint32_t domain) {
   uint32_t kind = domain == CUPTI_DOMAIN_DRIVER ? CUPTI_KIND_DRIVER : CUPTI_KIND_RUNTIME;
-  call_fn single = domain == CUPTI_DOMAIN_DRIVER ? ws_shared.real.enable_driver_api
-                                                 : ws_shared.real.enable_runtime_api;
-  bool want = wanted(kind);
+  call_fn single = single_of(domain);
+  bool all = wanted(kind), some = false;
+  for (uint32_t id = 1; id < WS_SHARE_IDS && single && !some; id++) some = wants(domain, id);
   int r = CUPTI_OK;
-  if (want != ws_shared.really[kind]) {
-    r = want ? ws_shared.real.activity_enable(kind) : ws_shared.real.activity_disable(kind);
+  if (all && !ws_shared.really[kind]) {
+    r = ws_shared.real.activity_enable(kind);
     if (r != CUPTI_OK) return r;
-    ws_shared.really[kind] = want;
-    changed = true;
+    ws_shared.really[kind] = true;
+    set_all(domain, true);
+  } else if (!all && !some && ws_shared.really[kind]) {
+    r = ws_shared.real.activity_disable(kind);
+    if (r != CUPTI_OK) return r;
+    ws_shared.really[kind] = false;
+    ws_shared.spoilt[domain] = true;
+    set_all(domain, false);
   }
-  if (!changed || !single) return r;
-  for (uint32_t id = 1; id < WS_SHARE_IDS; id++) {
-    bool on = ws_side_wants_call(&ws_shared.ours, domain, id) ||
-              ws_side_wants_call(&ws_shared.client, domain, id);
-    if (on != want) single(id, on);
+  for (uint32_t id = 1; id < WS_SHARE_IDS && single; id++) {
+    bool on = wants(domain, id);
+    if (on == ws_shared.really_call[domain][id]) continue;
+    ws_shared.really_call[domain][id] = on;
+    single(id, on); /* ids that do not exist are refused */
   }
   return r;
 }
 
 static int apply(uint32_t kind) {
-  if (kind == CUPTI_KIND_DRIVER) return apply_calls(CUPTI_DOMAIN_DRIVER, false);
-  if (kind == CUPTI_KIND_RUNTIME) return apply_calls(CUPTI_DOMAIN_RUNTIME, false);
+  if (kind == CUPTI_KIND_DRIVER) return apply_calls(CUPTI_DOMAIN_DRIVER);
+  if (kind == CUPTI_KIND_RUNTIME) return apply_calls(CUPTI_DOMAIN_RUNTIME);
   bool want = wanted(kind);
   if (want == ws_shared.really[kind]) return CUPTI_OK;
   int r = want ? ws_shared.real.activity_enable(kind) : ws_shared.real.activity_disable(kind);
@@ -72,12 +95,26 @@ static int set(struct ws_side *s, uint32_t kind, bool on) {
   return r;
 }
 
+/* Switches one id in CUPTI. */
+static int apply_call(uint32_t domain, uint32_t id) {
+  uint32_t kind = domain == CUPTI_DOMAIN_DRIVER ? CUPTI_KIND_DRIVER : CUPTI_KIND_RUNTIME;
+  bool on = wants(domain, id);
+  if (on && ws_shared.spoilt[domain] && !ws_shared.really[kind]) {
+    /* By way of the kind, whose other ids go off again. */
+    int r = ws_shared.real.activity_enable(kind);
+    if (r != CUPTI_OK) return r;
+    ws_shared.really[kind] = true;
+    set_all(domain, true);
+    return apply_calls(domain);
+  }
+  ws_shared.really_call[domain][id] = on;
+  return single_of(domain)(id, on);
+}
+
 static int set_call(struct ws_side *s, uint32_t domain, uint32_t id, bool on) {
   uint32_t kind = domain == CUPTI_DOMAIN_DRIVER ? CUPTI_KIND_DRIVER : CUPTI_KIND_RUNTIME;
-  call_fn single = domain == CUPTI_DOMAIN_DRIVER ? ws_shared.real.enable_driver_api
-                                                 : ws_shared.real.enable_runtime_api;
-  if (!single) return CUPTI_BAD_PARAMETER;
-  if (id >= WS_SHARE_IDS) return single(id, on);
+  if (!single_of(domain)) return CUPTI_BAD_PARAMETER;
+  if (id >= WS_SHARE_IDS) return single_of(domain)(id, on);
   bool had = ws_lock_take(&ws_shared.switching);
   uint8_t was = atomic_load(&s->call[domain][id]);
   if (was == WS_CALL_ON && !on) atomic_store(&s->kind[kind].until, ws_shared_now());
@@ -86,9 +123,8 @@ static int set_call(struct ws_side *s, uint32_t domain, uint32_t id, bool on) {
     atomic_store(&s->call[domain][id], on ? WS_CALL_AS_KIND : WS_CALL_OFF);
   else
     atomic_store(&s->call[domain][id], on ? WS_CALL_ON : off);
-  bool want = ws_side_wants_call(&ws_shared.ours, domain, id) ||
-              ws_side_wants_call(&ws_shared.client, domain, id);
-  int r = single(id, want);
+  int r = apply_call(domain, id);
+  if (!on && ws_shared.really[kind]) apply_calls(domain); /* was it the last one? */
   ws_lock_let_go(&ws_shared.switching, had);
   return r;
 }

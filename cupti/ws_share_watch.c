@@ -5,11 +5,11 @@
 
 #include "ws_share_inside.h"
 
-/* A tool that found CUPTI's functions by dlsym registers its buffers without our notice, and CUPTI hands
- * ours to it, with all records. What CUPTI can be asked for at any time is a list of the devices, as
- * records: where they do not come back, somebody else has got them. The question is put once when the
- * timeline begins, which shows that this CUPTI answers it, and again when no buffer has come for a while.
- * In an idle program that is twice a second. */
+/* A tool that found CUPTI's functions by dlsym registers its buffers without our notice, and CUPTI
+ * hands ours to it, with all records. What CUPTI can be asked for at any time is a list of the
+ * devices, as records: where they do not come back, somebody else has got them. The question is put
+ * once when the timeline begins, which shows that this CUPTI answers it, and again when no buffer
+ * has come for a while. In an idle program that is twice a second. */
 #define QUIET (400 * 1000000ull)
 #define QUESTIONS 2u
 
@@ -78,6 +78,8 @@ void ws_share_reclaim(void) {
   if (request && complete) ws_our_register(request, complete);
   /* What is on in CUPTI is not known: the other tool has switched kinds as it pleased. */
   memset(ws_shared.really, 0, sizeof ws_shared.really);
+  memset(ws_shared.really_call, 0, sizeof ws_shared.really_call);
+  for (uint32_t i = 0; i < 3; i++) ws_shared.spoilt[i] = true;
   watch.unanswered = 0;
   watch.asked_once = false;
   atomic_store(&watch.robbed, false);

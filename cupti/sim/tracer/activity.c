@@ -75,6 +75,7 @@ static int enable_kind(uint32_t kind, bool enable) {
     /* The kind overrides what was said of single calls before. */
     for (int id = 0; kind == CUPTI_KIND_DRIVER && id < DRIVER_CBIDS; id++)
       atomic_store(&tracer.driver_api[id], enable);
+    if (kind == CUPTI_KIND_DRIVER) atomic_store(&tracer.driver_off, !enable);
     if (enable && kind == KIND_DEVICE && tracer.driver != NULL) tracer_device_records();
     return CUPTI_OK;
   }

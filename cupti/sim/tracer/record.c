@@ -243,7 +243,9 @@ void tracer_work(const struct sim_work *work, size_t count) {
 }
 
 void tracer_api(const struct sim_call *call) {
-  if (!atomic_load_explicit(&tracer.driver_api[call->cbid], memory_order_relaxed)) return;
+  if (atomic_load_explicit(&tracer.driver_off, memory_order_relaxed) ||
+      !atomic_load_explicit(&tracer.driver_api[call->cbid], memory_order_relaxed))
+    return;
   struct cupti_api r = {.kind = CUPTI_KIND_DRIVER,
                         .cbid = call->cbid,
                         .start = call->enter,
