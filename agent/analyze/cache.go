@@ -34,7 +34,9 @@ type cache struct {
 	space    uint64 // next address that nobody gave
 	dry      bool   // the next request found nothing cached, as the recording shows
 
-	// allow says whether the driver gives so much more; attempt counts from 1 within a request.
+	// limit says whether a limit of the program's own allows so much more, by what the native allocator
+	// would take; allow says whether the driver gives so much more; attempt counts from 1 within a request.
+	limit func(grow uint64) bool
 	allow func(attempt int, grow uint64) bool
 	// place returns the address of new memory; 0: any.
 	place func(a event.TensorAction, size uint64, stream uint32) uint64
@@ -99,6 +101,7 @@ func newCache(s cacheSettings) *cache {
 	c := &cache{settings: s, pools: map[cachePoolKey]*cachePool{}, pending: map[*cacheBlock]bool{}, space: 1 << 56}
 	c.pool(cachePoolKey{0, false})
 	c.pool(cachePoolKey{0, true})
+	c.limit = func(uint64) bool { return true }
 	c.allow = func(int, uint64) bool { return true }
 	c.place = func(event.TensorAction, uint64, uint32) uint64 { return 0 }
 	c.completed = func(*cacheBlock) {}

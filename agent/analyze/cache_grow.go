@@ -21,10 +21,13 @@ func (c *cache) obtain(p *cachePool, size uint64, stream uint32) *cacheBlock {
 
 // grow makes a segment, or makes an expandable one longer.
 func (c *cache) grow(p *cachePool, size uint64, stream uint32, attempt int) *cacheBlock {
+	grow := c.settings.growth(size)
+	if !c.limit(grow) {
+		return nil
+	}
 	if c.settings.expandable {
 		return c.expand(p, size, stream, attempt)
 	}
-	grow := c.settings.growth(size)
 	if !c.allow(attempt, grow) {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 // replayLimits is what failures show of the memory that the allocator can have.
 type replayLimits struct {
 	low, high uint64 // 0: nothing failed
+	own       bool   // the program's own limit, not the device's
 	peak      uint64 // reserved
 	ooms      uint64
 	// releases are the events from which on cached memory is given back, and why.
@@ -65,7 +66,7 @@ func (p *replayer) findLimits() replayLimits {
 		}
 	}
 	if high != ^uint64(0) {
-		l.low, l.high = l.peak, max(high, l.peak)
+		l.low, l.high, l.own = l.peak, max(high, l.peak), exact == 0
 		if exact > 0 {
 			l.low = max(l.low, min(exact, l.high))
 			l.high = l.low
@@ -290,7 +291,10 @@ func (p *replayer) under(s event.AllocatorSettings) ReplayRun {
 func (p *replayer) within(s event.AllocatorSettings, limit uint64) ReplayRun {
 	c := newCache(settingsOf(&s))
 	var run ReplayRun
-	if limit > 0 {
+	switch {
+	case limit > 0 && p.limits.own:
+		c.limit = func(grow uint64) bool { return c.reserved+grow <= limit }
+	case limit > 0:
 		c.allow = func(_ int, grow uint64) bool { return c.reserved+grow <= limit }
 	}
 	c.did = func(a event.TensorAction, _, _ uint64, _ uint32) {

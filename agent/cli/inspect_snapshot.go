@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -111,7 +112,7 @@ func lastBytes(r io.Reader, most int) ([]byte, error) {
 		if len(kept) > 2*most {
 			kept = append(kept[:0], kept[len(kept)-most:]...)
 		}
-		if err == io.EOF { //nolint:errorlint // Read returns it bare
+		if errors.Is(err, io.EOF) {
 			return kept[max(0, len(kept)-most):], nil
 		}
 		if err != nil {
