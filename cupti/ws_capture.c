@@ -230,6 +230,7 @@ int ws_capture_switch(bool on) {
 }
 
 int ws_capture_step(void) {
+  if (ws_capture_armed() && capture.ledger.ruler) ws_ruler_step(capture.ledger.ruler);
   return is_another() ? WS_CONTROL_OVER : ws_control_step(&capture.control);
 }
 

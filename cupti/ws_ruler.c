@@ -69,15 +69,12 @@ bool ws_ruler_open(struct ws_ruler *r,
   r->arena = arena;
   r->cupti = cupti;
   r->subscriber = subscriber;
+  r->steps.name = ws_arena_string(arena, "warpscope_step", WS_REC_TICK);
   count_domain(r, CUPTI_DOMAIN_DRIVER);
   return r->used > 0;
 }
 
-void ws_ruler_count(struct ws_ruler *r, uint32_t domain, uint32_t id) {
-  if (domain >= WS_RULER_DOMAINS || id >= WS_RULER_IDS) return;
-  unsigned slot = __atomic_load_n(&r->slot[domain][id], __ATOMIC_ACQUIRE);
-  if (!slot) return;
-  struct ws_ruler_slot *s = &r->slots[slot - 1];
+static void counted(struct ws_ruler *r, struct ws_ruler_slot *s) {
   uint64_t n = atomic_fetch_add_explicit(&s->count, 1, memory_order_relaxed) + 1;
   uint64_t now = ws_mono();
   uint64_t before = atomic_load_explicit(&s->pushed, memory_order_relaxed);
@@ -90,6 +87,14 @@ void ws_ruler_count(struct ws_ruler *r, uint32_t domain, uint32_t id) {
   };
   ws_ring_push(r->shm, &r->shm->alloc, &t.rec, 1);
 }
+
+void ws_ruler_count(struct ws_ruler *r, uint32_t domain, uint32_t id) {
+  if (domain >= WS_RULER_DOMAINS || id >= WS_RULER_IDS) return;
+  unsigned slot = __atomic_load_n(&r->slot[domain][id], __ATOMIC_ACQUIRE);
+  if (slot) counted(r, &r->slots[slot - 1]);
+}
+
+void ws_ruler_step(struct ws_ruler *r) { counted(r, &r->steps); }
 
 void ws_ruler_look(struct ws_ruler *r, uint64_t now, bool in_use) {
   uint64_t passed = now - r->looked;

@@ -35,6 +35,7 @@ struct ws_ruler {
   void *subscriber;
   uint8_t slot[WS_RULER_DOMAINS][WS_RULER_IDS]; /* index + 1 */
   struct ws_ruler_slot slots[WS_RULER_SLOTS];
+  struct ws_ruler_slot steps;
   unsigned used;
   unsigned domains; /* that are counted: the driver's, and the runtime's where that is quiet */
   uint64_t looked;  /* when the worker looked last */
@@ -50,6 +51,9 @@ bool ws_ruler_open(struct ws_ruler *ruler,
 
 /* A call returned. Calls that are not counted are ignored. */
 void ws_ruler_count(struct ws_ruler *ruler, uint32_t domain, uint32_t id);
+
+/* The program says that a step has ended: the best of all rulers. Any thread. */
+void ws_ruler_step(struct ws_ruler *ruler);
 
 /* Lets calls go that come too often, takes them back later; counts the runtime's calls too where
  * none of the driver's is heard of although the program uses CUDA. The worker's. */

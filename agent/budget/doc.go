@@ -5,5 +5,5 @@
 // the time around it), the plan of windows, and the estimator of totals with their errors. It
 // is pure: it does no I/O, reads no clock and starts no goroutine; chance comes from a seed. It never
 // touches a process: agent/session switches timelines and tells it what came of that, agent/analyze
-// uses the estimator. The method and what it takes for granted are in docs/adr/0010-budget.md.
+// uses the estimator. The method and what it takes for granted are in docs/adr/0011-budget.md.
 package budget

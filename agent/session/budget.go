@@ -92,7 +92,7 @@ func (p *pacer) turn() time.Duration {
 }
 
 // allocationCost is what a recorded allocation or release is reckoned to cost the program, with its
-// stack: stated, see docs/adr/0010-budget.md.
+// stack: stated, see docs/adr/0011-budget.md.
 const allocationCost = 3e3 // ns
 
 // look tells the controller what processes have come to, and writes the windows that are over.
