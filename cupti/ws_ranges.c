@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "ws_ranges.h"
 
+#include <stddef.h>
 #include <string.h>
 #include <wchar.h>
 
@@ -19,6 +20,8 @@ struct attributes {
   int32_t message_type, reserved1;
   const void *message;
 };
+_Static_assert(sizeof(struct attributes) == 48 && offsetof(struct attributes, message) == 40,
+               "nvtxEventAttributes_t");
 enum { MESSAGE_ASCII = 1, MESSAGE_UNICODE = 2, MESSAGE_REGISTERED = 3 };
 /* NvtxExportTableCallbacks */
 struct callbacks {

@@ -127,16 +127,21 @@ static void count_dropped(struct ws_worker *w, void *context, uint32_t stream) {
     ws_lost(w->shm, WS_REC_PAD, WS_LOSS_CUPTI, dropped);
 }
 
-static void drain(struct ws_worker *w) {
+static bool drain_one(struct ws_worker *w) {
   struct ws_filled f;
-  while (ws_buffers_next(&f)) {
-    ws_shm_secure(w->shm); /* more than one buffer's records fit into what it keeps ahead */
-    if (f.discarded)
-      ws_decode_lost(&w->decoder, f.data, f.valid);
-    else
-      ws_decode(&w->decoder, f.data, f.valid);
-    ws_buffers_recycle(f.data);
-    count_dropped(w, f.context, f.stream);
+  if (!ws_buffers_next(&f)) return false;
+  ws_shm_secure(w->shm); /* more than one buffer's records fit into what it keeps ahead */
+  if (f.discarded)
+    ws_decode_lost(&w->decoder, f.data, f.valid);
+  else
+    ws_decode(&w->decoder, f.data, f.valid);
+  ws_buffers_recycle(f.data);
+  count_dropped(w, f.context, f.stream);
+  return true;
+}
+
+static void drain(struct ws_worker *w) {
+  while (drain_one(w)) {
   }
 }
 
@@ -172,7 +177,6 @@ static void follow(struct ws_worker *w) {
   ws_control_followed(w->control, generation);
   if (!was || w->timeline.on) return;
   if (w->cupti->flush_all(CUPTI_FLUSH_NORMAL) != CUPTI_OK) ws_reason(w->shm, WS_REASON_UNDELIVERED);
-  drain(w);
   /* What was launched before may still have to run. */
   w->flush_until = ws_mono() + FLUSH_AFTER;
 }
@@ -285,7 +289,10 @@ static void *run(void *user) {
       w->cupti->flush_all(CUPTI_FLUSH_NORMAL);
       next_flush = ws_mono() + FLUSH_EVERY;
     }
-    drain(w);
+    /* A buffer takes a millisecond or two, all of them a hundred: who rings does not wait for that.
+     */
+    while (__atomic_load_n(bell, __ATOMIC_RELAXED) == seen && drain_one(w)) {
+    }
     step_back(w);
     if (now >= next_clock) {
       ws_worker_clock(w);
