@@ -44,10 +44,11 @@ type History struct {
 // TensorFailure is an allocation that failed.
 type TensorFailure struct {
 	TimeUnixNS int64  `json:"time_unix_ns,omitempty"`
-	Asked      uint64 `json:"asked_bytes"`  // by the program, rounded
-	Grow       uint64 `json:"grow_bytes"`   // by the allocator from the driver
-	Free       uint64 `json:"device_free"`  // on the device
-	Stack      []Line `json:"stack"`        // innermost first
+	Asked      uint64 `json:"asked_bytes"` // by the program, rounded
+	Grow       uint64 `json:"grow_bytes"`  // by the allocator from the driver
+	Free       uint64 `json:"device_free"` // on the device
+	Stack      []Line `json:"stack"`       // innermost first
+	Stream     uint32 `json:"stream"`
 	Index      int    `json:"-"`            // of the event
 	Limited    bool   `json:"limited"`      // the device had enough: a limit of the program's own failed it
 	After      uint64 `json:"events_after"` // the program went on for so long
@@ -137,7 +138,7 @@ func analyzeDevice(s *event.Snapshot, d *event.DeviceSnapshot) *Tensors {
 		e := &d.Events[i]
 		settings := settingsOf(&s.Settings)
 		f := TensorFailure{
-			TimeUnixNS: e.Time, Asked: e.Size, Grow: settings.growth(e.Size), Free: e.Address, Stack: linesOf(s, e.Stack), Index: i, After: m.allocsAfter(i),
+			TimeUnixNS: e.Time, Asked: e.Size, Grow: settings.growth(e.Size), Free: e.Address, Stack: linesOf(s, e.Stack), Stream: e.Stream, Index: i, After: m.allocsAfter(i),
 		}
 		f.Limited = f.Free >= f.Grow
 		t.Failures = append(t.Failures, f)
@@ -268,6 +269,18 @@ func (h *holder) stacks(out *Holding, stacks map[uint32]*StackHolding) {
 		out.Roles = append(out.Roles, *r)
 	}
 	slices.SortFunc(out.Roles, func(x, y RoleHolding) int { return cmp.Or(cmp.Compare(y.Bytes, x.Bytes), cmp.Compare(x.Role, y.Role)) })
+}
+
+// Serving returns what is free in the default pool that serves requests of a size on a stream, and the
+// largest piece of it.
+func (h *Holding) Serving(size uint64, stream uint32) (free, largest uint64) {
+	for i := range h.Pools {
+		if p := &h.Pools[i]; p.Pool == "default" && p.Stream == stream && p.Small == (size <= cacheSmallSize) {
+			free += p.FreePartly + p.FreeWhole
+			largest = max(largest, p.LargestFree)
+		}
+	}
+	return free, largest
 }
 
 // Role returns what tensors of a role hold.

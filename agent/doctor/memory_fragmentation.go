@@ -25,13 +25,16 @@ func fragmentedSnapshot(c *MemoryCase) (*Finding, string, string) {
 	h, when := c.moment()
 	asked := c.asked()
 	idle := h.Free - h.PrivateIdle // what the default pool could give
+	elsewhere := false
 	if f := c.failure(); f != nil {
-		if h.LargestFree >= f.Asked && idle >= f.Asked {
-			return nil, fmt.Sprintf("a free block of %s was there for a request of %s: the pool or the stream did not match, see --fragmentation", size(h.LargestFree), size(f.Asked)), ""
-		}
+		_, largest := h.Serving(f.Asked, f.Stream)
 		if idle < f.Asked {
 			return nil, fmt.Sprintf("%s were asked for and only %s reserved in no tensor: all of it in one piece would not have been enough", size(f.Asked), size(idle)), ""
 		}
+		if largest >= f.Asked {
+			return nil, "", fmt.Sprintf("by the history, a free block of %s was there for a request of %s: why it was not used, it does not say", size(largest), size(f.Asked))
+		}
+		elsewhere = h.LargestFree >= f.Asked
 	} else if idle < memorySmall*4 || part(h.FreePartly, h.Reserved) < 0.15 {
 		return nil, fmt.Sprintf("%s of %s reserved lies free in partly used segments (%s)", size(h.FreePartly), size(h.Reserved), percent(part(h.FreePartly, h.Reserved))), ""
 	}
@@ -39,6 +42,9 @@ func fragmentedSnapshot(c *MemoryCase) (*Finding, string, string) {
 		Title: fmt.Sprintf("%s lie free between tensors, in pieces of at most %s", size(idle), size(h.LargestFree)), Confidence: High,
 		Cost:     Cost{Bytes: idle, Share: part(idle, h.Reserved), Source: held(h)},
 		Evidence: fragmentEvidence(c, h, when, idle, asked),
+	}
+	if elsewhere {
+		f.Title = fmt.Sprintf("%s lie free, in pieces too small or held for another stream", size(idle))
 	}
 	if c.failure() != nil {
 		f.Severity = Error

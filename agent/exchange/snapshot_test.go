@@ -28,7 +28,8 @@ type expected struct {
 
 var actionNames = map[event.TensorAction]string{
 	event.TensorAlloc: "alloc", event.TensorFreeRequested: "free_requested", event.TensorFreeCompleted: "free_completed",
-	event.TensorSegmentAlloc: "segment_alloc", event.TensorOOM: "oom", event.TensorSnapshot: "snapshot",
+	event.TensorSegmentAlloc: "segment_alloc", event.TensorSegmentFree: "segment_free", event.TensorSegmentMap: "segment_map", event.TensorSegmentUnmap: "segment_unmap",
+	event.TensorOOM: "oom", event.TensorSnapshot: "snapshot",
 }
 
 func readSnapshot(t *testing.T, name string) *event.Snapshot {
