@@ -4,8 +4,8 @@ Comparisons, from the tightest to the loosest:
 
 inside   two states of one process, in windows of the same blocks: the median over pairs
 double   two such ratios of processes that took turns: what a process is itself cancels
-late     a process against one that is never attached to, after it was attached to and before: what differs between the two
-         and what drifts for both cancels; of the n-th pair before with the n-th after
+late     a process against one that is never attached to, after it was attached to and before: what differs between
+         the two and what drifts for both cancels; of the n-th pair before with the n-th after
 across   two processes that took turns, one median for each session: the median over sessions, because what makes
          processes differ (where memory lies, which processor) is the same for all pairs of a session
 """
@@ -74,7 +74,11 @@ class Workload:
             wanted = each * (steps + end["warm_steps"])
             if end["trace_kernels"] >= LEAST_RECORDED * wanted:
                 continue
-            self.refuse(end, "warpscope" if switched else "on", f"{end['trace_kernels']} of about {wanted:.0f} kernels in the trace")
+            self.refuse(
+                end,
+                "warpscope" if switched else "on",
+                f"{end['trace_kernels']} of about {wanted:.0f} kernels in the trace",
+            )
 
     def refuse(self, end, state, why):
         self.refused[end["process"], state, why] += 1
@@ -85,8 +89,8 @@ class Workload:
     # ---- comparisons: a, b, c, d are (process, state) ----
 
     def pairs(self, ratio):
-        """By session, the ratios of pairs. A pair is a block and its twin, the next one, in which everything comes in the
-        reverse order: in the mean of the two (of logarithms) a steady drift cancels."""
+        """By session, the ratios of pairs. A pair is a block and its twin, the next one, in which everything comes in
+        the reverse order: in the mean of the two (of logarithms) a steady drift cancels."""
         found = collections.defaultdict(list)
         for (part, session, block), windows in sorted(self.windows.items()):
             twin = self.windows.get((part, session, block + 1))
@@ -113,12 +117,13 @@ class Workload:
     def late(self, how, level=stats.LEVEL):
         before = self.pairs(lambda w: quotient(w, (how, "off"), ("never", "off")))
         after = self.pairs(lambda w: quotient(w, (how, "after"), ("never", "after")))
-        groups = [[a / b for b, a in zip(before[at], after[at])] for at in before if at in after]
+        groups = [[a / b for b, a in zip(before[at], after[at], strict=False)] for at in before if at in after]
         return stats.estimate(groups, level)
 
     def wake(self, how, on):
-        """Windows with everything off right after that capture was on, against others, each by those of the process that was
-        never attached: what a capture leaves behind for a second or two would make "on / off" look better than it is."""
+        """Windows with everything off right after that capture was on, against others, each by those of the process
+        that was never attached: what is left behind for a second would make "on / off" look better than it is.
+        """
         found = collections.defaultdict(list)
         for (part, session, block), windows in sorted(self.windows.items()):
             twin = self.windows.get((part, session, block + 1))

@@ -130,7 +130,11 @@ def budget_runs(w):
 def budgets(w):
     for end, shares_ in budget_runs(w):
         what = f"--budget 1%: {end['budget_windows']} windows in {end['budget_span']:.0f} s of steps"
-        yield f"{what}, nothing to compare" if shares_ is None else f"{what}, {shares_[0] * 100:+.2f} %, 95 % bound {shares_[1] * 100:+.2f} %"
+        yield (
+            f"{what}, nothing to compare"
+            if shares_ is None
+            else f"{what}, {shares_[0] * 100:+.2f} %, 95 % bound {shares_[1] * 100:+.2f} %"
+        )
 
 
 def of_budget(w):
@@ -143,7 +147,8 @@ def of_budget(w):
     residue = w.late("late:idle")
     if residue is None or residue.low is None:
         return Claim(text, f"windows ≤ {worst * 100:.2f} %, residue not measured", "undecided")
-    figure = f"windows ≤ {worst * 100:.2f} %, residue {(residue.mid - 1) * 100:+.2f} % [{(residue.low - 1) * 100:+.2f}, {(residue.high - 1) * 100:+.2f}]"
+    mid, low, high = ((value - 1) * 100 for value in (residue.mid, residue.low, residue.high))
+    figure = f"windows ≤ {worst * 100:.2f} %, residue {mid:+.2f} % [{low:+.2f}, {high:+.2f}]"
     if worst + max(0, residue.high - 1) <= 0.01:
         return Claim(text, figure, "met")
     return Claim(text, figure, "not met" if worst + residue.low - 1 > 0.01 else "undecided")
@@ -176,7 +181,9 @@ def judge(workloads):
             continue
         found.append(judged(f"{w.title}: timeline --api=none ≤ 1.02 of the bare consumer", against_bare(w), 1.02))
         if w.has("node", "off") or w.has("node", "on"):
-            found.append(judged(f"{w.title}: timeline --graphs=node ≤ 1.02 of the bare consumer", against_bare(w, "node"), 1.02))
+            found.append(
+                judged(f"{w.title}: timeline --graphs=node ≤ 1.02 of the bare consumer", against_bare(w, "node"), 1.02)
+            )
         found.append(of_ledger(w))
         if w.key.startswith("launches"):
             continue

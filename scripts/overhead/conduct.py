@@ -68,7 +68,9 @@ def run_part(args, tools, results, part, seconds):
         left = deadline - time.monotonic()
         if left < length * WORTH:
             return False
-        session = Session(tools, part, results.done.get(part.key, 0) + 1, part.window * (QUICK_WINDOW if args.quick else 1))
+        session = Session(
+            tools, part, results.done.get(part.key, 0) + 1, part.window * (QUICK_WINDOW if args.quick else 1)
+        )
         try:
             session.run(min(length, left))
         except RuntimeError as why:

@@ -28,7 +28,15 @@ PARTS = [
     plan.part("mixed", LITTLE, [plan.NEVER, plan.MIXED], sessions=1, least=1, seconds=5, window=0.05),
     plan.part("alone, none", LITTLE, [plan.Process("none", ("on",))], sessions=1, least=1, seconds=6, window=0.2),
     plan.part("late", LITTLE, plan.LATE, sessions=1, least=1, seconds=18, window=0.05),
-    plan.part("capture", ("memory", "allocations", {"allocations": 50}), [plan.NEVER, plan.CALLBACKS, plan.LEDGER], sessions=1, least=1, seconds=5, window=0.05),
+    plan.part(
+        "capture",
+        ("memory", "allocations", {"allocations": 50}),
+        [plan.NEVER, plan.CALLBACKS, plan.LEDGER],
+        sessions=1,
+        least=1,
+        seconds=5,
+        window=0.05,
+    ),
 ]
 # What must be there, by the table's words.
 ROWS = (
@@ -48,7 +56,17 @@ ROWS = (
 
 def run(folder, binaries):
     plan.PARTS = {1: PARTS}
-    sys.argv = ["conduct.py", "--part", "1", "--results", folder, "--work", os.path.join(folder, "work"), "--bin", binaries]
+    sys.argv = [
+        "conduct.py",
+        "--part",
+        "1",
+        "--results",
+        folder,
+        "--work",
+        os.path.join(folder, "work"),
+        "--bin",
+        binaries,
+    ]
     if conduct.main() != 0:
         raise SystemExit("nothing was measured")
 

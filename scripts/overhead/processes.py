@@ -28,7 +28,11 @@ class Unavailable(Exception):
 
 def find_nsys():
     found = shutil.which("nsys")
-    places = ("/opt/nvidia/nsight-systems*/*/bin/nsys", "/opt/nvidia/nsight-systems*/bin/nsys", "/usr/local/cuda*/bin/nsys")
+    places = (
+        "/opt/nvidia/nsight-systems*/*/bin/nsys",
+        "/opt/nvidia/nsight-systems*/bin/nsys",
+        "/usr/local/cuda*/bin/nsys",
+    )
     paths = [found] if found else sorted(path for place in places for path in glob.glob(place))
     if not paths:
         raise Unavailable("no nsys on this machine")
@@ -76,7 +80,18 @@ class Tools:
             return self.run(trace, "--budget", "1%")
         if how == "nsys":
             out = trace + ".nsys"
-            return [find_nsys(), "profile", "-t", "cuda", "-s", "none", "--cpuctxsw=none", "--force-overwrite=true", "-o", out]
+            return [
+                find_nsys(),
+                "profile",
+                "-t",
+                "cuda",
+                "-s",
+                "none",
+                "--cpuctxsw=none",
+                "--force-overwrite=true",
+                "-o",
+                out,
+            ]
         raise LookupError(f"no process is called {how}")
 
 
@@ -99,10 +114,21 @@ class Measured:
             os.mkfifo(path, 0o600)
         self.commands = os.open(pipes[0], os.O_RDWR)
         self.answers = os.open(pipes[1], os.O_RDWR)
-        worker = [sys.executable, os.path.join(HERE, "worker.py"), part.program, json.dumps(part.options), tools.libraries]
+        worker = [
+            sys.executable,
+            os.path.join(HERE, "worker.py"),
+            part.program,
+            json.dumps(part.options),
+            tools.libraries,
+        ]
         self.log = open(os.path.join(tools.work, f"{name}.log"), "wb")
         self.child = subprocess.Popen(
-            before + worker + pipes, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=environment, cwd=tools.work
+            before + worker + pipes,
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+            env=environment,
+            cwd=tools.work,
         )
         self.rest = b""
 

@@ -68,9 +68,7 @@ class GPT(Torch):
         batch, tokens = (8, 1024) if mode == "gpu" else (1, 64)
         self.model = Model(layers, heads=12, width=768, tokens=tokens).cuda()
         # As there: one fused call where the GPU is the bottleneck, many small ones where launching is.
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=1e-4, foreach=mode != "gpu", fused=mode == "gpu"
-        )
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, foreach=mode != "gpu", fused=mode == "gpu")
         self.inputs = torch.randint(0, VOCABULARY, (batch, tokens), device="cuda")
         self.targets = torch.randint(0, VOCABULARY, (batch, tokens), device="cuda")
 

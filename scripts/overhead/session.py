@@ -1,4 +1,4 @@
-"""One session: a set of fresh processes, from their start through windows in turns to the check of what they recorded."""
+"""A session: a set of fresh processes, from their start to the check of what they recorded."""
 
 import datetime
 import glob
@@ -44,7 +44,9 @@ class Session:
         self.attached = False
 
     def note(self, kind, **values):
-        self.lines.append({"is": kind, "part": self.part.key, "workload": self.part.workload, "session": self.number, **values})
+        self.lines.append(
+            {"is": kind, "part": self.part.key, "workload": self.part.workload, "session": self.number, **values}
+        )
 
     def say(self, text):
         print(f"   {text}", flush=True)
@@ -83,7 +85,9 @@ class Session:
             if facts["switchable"]:
                 self.running[how].ask(do="adopt")
             else:
-                self.refuse(how, "warpscope", "this library has no warpscope_start: compared by processes that take turns")
+                self.refuse(
+                    how, "warpscope", "this library has no warpscope_start: compared by processes that take turns"
+                )
                 states = process.otherwise
         self.states[how] = list(states)
 
@@ -170,10 +174,10 @@ class Session:
         for how in [how for how in self.running if how in LATE]:
             environment = {**LATE[how], "WARPSCOPE_DIR": self.tools.work, "WARPSCOPE_QUIET": "1"}
             try:
-                stopped = self.running[how].ask(do="attach", library=self.tools.library, environment=environment)["stopped"]
+                answer = self.running[how].ask(do="attach", library=self.tools.library, environment=environment)
                 # A ledger has no timeline to stop, and says so.
-                if how == "late:idle" and stopped != 0:
-                    raise RuntimeError(f"warpscope_stop returned {stopped}")
+                if how == "late:idle" and answer["stopped"] != 0:
+                    raise RuntimeError(f"warpscope_stop returned {answer['stopped']}")
             except RuntimeError as why:
                 self.drop(how, str(why))
 
@@ -239,11 +243,15 @@ class Session:
         finally:
             self.finish()
         date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M")
-        self.note("session", date=date, title=self.part.title, blocks=blocks, started=round(started, 1), facts=self.facts)
-        self.say(f"session {self.number}: {blocks} blocks, {started:.0f} s to start, {time.monotonic() - begin:.0f} s in all")
+        self.note(
+            "session", date=date, title=self.part.title, blocks=blocks, started=round(started, 1), facts=self.facts
+        )
+        self.say(
+            f"session {self.number}: {blocks} blocks, {started:.0f} s to start, {time.monotonic() - begin:.0f} s in all"
+        )
 
     def blocks(self, begin, started, seconds):
-        """Blocks until the time is over. By twos, an order and its reverse; at least one such pair, whatever the time."""
+        """Blocks until the time is over. By twos, an order and its reverse; at least one such pair."""
         late = any(how in LATE for how in self.running)
         half = started + (seconds - started - ATTACH_SECONDS) / 2
         number, took = 0, 0.0

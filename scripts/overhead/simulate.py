@@ -6,14 +6,18 @@ which an effect is a little larger or smaller. An interval of 95 % must hold the
 repetitions; that is asserted with fixed seeds, no clock is read.
 """
 
+import os
 import random
+import re
 import sys
 import unittest
 
-sys.path.insert(0, __file__.rpartition("/")[0] or ".")
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
 
 import analysis
 import budget
+import captures
 import claims
 import plan
 import stats
@@ -91,7 +95,12 @@ class Coverage(unittest.TestCase):
         self.assertGreater(share_that_holds(lambda seed: inside(seed, session=0.02), TRUTH, 300), 0.91)
 
     def test_two_processes(self):
-        effects = {("bare", "off"): 1.0, ("bare", "bare:none"): 1.15, ("none", "off"): 1.0, ("none", "warpscope"): 1.15 * 1.03}
+        effects = {
+            ("bare", "off"): 1.0,
+            ("bare", "bare:none"): 1.15,
+            ("none", "off"): 1.0,
+            ("none", "warpscope"): 1.15 * 1.03,
+        }
 
         def make(seed):
             w = simulated(effects, seed=seed)
@@ -102,7 +111,9 @@ class Coverage(unittest.TestCase):
     def test_across_processes(self):
         effects = {("never", "off"): 1.0, ("ledger", "off"): 1.03}
         for sessions in (6, 12):
-            make = lambda seed, n=sessions: simulated(effects, sessions=n, blocks=6, seed=seed).across(("ledger", "off"), ("never", "off"))
+            make = lambda seed, n=sessions: simulated(effects, sessions=n, blocks=6, seed=seed).across(
+                ("ledger", "off"), ("never", "off")
+            )
             self.assertGreater(share_that_holds(make, TRUTH, 300), 0.93)
 
     def test_attached_late(self):
@@ -186,13 +197,43 @@ class Windows(unittest.TestCase):
 
     def test_a_trace_without_the_kernels_is_refused(self):
         lines = list(Host(1).lines(INSIDE, sessions=2, blocks=6))
-        ran = {"is": "work", "part": "p: w", "workload": "w", "session": 0, "process": "none", "state": "bare:none", "kernels": 100, "graphs": 0}
-        end = {"is": "end", "part": "p: w", "workload": "w", "process": "none", "steps_in": {"warpscope": 50}, "warm_steps": 10}
+        ran = {
+            "is": "work",
+            "part": "p: w",
+            "workload": "w",
+            "session": 0,
+            "process": "none",
+            "state": "bare:none",
+            "kernels": 100,
+            "graphs": 0,
+        }
+        end = {
+            "is": "end",
+            "part": "p: w",
+            "workload": "w",
+            "process": "none",
+            "steps_in": {"warpscope": 50},
+            "warm_steps": 10,
+        }
         good, bad = {**end, "session": 0, "trace_kernels": 6000}, {**end, "session": 1, "trace_kernels": 1000}
         w = analysis.read([*lines, ran, good, bad])[0]["w"]
         self.assertEqual(w.inside(("none", "warpscope"), ("none", "off")).pairs, 3)
         self.assertEqual(w.inside(("none", "bare:none"), ("none", "off")).pairs, 6)
         self.assertEqual(len(w.refused), 1)
+
+    def test_content_is_equal(self):
+        """What the bare consumer enables is what the capture library enables."""
+        core = os.path.join(HERE, "..", "..", "cupti")
+        if not os.path.isdir(core):
+            self.skipTest("a bundle has no sources of the library")
+        with open(os.path.join(core, "include", "ws_cupti.h"), encoding="utf-8") as file:
+            numbers = dict(re.findall(r"(CUPTI_KIND_\w+) = (\d+)", file.read()))
+        with open(os.path.join(core, "ws_timeline.c"), encoding="utf-8") as file:
+            lists = re.findall(r"(?:kinds|extra_kinds)\[\] = \{([^}]*)\}", file.read())
+        self.assertEqual(len(lists), 2)
+        enabled = {numbers[name] for text in lists for name in re.findall(r"CUPTI_KIND_\w+", text)}
+        self.assertEqual(enabled, set(captures.CONTENT["node"].split(",")))
+        self.assertEqual(enabled | {numbers["CUPTI_KIND_GRAPH_TRACE"]}, set(captures.CONTENT["none"].split(",")))
 
     def test_parts_are_told_apart(self):
         every = [p for parts in plan.PARTS.values() for p in parts]

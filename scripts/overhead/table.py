@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prints what overhead.jsonl says, and writes overhead.json and overhead.md beside it.
 
-    table.py DIR
+table.py DIR
 """
 
 import json
@@ -13,7 +13,6 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import analysis
 import claims
 from conduct import Results
-
 
 TIMELINES = (("none", "timeline --api=none"), ("launch", "timeline --api=launch"), ("node", "timeline --graphs=node"))
 
@@ -28,9 +27,17 @@ def rows(w):
 
     off = ("never", "off")
     add("ledger / never attached", w.across(("ledger", "off"), off), "across")
-    for how, name in (("ledger", "ledger"), ("idle", "timeline that was stopped"), ("nothing", "nothing attached (control)")):
+    for how, name in (
+        ("ledger", "ledger"),
+        ("idle", "timeline that was stopped"),
+        ("nothing", "nothing attached (control)"),
+    ):
         add(f"{name}, attached while running / before", w.late(f"late:{how}"), "late")
-    add("empty callbacks on allocation calls / off", w.inside(("callbacks", "bare:allocations"), ("callbacks", "off")), "inside")
+    add(
+        "empty callbacks on allocation calls / off",
+        w.inside(("callbacks", "bare:allocations"), ("callbacks", "off")),
+        "inside",
+    )
     for how in ("bare", "none", "launch", "node", "mixed", "profiler"):
         add(f"attached, off, in process '{how}' / never attached", w.across((how, "off"), off), "across")
     for how, name in TIMELINES:
@@ -98,7 +105,15 @@ def as_json(w):
         "kernels_a_step": w.kernels_per_step(),
         "sessions": w.sessions,
         "ratios": [
-            {"what": label, "ratio": e.mid, "low": e.low, "high": e.high, "pairs": e.pairs, "effective": e.effective, "comparison": c}
+            {
+                "what": label,
+                "ratio": e.mid,
+                "low": e.low,
+                "high": e.high,
+                "pairs": e.pairs,
+                "effective": e.effective,
+                "comparison": c,
+            }
             for label, e, c in rows(w)
         ],
         "device_memory_taken": dict(w.memory_taken()),

@@ -84,7 +84,7 @@ class Worker:
         return end - begin
 
     def switch(self, to):
-        """"empty" in the answer: the capture that was on until now had got no records."""
+        """In the answer, "empty": the capture that was on until now had got no records."""
         answer = {}
         if to not in self.known:
             self.known[to] = captures.capture(to, self.bare)
