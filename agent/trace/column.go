@@ -192,19 +192,35 @@ func residuals(values []uint64, c coding, slots []uint32, durations []uint64, m 
 
 // restore turns residuals into values, in place: the inverse of residuals.
 func restore(values []uint64, base uint64, c coding, slots []uint32, durations []uint64, m *memory) {
-	switch {
-	case c.key != 0:
-		m.forget()
-		slots = slots[:len(values)]
+	if c.key == 0 {
+		restorePlain(values, base, c.chain, durations)
+		return
+	}
+	m.forget()
+	slots = slots[:len(values)]
+	switch c.chain {
+	case chainBase:
 		for i, r := range values {
-			values[i] = uint64(m.restore(slots[i], r))
+			values[i] = base + uint64(m.restore(slots[i], r))
 		}
-	case c.chain != chainBase:
+	case chainPrevious:
 		for i, r := range values {
-			values[i] = uint64(unzigzag(r))
+			base += uint64(m.restore(slots[i], r))
+			values[i] = base
+		}
+	case chainEnd:
+		durations = durations[:len(values)]
+		for i, r := range values {
+			base += uint64(m.restore(slots[i], r))
+			values[i] = base
+			base += uint64(max(0, int64(durations[i])))
 		}
 	}
-	switch c.chain {
+}
+
+// restorePlain is restore without predictions.
+func restorePlain(values []uint64, base uint64, c chain, durations []uint64) {
+	switch c {
 	case chainBase:
 		if base != 0 {
 			for i := range values {
@@ -212,14 +228,14 @@ func restore(values []uint64, base uint64, c coding, slots []uint32, durations [
 			}
 		}
 	case chainPrevious:
-		for i, v := range values {
-			base += v
+		for i, r := range values {
+			base += uint64(unzigzag(r))
 			values[i] = base
 		}
 	case chainEnd:
 		durations = durations[:len(values)]
-		for i, v := range values {
-			base += v
+		for i, r := range values {
+			base += uint64(unzigzag(r))
 			values[i] = base
 			base += uint64(max(0, int64(durations[i])))
 		}
