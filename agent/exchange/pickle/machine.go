@@ -93,13 +93,29 @@ func (m *machine) run() (Value, error) {
 		if op == opStop {
 			return m.result()
 		}
-		if err := m.step(op); err != nil {
-			return 0, err
+		if !m.quick(op) {
+			if err := m.step(op); err != nil {
+				return 0, err
+			}
 		}
 		if m.h.used > m.h.limit || len(m.stack) > maxStack {
 			return 0, m.tooLarge()
 		}
 	}
+}
+
+// quick takes what most of a large snapshot is made of: stacks are rows of memo entries.
+func (m *machine) quick(op byte) bool {
+	if op != opLongBinGet || m.end-m.at < 4 {
+		return false
+	}
+	at := uint64(binary.LittleEndian.Uint32(m.buf[m.at:]))
+	if at >= m.memo.n {
+		return false
+	}
+	m.at += 4
+	m.stack = append(m.stack, *m.memo.at(at))
+	return true
 }
 
 func (m *machine) tooLarge() error {
