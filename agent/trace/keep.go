@@ -148,7 +148,8 @@ func (w *Writer) keepLast() {
 		<-k.done
 		w.mu.Lock()
 	}
-	if k.now()-k.start > k.span+k.span/20 {
+	const most = 512 << 20 // bytes that an end may take the time to copy
+	if k.now()-k.start > k.span+k.span/20 && w.offset <= most {
 		w.mu.Unlock()
 		k.failure = w.rewrite()
 		w.mu.Lock()
