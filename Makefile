@@ -113,7 +113,7 @@ generate: ## Write generated files anew: protobuf code, the Go mirror of the sha
 	@scripts/generate.sh
 
 .PHONY: kernels
-kernels: ## Compile the CUDA kernels anew (needs nvcc)
+kernels: ## Compile the CUDA kernels anew (pinned compiler, needs python3 and a package index the first time)
 	@if [ -f kernels/Makefile ]; then $(MAKE) -C kernels; else echo "no kernels to compile" >&2; fi
 
 .PHONY: clean
