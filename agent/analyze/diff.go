@@ -9,10 +9,12 @@ import (
 // Difference explains how the steps of two traces differ: which classes, kernels and causes took
 // the milliseconds.
 type Difference struct {
-	FileA     string    `json:"file_a"`
-	FileB     string    `json:"file_b"`
-	Simulated bool      `json:"simulated"` // either of them
-	Rows      []DiffRow `json:"rows"`
+	FileA     string `json:"file_a"`
+	FileB     string `json:"file_b"`
+	Simulated bool   `json:"simulated"` // either of them
+	// Sampled says that either was recorded in windows, under a budget: its steps are cut apart.
+	Sampled bool      `json:"sampled,omitempty"`
+	Rows    []DiffRow `json:"rows"`
 	// OnlyA and OnlyB name GPUs that have no partner in the other trace.
 	OnlyA []string `json:"only_a"`
 	OnlyB []string `json:"only_b"`
@@ -62,7 +64,7 @@ type DiffKernel struct {
 
 // Compare explains how the steps of b differ from those of a. Both need their account.
 func Compare(a, b *Inspection) *Difference {
-	d := &Difference{FileA: a.File, FileB: b.File, Simulated: a.Simulated || b.Simulated, Rows: []DiffRow{}, OnlyA: []string{}, OnlyB: []string{}}
+	d := &Difference{FileA: a.File, FileB: b.File, Simulated: a.Simulated || b.Simulated, Sampled: a.Sampling != nil || b.Sampling != nil, Rows: []DiffRow{}, OnlyA: []string{}, OnlyB: []string{}}
 	rowsA, rowsB := accounts(a), accounts(b)
 	for i := range max(len(rowsA), len(rowsB)) {
 		switch {

@@ -24,6 +24,14 @@ const (
 func Diagnose(in *analyze.Inspection) *Diagnosis {
 	d := &Diagnosis{File: in.File, Simulated: in.Simulated, Findings: []Finding{}, Notes: []Note{}, RuledOut: []Clear{}}
 	cases := casesOf(in)
+	if in.Sampling != nil {
+		d.Verdict = "The timeline was recorded in windows, under a budget: they cut steps apart and leave time out between them, so time is not judged."
+		d.Notes = append(d.Notes, Note{
+			Text:  "the causes of lost time need a timeline without gaps; totals of kernels, estimated, are in warpscope inspect --kernels",
+			Rerun: rerun(in, "--duration 10s"),
+		})
+		return d
+	}
 	if len(cases) == 0 {
 		d.Verdict = "Nothing ran on a GPU while this trace was recorded: there is no time to judge."
 		d.Notes = append(d.Notes, Note{Text: "no kernels, copies or graphs are in the trace", Rerun: rerun(in, "--mode timeline")})

@@ -18,6 +18,9 @@ func Difference(diff *analyze.Difference) *Document {
 	if diff.Simulated {
 		d.Alert(SimulatedNote)
 	}
+	if diff.Sampled {
+		d.Alert("RECORDED IN WINDOWS, under a budget: steps are cut apart by them, and what differs may be that")
+	}
 	if len(diff.Rows) == 0 {
 		d.Line("nothing to compare: at least one of them has no work on a GPU")
 	}

@@ -1,5 +1,6 @@
 /* ruler_test.c: which calls are counted, what ticks say, and that calls that come too often are let
  * go. */
+#define _GNU_SOURCE
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +43,7 @@ static void fresh(void) {
       mmap(NULL, ws_shm_size(&sizes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   assert(base != MAP_FAILED);
   ws_shm_format(&shm, base, &sizes, -1);
+  ws_shm_publish(&shm);
   assert(ws_arena_open(&arena, &shm));
   memset(&ruler, 0, sizeof ruler);
   memset(on, 0, sizeof on);
