@@ -224,6 +224,10 @@ func stepMarker(s *event.Snapshot, d *event.DeviceSnapshot) (stepMark, string) {
 	}
 	slices.SortFunc(ids, func(x, y uint32) int { return cmp.Or(cmp.Compare(len(times[x]), len(times[y])), cmp.Compare(x, y)) })
 	for _, id := range ids {
+		switch roleOf(s, id) {
+		case RoleOptimizer, RoleStep, RoleParameters:
+			continue // it comes once a parameter, within one step
+		}
 		if at := times[id]; even(at, order, n) && isStep(s, d, at) {
 			best = stepMark{id, at}
 			break

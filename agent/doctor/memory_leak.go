@@ -18,8 +18,8 @@ func leak() MemoryRule {
 		}
 		var stacks []analyze.StackGrowth
 		for _, s := range g.Stacks {
-			// A cache of keys and values grows by design: that is another rule's.
-			if s.Role != analyze.RoleCache {
+			// A cache of keys and values grows by design, an optimizer's state comes once: other rules' matters.
+			if s.Role != analyze.RoleCache && s.Role != analyze.RoleOptimizer {
 				stacks = append(stacks, s)
 			}
 		}
@@ -32,6 +32,13 @@ func leak() MemoryRule {
 		}
 		return leakFinding(c, g, stacks, rise), "", ""
 	}}
+}
+
+func countText(n float64) string {
+	if n == 1 {
+		return "1 tensor"
+	}
+	return number(n) + " tensors"
 }
 
 func signed(v float64) string {
@@ -65,7 +72,7 @@ func leakFinding(c *MemoryCase, g *analyze.Growth, stacks []analyze.StackGrowth,
 		if line == "" {
 			line = "no stack"
 		}
-		f.Evidence = append(f.Evidence, bytesOf(fmt.Sprintf("a step made at %s, %s tensors that stay", line, number(s.Survivors)), uint64(s.PerStep), Measured, callers))
+		f.Evidence = append(f.Evidence, bytesOf(fmt.Sprintf("of it made at %s: %s stay a step", line, countText(s.Survivors)), uint64(s.PerStep), Measured, callers))
 	}
 	if len(g.Marker) > 0 {
 		if marker, _ := lineText(g.Marker, analyze.GuiltyLine(g.Marker)); marker != "" {

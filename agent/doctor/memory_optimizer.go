@@ -35,9 +35,13 @@ func optimizerState() MemoryRule {
 		if temporary > 0 {
 			f.Evidence = append(f.Evidence, bytesOf("of it temporaries of the step itself", temporary, held(h), ""))
 		}
+		gain := "the step's temporaries: as much as the parameters take"
+		if temporary > 0 {
+			gain += ", " + size(temporary) + " here"
+		}
 		f.Fix = []Fix{
 			{
-				Change: "use the fused step: it needs no copies of all parameters at once", Direction: "replace", Gain: "the step's temporaries: as much as the parameters take, " + size(temporary) + " here",
+				Change: "use the fused step: it needs no copies of all parameters at once", Direction: "replace", Gain: gain,
 				Paste: "torch.optim.AdamW(model.parameters(), lr=…, fused=True)      # or foreach=False",
 			},
 			{

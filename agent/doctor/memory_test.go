@@ -269,6 +269,9 @@ func TestMemoryScenarios(t *testing.T) {
 			if f.Cost.Bytes == 0 || len(f.Fix) == 0 || len(f.Evidence) == 0 {
 				t.Errorf("incomplete: %+v", f)
 			}
+			if c.id != "memory.leak" && find(d, "memory.leak") != nil {
+				t.Errorf("a leak as well: %+v", find(d, "memory.leak"))
+			}
 			if !strings.Contains(d.Verdict, f.Title) {
 				t.Errorf("the verdict leaves it out: %s", d.Verdict)
 			}
