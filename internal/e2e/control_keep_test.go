@@ -37,6 +37,7 @@ func (w *tool) keptSpan(trace string) time.Duration {
 // TestKeepDropsTheOldest records for longer than is to be kept: the newest is there, the rest is counted, and what
 // is allocated is known, also what was before.
 func TestKeepDropsTheOldest(t *testing.T) {
+	t.Parallel()
 	b := newBuild(t)
 	program := compileControl(b)
 	w := newTool(t)
@@ -96,6 +97,7 @@ func (w *tool) onlyTrace() {
 // TestKeepIsReadableAtAnyMoment reads the trace while it is written and shortened, and after SIGKILL of
 // the agent.
 func TestKeepIsReadableAtAnyMoment(t *testing.T) {
+	t.Parallel()
 	b := newBuild(t)
 	program := compileControl(b)
 	w := newTool(t)
