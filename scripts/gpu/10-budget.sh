@@ -65,7 +65,7 @@ for row in windows:
     on = [took for t, took in stamps if t < begin + length + 50e6 and t + took > begin]
     near = [took for t, took in stamps if begin - 2e9 < t < begin - 100e6 or begin + length + 200e6 < t < begin + length + 2e9]
     if on and near:
-        excess.append(sum(on) - len(on) * statistics.median(near))
+        excess.append(sum(on) - len(on) * statistics.mean(near))
 span = sum(took for _, took in steps)
 if excess:
     random.seed(1)
