@@ -14,7 +14,8 @@ func families() map[Family][]string {
 	return map[Family][]string{
 		Demo():      DemoKernels(),
 		Verify():    {"verify_fill", "verify_matmul", "verify_attention", "verify_compare", "verify_same", "verify_written", "verify_sum"},
-		Memory():    {"memory_read", "memory_write", "memory_copy", "memory_triad"},
+		Memory():    {"memory_read", "memory_write", "memory_copy", "memory_triad", "memory_stride", "memory_gather", "memory_chase"},
+		Latency():   {"latency_empty", "latency_spin", "chain_scale", "chain_fused"},
 		Matmuls():   {"matmul_sm80_bf16", "matmul_fp32", "transpose_tiled"},
 		Attention(): {"attention_product", "attention_sm80_128", "attention_decode_128", "attention_merge"},
 	}

@@ -1,5 +1,5 @@
-// memory.cu: what memory of each level gives, by kind of access. Streams first (this part), then access patterns, then
-// latency.
+// memory.cu: what memory of each level gives, by kind of access. Streams are here, patterns of access, the
+// levels of the hierarchy and their latency in patterns.cuh.
 //
 // Streams: each block takes tiles of UNROLL * blockDim.x * 16 bytes, one after the other across the grid; a thread has
 // UNROLL independent accesses of 16 bytes in flight. Bound: memory bandwidth, with the bytes in flight
@@ -9,7 +9,7 @@
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #include "memory_sm90.cuh"
 #endif
-#include "types.cuh"
+#include "patterns.cuh"
 
 enum Cache { USUAL, STREAMING, NO_L1 };
 
