@@ -1,6 +1,10 @@
 package trace
 
-import "github.com/warpscope/warpscope/agent/event"
+import (
+	"unsafe"
+
+	"github.com/warpscope/warpscope/agent/event"
+)
 
 // cells give access to one column of a batch as 64-bit patterns, whatever its Go type.
 // Signed values are sign-extended.
@@ -12,6 +16,10 @@ type cells interface {
 	store(b *event.Batch, src []uint64)
 	// fill replaces the column by n times v.
 	fill(b *event.Batch, n int, v uint64)
+	// spread replaces the column by base and what the bytes of a plane add to it.
+	spread(b *event.Batch, plane []byte, base uint64)
+	// room makes the column n rows long and returns it, to be written to; nil if its values are not of 64 bits.
+	room(b *event.Batch, n int) []uint64
 	// move appends rows [from, to) of src to dst.
 	move(dst, src *event.Batch, from, to int)
 	reset(b *event.Batch)
@@ -49,6 +57,25 @@ func (c ints[T]) fill(b *event.Batch, n int, v uint64) {
 	fill(*p, T(v))
 }
 
+func (c ints[T]) spread(b *event.Batch, plane []byte, base uint64) {
+	p := c(b)
+	dst, low := resize(*p, len(plane)), T(base)
+	for i, v := range plane {
+		dst[i] = low + T(v)
+	}
+	*p = dst
+}
+
+func (c ints[T]) room(b *event.Batch, n int) []uint64 {
+	var v T
+	if unsafe.Sizeof(v) != 8 || n == 0 {
+		return nil
+	}
+	p := c(b)
+	*p = resize(*p, n)
+	return unsafe.Slice((*uint64)(unsafe.Pointer(&(*p)[0])), n)
+}
+
 func (c ints[T]) move(dst, src *event.Batch, from, to int) {
 	p := c(dst)
 	*p = append(*p, (*c(src))[from:to]...)
@@ -84,6 +111,16 @@ func (c bools) fill(b *event.Batch, n int, v uint64) {
 	*p = resize(*p, n)
 	fill(*p, v != 0)
 }
+
+func (c bools) spread(b *event.Batch, plane []byte, base uint64) {
+	p := c(b)
+	*p = resize(*p, len(plane))
+	for i, v := range plane {
+		(*p)[i] = base+uint64(v) != 0
+	}
+}
+
+func (c bools) room(*event.Batch, int) []uint64 { return nil }
 
 func (c bools) move(dst, src *event.Batch, from, to int) {
 	p := c(dst)

@@ -122,9 +122,7 @@ func (d *decoder) columns(t *table, found *[32]encoded, rows int, b *event.Batch
 	if err != nil {
 		return fmt.Errorf("errors of ticks of kind %d: %w", t.kind, err)
 	}
-	d.ticks.join()
-	t.columns[t.time].cells.store(b, d.ticks.gaps)
-	t.columns[fieldDuration-fieldFirst].cells.store(b, d.ticks.lengths)
+	d.ticks.join() // in the columns themselves
 	return nil
 }
 
@@ -137,7 +135,7 @@ func (d *decoder) column(t *table, i int, found *[32]encoded, rows int, b *event
 		if i != t.time {
 			into = &d.ticks.lengths
 		}
-		*into = resize(*into, rows)
+		*into = cells.room(b, rows) // until they are joined, of ticks
 		return d.decode(t, i+fieldFirst, found, *into, b)
 	}
 	if d.scale != 0 && i+fieldFirst == fieldDuration {
@@ -146,21 +144,25 @@ func (d *decoder) column(t *table, i int, found *[32]encoded, rows int, b *event
 		if err := d.decode(t, i+fieldFirst, found, d.durations, b); err != nil {
 			return err
 		}
-		growKnown(d.values, d.durations, d.scale)
-		cells.store(b, d.values)
+		growKnown(cells.room(b, rows), d.durations, d.scale)
 		return nil
 	}
-	if d.scale != 0 && i == t.time {
-		if err := d.decode(t, i+fieldFirst, found, d.values, b); err != nil {
-			return err
-		}
-		grow(d.values, d.scale)
-		cells.store(b, d.values)
-		return nil
-	}
-	if c.constant() {
+	scaled := d.scale != 0 && i == t.time
+	switch {
+	case scaled:
+	case c.constant():
 		cells.fill(b, rows, c.base)
 		return nil
+	case c.how == (coding{}) && c.layout == plain() && len(c.planes) == rows:
+		cells.spread(b, c.planes, c.base)
+		return nil
+	}
+	if column := cells.room(b, rows); column != nil {
+		err := d.decode(t, i+fieldFirst, found, column, b)
+		if scaled {
+			grow(column, d.scale)
+		}
+		return err
 	}
 	if err := d.decode(t, i+fieldFirst, found, d.values, b); err != nil {
 		return err
