@@ -88,13 +88,19 @@ static bool in_time(const struct ws_side *s, uint32_t kind, uint64_t start) {
   if (atomic_load(&s->kind[kind].late) && start + slack(kind) < atomic_load(&s->kind[kind].from))
     return false;
   if (on == WS_ON) return true;
+  uint64_t until = atomic_load(&s->kind[kind].until);
+  if (start <= until + slack(kind)) return true;
+  /* What was launched before and began after is the side's that switched off last. */
   const struct ws_side *other = s == &ws_shared.ours ? &ws_shared.client : &ws_shared.ours;
-  bool alone = !ws_is_calls(kind) && !atomic_load(&other->kind[kind].on);
-  return alone || start <= atomic_load(&s->kind[kind].until) + slack(kind);
+  return !ws_is_calls(kind) && !ws_side_has(other, kind) &&
+         atomic_load(&other->kind[kind].until) <= until;
 }
 
 bool ws_side_owns(const struct ws_side *s, const struct cupti_record *r, size_t size) {
   uint32_t kind = r->kind;
+  /* 12.8 and newer send these along unasked. */
+  if (kind == CUPTI_KIND_CUDA_EVENT)
+    return in_time(s, kind, 0) || in_time(s, CUPTI_KIND_SYNCHRONIZATION, 0);
   uint64_t start = ws_share_start(r, size);
   if (ws_is_calls(kind)) {
     const struct cupti_api *a = (const void *)r;
@@ -106,9 +112,6 @@ bool ws_side_owns(const struct ws_side *s, const struct cupti_record *r, size_t 
     if (call == WS_CALL_WAS_ON && start <= atomic_load(&s->kind[kind].until)) return true;
     return call != WS_CALL_OFF && in_time(s, kind, start);
   }
-  /* 12.8 and newer send these along unasked. */
-  if (kind == CUPTI_KIND_CUDA_EVENT)
-    return in_time(s, kind, 0) || in_time(s, CUPTI_KIND_SYNCHRONIZATION, 0);
   if (kind >= WS_SHARE_KINDS) return s == &ws_shared.ours;
   return in_time(s, kind, start);
 }

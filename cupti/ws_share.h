@@ -47,6 +47,7 @@ int ws_share_enable_all(uint32_t enable, void *subscriber);
 int ws_share_register(cupti_request_fn request, cupti_complete_fn complete);
 int ws_share_enable(uint32_t kind);
 int ws_share_disable(uint32_t kind);
+int ws_share_enable_and_dump(uint32_t kind);
 int ws_share_enable_call(uint32_t domain, uint32_t id, bool enable); /* one id of DRIVER, RUNTIME */
 /* *given: how many records the client got. */
 int ws_share_flush(uint32_t flag, uint64_t *given);

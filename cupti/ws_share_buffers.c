@@ -110,6 +110,7 @@ int ws_our_register(cupti_request_fn request, cupti_complete_fn complete) {
   atomic_store(&ws_shared.request, request);
   atomic_store(&ws_shared.complete, complete);
   int r = ws_shared.real.register_callbacks(requested, completed);
+  if (r != CUPTI_OK) atomic_store(&ws_shared.complete, NULL); /* nothing is shared */
   if (r == CUPTI_OK && ws_side_is_on(&ws_shared.client)) ws_shared_stand();
   return r;
 }
@@ -143,6 +144,10 @@ int ws_share_register(cupti_request_fn request, cupti_complete_fn complete) {
   if (!request || !complete) return CUPTI_BAD_PARAMETER;
   int r = ws_share_has_buffers() ? CUPTI_OK : ws_shared.real.register_callbacks(request, complete);
   if (r != CUPTI_OK) return r;
+  if (atomic_load(&ws_shared.client_complete) != complete) {
+    uint64_t given;
+    if (ws_share_has_buffers()) give(true, &given); /* they are the other functions' */
+  }
   atomic_store(&ws_shared.client_request, request);
   atomic_store(&ws_shared.client_complete, complete);
   return CUPTI_OK;

@@ -155,6 +155,12 @@ int ws_share_enable(uint32_t kind) {
   return r;
 }
 
+int ws_share_enable_and_dump(uint32_t kind) {
+  if (!ws_shared.enable_and_dump) return CUPTI_BAD_PARAMETER;
+  int r = ws_share_enable(kind);
+  return r == CUPTI_OK ? ws_shared.enable_and_dump(kind) : r;
+}
+
 int ws_share_disable(uint32_t kind) {
   ws_shared_pair();
   if (ws_is_calls(kind)) {

@@ -10,8 +10,8 @@
  * devices, as records: where they do not come back, somebody else has got them. The question is put
  * once when the timeline begins, which shows that this CUPTI answers it, and again when no buffer
  * has come for a while. In an idle program that is twice a second. */
-/* Before 13.0 CUPTI keeps records of all threads in one buffer and holds it back while any kernel in it
- * runs: no answer would mean nothing. */
+/* Before 13.0 CUPTI keeps records of all threads in one buffer and holds it back while any kernel
+ * in it runs: no answer would mean nothing. */
 #define BUFFER_PER_THREAD 130000u
 #define QUIET (400 * 1000000ull)
 #define QUESTIONS 2u
@@ -46,7 +46,9 @@ static bool ask(void) {
 }
 
 void ws_shared_watch(void) {
-  if (ws_shared.real.version < BUFFER_PER_THREAD || !ws_shared.enable_and_dump || !ws_share_has_buffers() || atomic_load(&watch.robbed)) return;
+  if (ws_shared.real.version < BUFFER_PER_THREAD || !ws_shared.enable_and_dump ||
+      !ws_share_has_buffers() || atomic_load(&watch.robbed))
+    return;
   uint64_t now = mono(), came = atomic_load(&ws_shared.came);
   if (!watch.asked_once) {
     watch.asked_once = true;

@@ -29,21 +29,30 @@ enum { ATTRIBUTE_ZEROED_BUFFERS = 5, ATTRIBUTE_PER_THREAD_BUFFERS = 9 };
 /* Where a function was found for a caller. Few places of a program call CUPTI. */
 #define PLACES 8u
 struct target {
-  const char *name;
+  const char *symbol;
   struct {
     _Atomic(void *) caller;
+    _Atomic bool inside; /* the caller is CUPTI itself */
     _Atomic(void *) function;
   } place[PLACES];
 };
 
-static void *self_base(void) {
-  Dl_info here;
-  return dladdr((void *)&self_base, &here) ? here.dli_fbase : NULL;
+static void *base_of(void *address) {
+  Dl_info where;
+  return address && dladdr(address, &where) ? where.dli_fbase : NULL;
 }
 
 static bool is_foreign(void *function) {
-  Dl_info where;
-  return function && dladdr(function, &where) && where.dli_fbase != self_base();
+  return function && base_of(function) != base_of((void *)&base_of);
+}
+
+/* The function in a library that is loaded. */
+static void *in_library(const char *path, const char *name) {
+  void *h = dlopen(path, RTLD_NOW | RTLD_NOLOAD);
+  if (!h) return NULL;
+  void *f = dlsym(h, name);
+  dlclose(h);
+  return f;
 }
 
 static int look(struct dl_phdr_info *info, size_t size, void *user) {
@@ -61,29 +70,31 @@ static void *find(const char *name, void *caller) {
   void *f = NULL;
   if (!ws_compat_complete()) return NULL;
   if (dladdr(caller, &who) && who.dli_fname && who.dli_fname[0] == '/') {
-    void *h = dlopen(who.dli_fname, RTLD_NOW | RTLD_NOLOAD);
-    f = h ? dlsym(h, name) : NULL;
+    f = in_library(who.dli_fname, name);
     if (is_foreign(f)) return f;
   }
   f = dlsym(RTLD_NEXT, name);
   if (is_foreign(f)) return f;
   char path[1024] = "";
   dl_iterate_phdr(look, path);
-  void *h = path[0] ? dlopen(path, RTLD_NOW | RTLD_NOLOAD) : NULL;
-  f = h ? dlsym(h, name) : NULL;
+  f = path[0] ? in_library(path, name) : NULL;
   return is_foreign(f) ? f : NULL;
 }
 
-static void *real(struct target *t, void *caller) {
+/* *inside: CUPTI calls a function of its own by its name. */
+static void *real(struct target *t, void *caller, bool *inside) {
   for (unsigned i = 0; i < PLACES; i++) {
     if (atomic_load_explicit(&t->place[i].caller, memory_order_relaxed) != caller) continue;
     void *f = atomic_load_explicit(&t->place[i].function, memory_order_acquire);
+    *inside = atomic_load_explicit(&t->place[i].inside, memory_order_relaxed);
     if (f) return f;
   }
-  void *f = find(t->name, caller);
+  void *f = find(t->symbol, caller);
+  *inside = f && base_of(caller) == base_of(f);
   for (unsigned i = 0; f && i < PLACES; i++) {
     void *none = NULL;
     if (!atomic_compare_exchange_strong(&t->place[i].caller, &none, caller)) continue;
+    atomic_store_explicit(&t->place[i].inside, *inside, memory_order_relaxed);
     atomic_store_explicit(&t->place[i].function, f, memory_order_release);
     break;
   }
@@ -128,11 +139,12 @@ static bool is_enabled(void) {
 
 /* Declares the function and finds the real one; `serves`: the call is ours to answer. */
 #define BEGIN(name)                                                                                \
-  static struct target target = {#name, {{NULL, NULL}}};                                           \
+  static struct target target = {.symbol = #name};                                                 \
   __typeof__(&name) f;                                                                             \
-  *(void **)&f = real(&target, __builtin_return_address(0));                                       \
+  bool inside = false;                                                                             \
+  *(void **)&f = real(&target, __builtin_return_address(0), &inside);                              \
   if (!f) return note(NOT_INITIALIZED, false, #name ": no CUPTI here");                            \
-  bool serves = is_enabled() && ws_share_serves(*(void **)&f)
+  bool serves = !inside && is_enabled() && ws_share_serves(*(void **)&f)
 
 EXPORT int cuptiSubscribe(void **subscriber, cupti_callback_fn callback, void *user);
 int cuptiSubscribe(void **subscriber, cupti_callback_fn callback, void *user) {
@@ -194,6 +206,13 @@ int cuptiActivityEnable(uint32_t kind) {
   BEGIN(cuptiActivityEnable);
   int r = serves ? ws_share_enable(kind) : f(kind);
   return note(r, serves, "cuptiActivityEnable(%u)", kind);
+}
+
+EXPORT int cuptiActivityEnableAndDump(uint32_t kind);
+int cuptiActivityEnableAndDump(uint32_t kind) {
+  BEGIN(cuptiActivityEnableAndDump);
+  int r = serves ? ws_share_enable_and_dump(kind) : f(kind);
+  return note(r, serves, "cuptiActivityEnableAndDump(%u)", kind);
 }
 
 EXPORT int cuptiActivityDisable(uint32_t kind);
