@@ -11,6 +11,18 @@
 /* At most this many at once: 64 MiB of host memory. */
 #define BUFFERS_MAX 64u
 
+/* A flush brings only buffers without a record of work that is still under way. On a GPU that is
+ * never idle that is none but the full ones, so that a buffer which takes ten seconds to fill is
+ * what SIGKILL can lose. CUPTI is told of as much of each buffer as fills in this time at the rate
+ * measured. */
+#define FILL_NS 125000000ull
+#define RATE_NS 500000000ull /* over which the rate is measured */
+#define SIZE_LEAST (16u << 10)
+#define SIZE_FIRST (64u << 10)
+/* So many requests between two turns of the worker, for each buffer in use: the rate has grown, or
+ * the worker is held up. */
+#define REQUESTS_MANY 4u
+
 static struct {
   struct ws_shm *shm;
   pid_t process; /* whose pool this is: a child made without the C library's fork gets our callbacks
@@ -19,6 +31,10 @@ static struct {
   _Atomic uint32_t mapped;
   _Atomic bool closed;
   _Atomic uint32_t discards; /* discard buffers in the queue */
+  _Atomic uint32_t size;     /* bytes of a buffer that CUPTI is told of */
+  _Atomic uint32_t out;      /* buffers that CUPTI has */
+  _Atomic uint32_t requests; /* since the worker's last turn */
+  uint64_t bytes, since;     /* worker: delivered since a moment; 0: none yet */
   struct {
     _Atomic uint32_t ready; /* 0 free, 1 being written, 2 to be read */
     struct ws_filled filled;
@@ -32,6 +48,27 @@ static uint8_t discard[BUFFER_SIZE] __attribute__((aligned(64)));
 void ws_buffers_open(struct ws_shm *shm) {
   pool.shm = shm;
   pool.process = getpid();
+  atomic_store(&pool.size, SIZE_FIRST);
+}
+
+void ws_buffers_turn(uint64_t now) {
+  atomic_store_explicit(&pool.requests, 0, memory_order_relaxed);
+  if (!pool.since) pool.since = now;
+  uint64_t passed = now - pool.since;
+  if (passed < RATE_NS) return;
+  uint32_t out = atomic_load_explicit(&pool.out, memory_order_relaxed);
+  uint64_t size = pool.bytes * FILL_NS / passed / (out ? out : 1);
+  size = size < SIZE_LEAST ? SIZE_LEAST : size > BUFFER_SIZE ? BUFFER_SIZE : size & ~4095ull;
+  atomic_store_explicit(&pool.size, (uint32_t)size, memory_order_relaxed);
+  pool.bytes = 0;
+  pool.since = now;
+}
+
+static uint32_t size_of_next(void) {
+  uint32_t out = atomic_load_explicit(&pool.out, memory_order_relaxed);
+  uint32_t requests = atomic_fetch_add_explicit(&pool.requests, 1, memory_order_relaxed);
+  if (requests >= REQUESTS_MANY * (out ? out : 1)) return BUFFER_SIZE;
+  return atomic_load_explicit(&pool.size, memory_order_relaxed);
 }
 
 bool ws_buffers_is_discard(const uint8_t *data) { return data == discard; }
@@ -56,8 +93,9 @@ static uint8_t *map_one(void) {
 }
 
 void ws_buffers_request(uint8_t **data, size_t *size, size_t *max_records) {
-  *size = BUFFER_SIZE;
+  *size = size_of_next();
   *max_records = 0;
+  atomic_fetch_add_explicit(&pool.out, 1, memory_order_relaxed);
   for (unsigned i = 0; i < BUFFERS_MAX; i++) {
     if (!atomic_load_explicit(&pool.idle[i], memory_order_relaxed)) continue;
     uint8_t *p = atomic_exchange_explicit(&pool.idle[i], NULL, memory_order_acquire);
@@ -66,11 +104,14 @@ void ws_buffers_request(uint8_t **data, size_t *size, size_t *max_records) {
     return;
   }
   *data = map_one();
-  if (!*data) *data = discard;
+  if (*data) return;
+  *data = discard;
+  *size = BUFFER_SIZE;
 }
 
 void ws_buffers_complete(void *context, uint32_t stream, uint8_t *data, size_t size, size_t valid) {
   (void)size;
+  atomic_fetch_sub_explicit(&pool.out, 1, memory_order_relaxed);
   if (atomic_load(&pool.closed)) {
     if (data != discard) ws_buffers_recycle(data);
     return;
@@ -98,6 +139,7 @@ bool ws_buffers_next(struct ws_filled *filled) {
   uint32_t at = pool.tail % (2 * BUFFERS_MAX);
   if (atomic_load_explicit(&pool.queue[at].ready, memory_order_acquire) != 2) return false;
   *filled = pool.queue[at].filled;
+  pool.bytes += filled->valid;
   atomic_store_explicit(&pool.queue[at].ready, 0, memory_order_release);
   pool.tail++;
   return true;

@@ -33,6 +33,10 @@ bool ws_buffers_is_discard(const uint8_t *data);
 /* Worker: nobody asks for full buffers any more; from now on they are free again at once. */
 void ws_buffers_close(void);
 
+/* Worker: once a turn. Fits the size of buffers to the rate at which they come back. `now`:
+ * CLOCK_MONOTONIC. */
+void ws_buffers_turn(uint64_t now);
+
 /* Worker: the next full buffer; false if there is none. */
 bool ws_buffers_next(struct ws_filled *filled);
 

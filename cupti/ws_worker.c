@@ -274,6 +274,7 @@ static void *run(void *user) {
     follow(w);
     uint64_t now = ws_mono();
     ws_shm_secure(w->shm);
+    ws_buffers_turn(now);
     if (ws_unwind_unknown() != w->unknown_seen)
       ws_worker_maps(w); /* a stack met code that is new */
     if (now >= next_housekeeping) {
