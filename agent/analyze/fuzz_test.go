@@ -84,6 +84,9 @@ func hostileBatch(s *bytesSource) *event.Batch {
 	b.Usages = event.Usages{Time: fill[event.Time](s, k), GPU: fill[event.GPUID](s, k), PID: fill[int32](s, k), Bytes: fill[int64](s, k)}
 	k = n()
 	b.States = event.States{Time: fill[event.Time](s, k), State: fill[event.State](s, k), Reason: fill[uint32](s, k)}
+	k = n()
+	b.Windows = event.Windows{Begin: fill[event.Time](s, k), Length: fill[int64](s, k), Planned: fill[int64](s, k), Start: fill[event.Time](s, k),
+		Span: fill[int64](s, k), Work: fill[int64](s, k), SpanWork: fill[int64](s, k), Loss: fill[int64](s, k), Measured: bools(k)}
 	return b
 }
 

@@ -289,6 +289,9 @@ func merge(to *Estimated, s *sampling, e *estimator) {
 }
 
 func (t *EstimatedTotal) merge(e budget.Estimate, first bool) {
+	if sum := e.Value + e.Low; math.IsNaN(sum) || math.IsInf(sum, 0) || math.IsNaN(e.High) { // a damaged design
+		e = budget.Estimate{High: math.Inf(1)}
+	}
 	if first {
 		t.Value, t.Low = e.Value, e.Low
 		if !math.IsInf(e.High, 0) {

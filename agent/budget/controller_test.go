@@ -274,7 +274,7 @@ func TestProcessesShareWindows(t *testing.T) {
 	for now < 260*second {
 		now += millisecond
 		for pid := range int32(3) {
-			for next[pid] <= now && !(pid == 2 && now > 150*second) {
+			for next[pid] <= now && (pid != 2 || now <= 150*second) {
 				step := 10 * millisecond
 				if on {
 					step += int64(pid+1) * millisecond // 10, 20 and 30 % slower

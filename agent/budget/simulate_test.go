@@ -27,13 +27,13 @@ const (
 
 // run is what a simulated run was, in truth and as estimated.
 type run struct {
-	wall, active int64   // ns since planning began
-	lost         float64 // ns, in truth
-	result       Result
-	truth        [kernelNames]float64 // launches since planning began
-	estimates    [kernelNames]Estimate
-	share        float64
-	windows      int
+	wall      int64   // ns since measuring began
+	lost      float64 // ns, in truth
+	result    Result
+	truth     [kernelNames]float64 // launches since planning began
+	estimates [kernelNames]Estimate
+	share     float64
+	windows   int
 }
 
 // simulate runs a program for a time under a Controller.
