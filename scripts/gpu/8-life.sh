@@ -211,7 +211,7 @@ case_kill_loss() {
   local program mode
   program=$(cuda_program endless)
   for mode in gpu launch slow; do
-    "$python" "$workloads/kills.py" "$warpscope" 11 $mode "$program" $mode "$PWD/tally-$mode"
+    "$python" "$workloads/kills.py" "$warpscope" 8 $mode "$program" $mode "$PWD/tally-$mode"
   done
 }
 
