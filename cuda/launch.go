@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"encoding/binary"
 	"math"
 	"runtime"
 	"unsafe"
@@ -116,4 +117,35 @@ func (s *Stream) LaunchEx(f *Function, c LaunchConfig, args ...Arg) error {
 	runtime.KeepAlive(p)
 	runtime.KeepAlive(config)
 	return s.d.check("cuLaunchKernelEx", code)
+}
+
+// LaunchCall is what a C loop needs to repeat a launch: cuLaunchKernel and its arguments. It holds no pointer into Go's memory:
+// Params are the parameters' values one after the other, each at a multiple of ParamAlign, from the offsets given.
+type LaunchCall struct {
+	Call, Function, Stream uintptr
+	Config                 LaunchConfig // without zeros
+	Params                 []byte
+	Offsets                []uint64
+}
+
+// ParamAlign is a multiple of which every parameter lies in LaunchCall.Params: what a CUtensorMap wants.
+const ParamAlign = 128
+
+// Prepare is a launch for a C loop, to be made on a thread that has the function's context.
+func (s *Stream) Prepare(f *Function, c LaunchConfig, args ...Arg) (LaunchCall, error) {
+	address, err := s.d.Symbol("cuLaunchKernel")
+	call := LaunchCall{Call: address, Function: f.handle, Stream: s.handle, Config: c}
+	call.Config.Grid, call.Config.Block = c.Grid.or1(), c.Block.or1()
+	for _, a := range args {
+		for len(call.Params)%ParamAlign != 0 {
+			call.Params = append(call.Params, 0)
+		}
+		call.Offsets = append(call.Offsets, uint64(len(call.Params)))
+		if len(a.data) > 0 {
+			call.Params = append(call.Params, a.data...)
+		} else {
+			call.Params = binary.NativeEndian.AppendUint64(call.Params, a.bits)
+		}
+	}
+	return call, err
 }
