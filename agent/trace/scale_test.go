@@ -2,11 +2,15 @@ package trace
 
 import (
 	"bytes"
+	"errors"
 	"math/rand/v2"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/warpscope/warpscope/agent/event"
+	tracepb "github.com/warpscope/warpscope/proto/warpscope/trace/v1"
 )
 
 // TestRoundCalls checks what rounding promises: nothing moves by more than half a unit, what came before
@@ -151,4 +155,35 @@ func mustRead(t *testing.T, data []byte) *Reader {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// TestScaleRefused checks what a decoder does not take: units beyond all reason, and a column that is keyed
+// by one that is in units.
+func TestScaleRefused(t *testing.T) {
+	_, d := testCodec(t)
+	column := func(key uint32) *tracepb.Column { return &tracepb.Column{Planes: []byte{1, 2}, Key: key} }
+	for _, c := range []struct {
+		name  string
+		calls *tracepb.Calls
+		takes bool
+	}{
+		{"32 bits", &tracepb.Calls{Rows: 2, Scale: 32, Enter: column(0)}, true},
+		{"33 bits", &tracepb.Calls{Rows: 2, Scale: 33, Enter: column(0)}, false},
+		{"keyed by durations", &tracepb.Calls{Rows: 2, Duration: column(0), Thread: column(fieldDuration)}, true},
+		{"keyed by durations in units", &tracepb.Calls{Rows: 2, Scale: 4, Duration: column(0), Thread: column(fieldDuration)}, false},
+		{"keyed by times in units", &tracepb.Calls{Rows: 2, Scale: 4, Enter: column(0), Thread: column(4)}, false},
+	} {
+		payload, err := proto.Marshal(&tracepb.Batch{Calls: c.calls})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b event.Batch
+		err = d.batch(payload, &frameHeader{typ: frameBatch, rows: 2}, &b)
+		if (err == nil) != c.takes || err != nil && !errors.Is(err, errPayload) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if c.takes && c.calls.Scale == 32 && (b.Calls.Enter[0] != 1<<32 || b.Calls.Enter[1] != 2<<32) {
+			t.Errorf("%s: %d", c.name, b.Calls.Enter)
+		}
+	}
 }
