@@ -27,6 +27,7 @@
 #ifdef WS_BASE
 #define WS_OLD(name) __asm__(".symver " #name "," #name "@" WS_BASE)
 WS_OLD(dlopen);
+WS_OLD(dlclose);
 WS_OLD(dlsym);
 WS_OLD(dladdr);
 WS_OLD(pthread_create);
@@ -35,6 +36,7 @@ WS_OLD(pthread_attr_init);
 WS_OLD(pthread_attr_setstacksize);
 WS_OLD(pthread_attr_destroy);
 #pragma weak dlopen
+#pragma weak dlclose
 #pragma weak dlsym
 #pragma weak dladdr
 #pragma weak pthread_create
@@ -42,7 +44,8 @@ WS_OLD(pthread_attr_destroy);
 #pragma weak pthread_attr_setstacksize
 
 static inline bool ws_compat_complete(void) {
-  return dlopen && dlsym && dladdr && pthread_create && pthread_detach && pthread_attr_setstacksize;
+  return dlopen && dlclose && dlsym && dladdr && pthread_create && pthread_detach &&
+         pthread_attr_setstacksize;
 }
 #else
 static inline bool ws_compat_complete(void) { return true; }
