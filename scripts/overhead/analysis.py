@@ -23,8 +23,9 @@ LEAST_RECORDED = 0.98
 class Workload:
     """All sessions of one workload, whatever part they came from."""
 
-    def __init__(self, key):
+    def __init__(self, key, by):
         self.key = key
+        self.by = by
         self.title = key
         self.windows = {}  # (part, session, block) → (process, state) → window
         self.work = {}  # state → what the bare consumer counted in a step
@@ -105,18 +106,18 @@ class Workload:
         return list(self.pairs(ratio).values())
 
     def inside(self, a, b, level=stats.LEVEL):
-        return stats.estimate(self.groups(lambda w: quotient(w, a, b)), level)
+        return stats.estimate(self.groups(lambda w: self.quotient(w, a, b)), level)
 
     def double(self, a, b, c, d, level=stats.LEVEL):
         def ratio(windows):
-            first, second = quotient(windows, a, b), quotient(windows, c, d)
+            first, second = self.quotient(windows, a, b), self.quotient(windows, c, d)
             return None if first is None or second is None else first / second
 
         return stats.estimate(self.groups(ratio), level)
 
     def late(self, how, level=stats.LEVEL):
-        before = self.pairs(lambda w: quotient(w, (how, "off"), ("never", "off")))
-        after = self.pairs(lambda w: quotient(w, (how, "after"), ("never", "after")))
+        before = self.pairs(lambda w: self.quotient(w, (how, "off"), ("never", "off")))
+        after = self.pairs(lambda w: self.quotient(w, (how, "after"), ("never", "after")))
         groups = [[a / b for b, a in zip(before[at], after[at], strict=False)] for at in before if at in after]
         return stats.estimate(groups, level)
 
@@ -131,7 +132,7 @@ class Workload:
                 continue
             sides = {True: [], False: []}
             for both in (windows, twin):
-                value = quotient(both, (how, "off"), ("never", "off"))
+                value = self.quotient(both, (how, "off"), ("never", "off"))
                 if value is not None:
                     sides[both[how, "off"].get("previous") == on].append(value)
             if sides[True] and sides[False]:
@@ -139,8 +140,13 @@ class Workload:
         return stats.estimate(list(found.values()))
 
     def across(self, a, b, level=stats.LEVEL):
-        groups = self.groups(lambda w: quotient(w, a, b))
+        groups = self.groups(lambda w: self.quotient(w, a, b))
         return stats.estimate([[statistics.median(g)] for g in groups], level)
+
+    def quotient(self, windows, a, b):
+        if a not in windows or b not in windows or windows[b][self.by] <= 0:
+            return None
+        return windows[a][self.by] / windows[b][self.by]
 
     def has(self, process, state):
         return any((process, state) in w for w in self.windows.values())
@@ -171,20 +177,15 @@ class Workload:
         return {p: (cpu / wall, steps / wall) for p, (cpu, wall, steps) in sums.items() if wall}
 
 
-def quotient(windows, a, b):
-    if a not in windows or b not in windows or windows[b]["mean"] <= 0:
-        return None
-    return windows[a]["mean"] / windows[b]["mean"]
-
-
-def read(lines):
-    """Workloads by key, in the order in which they appear, and the newest environment."""
+def read(lines, by="mean"):
+    """Workloads by key, in the order in which they appear, and the newest environment. by: what stands for a window,
+    "mean" or "median" of its steps."""
     workloads, environment = {}, {}
     for line in lines:
         if line["is"] == "environment":
             environment = line
             continue
-        workloads.setdefault(line["workload"], Workload(line["workload"])).take(line)
+        workloads.setdefault(line["workload"], Workload(line["workload"], by)).take(line)
     for workload in workloads.values():
         workload.check()
     return workloads, environment

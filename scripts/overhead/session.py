@@ -13,7 +13,10 @@ import budget
 from processes import LATE, Measured, Refused, Unavailable
 
 START_SECONDS = 150  # torch, transformers and CUDA on a machine that has not read them yet
-LEAD = 2  # steps after each switch that are not timed
+LEAD = 1  # steps after each switch that are not timed
+LEAD_OF_VISIT = 3  # the same where another process has used the GPU
+TWIN = 2  # blocks: an order of the states and its reverse
+VISIT = 4  # blocks of a process before the next process's turn
 FINISH_SECONDS = 3  # to end the processes and read their traces
 ATTACH_SECONDS = 7  # to attach to the late ones
 
@@ -42,6 +45,9 @@ class Session:
         self.orders = {}
         self.facts = {}
         self.attached = False
+        self.lead = LEAD_OF_VISIT
+        # Processes that are compared with each other only, and not with themselves, take turns window by window.
+        self.visit = VISIT if any(len(p.states) > 1 for p in part.processes) else 1
 
     def note(self, kind, **values):
         self.lines.append(
@@ -118,7 +124,7 @@ class Session:
         before = process.ask(do="counts")
         process.ask(do="look", on=1)
         process.ask(do="switch", to=state)
-        process.ask(do="steps", lead=LEAD, seconds=0)
+        process.ask(do="steps", lead=LEAD_OF_VISIT, seconds=0)
         if len(self.part.processes) == 1:  # else others come and go
             self.note("memory", process=how, state=state, free=process.ask(do="memory")["free"])
         left = process.ask(do="switch", to="off")
@@ -136,20 +142,28 @@ class Session:
 
     # ---- windows ----
 
-    def block(self, number):
-        """One window of every state of every process, in an order that the next block turns round."""
+    def round(self, number):
+        """A visit to every process, in an order that the next round turns round. In a visit each state has a window in
+        each of some blocks; those of processes with a single state are fewer."""
         hows = list(self.running)
         for how in hows if number % 2 == 0 else hows[::-1]:
-            process, previous = self.running[how], None
+            visit = min(TWIN, self.visit) if len(self.states[how]) == 1 else self.visit
             try:
-                for state in next(self.orders[how]):
-                    if previous:
-                        self.leave(process, how, previous)
-                    self.window(process, how, state, number, previous)
-                    previous = state
-                self.leave(process, how, previous)
+                self.lead = LEAD_OF_VISIT
+                for block in range(visit):
+                    self.block(how, number * self.visit + block)
             except RuntimeError as why:
                 self.drop(how, str(why))
+
+    def block(self, how, number):
+        """One window of every state of a process."""
+        process, previous = self.running[how], None
+        for state in next(self.orders[how]):
+            if previous:
+                self.leave(process, how, previous)
+            self.window(process, how, state, number, previous)
+            previous = state
+        self.leave(process, how, previous)
 
     def leave(self, process, how, state):
         """Switches off; a window whose records did not come is taken back."""
@@ -162,7 +176,8 @@ class Session:
     def window(self, process, how, state, number, previous):
         process.ask(do="switch", to=state)
         cpu, begin = process.agent_cpu(), time.monotonic()
-        answer = process.ask(do="steps", lead=LEAD, seconds=self.window_seconds)
+        answer = process.ask(do="steps", lead=self.lead, seconds=self.window_seconds)
+        self.lead = LEAD
         if cpu is not None:
             answer.update(wall=time.monotonic() - begin, agent=process.agent_cpu() - cpu)
         name = "after" if self.attached else state
@@ -237,21 +252,21 @@ class Session:
             self.probe()
             started = time.monotonic() - begin
             if self.part.record:
-                blocks = self.record(max(10, seconds - started - 4 * FINISH_SECONDS))
+                rounds = self.record(max(10, seconds - started - 4 * FINISH_SECONDS))
             else:
-                blocks = self.blocks(begin, started, seconds)
+                rounds = self.rounds(begin, started, seconds)
         finally:
             self.finish()
         date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M")
         self.note(
-            "session", date=date, title=self.part.title, blocks=blocks, started=round(started, 1), facts=self.facts
+            "session", date=date, title=self.part.title, rounds=rounds, started=round(started, 1), facts=self.facts
         )
         self.say(
-            f"session {self.number}: {blocks} blocks, {started:.0f} s to start, {time.monotonic() - begin:.0f} s in all"
+            f"session {self.number}: {rounds} rounds, {started:.0f} s to start, {time.monotonic() - begin:.0f} s in all"
         )
 
-    def blocks(self, begin, started, seconds):
-        """Blocks until the time is over. By twos, an order and its reverse; at least one such pair."""
+    def rounds(self, begin, started, seconds):
+        """Rounds until the time is over. By twos, an order and its reverse; at least one such pair."""
         late = any(how in LATE for how in self.running)
         half = started + (seconds - started - ATTACH_SECONDS) / 2
         number, took = 0, 0.0
@@ -259,14 +274,16 @@ class Session:
             if late and not self.attached and number >= 2 and time.monotonic() - begin > half:
                 self.attach()
             at = time.monotonic()
-            self.block(number)
-            self.block(number + 1)
+            self.round(number)
+            number += 1
+            if self.visit == 1 or number < 2:
+                self.round(number)
+                number += 1
             took = time.monotonic() - at
-            number += 2
         return number
 
     def record(self, seconds):
-        """Instead of blocks: the time of every step."""
+        """Instead of rounds: the time of every step."""
         for process in self.running.values():
             process.ask(seconds + 60, do="record", seconds=seconds, to=process.trace + ".stamps")
         return 0

@@ -56,7 +56,7 @@ class Host:
 
 def window(part, session, block, how, state, mean):
     where = {"is": "window", "part": part, "workload": "w", "session": session, "block": block}
-    return {**where, "process": how, "state": state, "mean": mean, "steps": 20}
+    return {**where, "process": how, "state": state, "mean": mean, "median": mean, "steps": 20}
 
 
 def simulated(effects, sessions=6, blocks=20, **host):

@@ -71,7 +71,8 @@ def base(w):
     return None, None
 
 
-def print_workload(w, out):
+def print_workload(w, medians, out):
+    """medians: the same by the medians of windows."""
     seconds, how = base(w)
     print(f"\n{w.title} ({w.key})", file=out)
     kernels = w.kernels_per_step()
@@ -80,12 +81,13 @@ def print_workload(w, out):
         f"{kernels:.0f} kernels a step, {w.sessions} sessions",
         file=out,
     )
+    by_median = {label: e for label, e, _ in rows(medians)}
     for label, e, comparison in rows(w):
         added = ""
         if seconds and not comparison == "double" and "/ bare" not in label:
             each = (e.mid - 1) * seconds / w.units
             added = f"  {each * 1e3:+.3f} ms" if seconds / w.units >= 1e-3 else f"  {each * 1e9:+.0f} ns"
-        print(f"  {label:66} {e.text(4):38} {comparison:7}{added}", file=out)
+        print(f"  {label:68} {e.text(4):38} {comparison:7}{added:13} {by_median[label].text(4)}", file=out)
     for line in claims.budgets(w):
         print(f"  {line}", file=out)
     for what, taken in w.memory_taken():
@@ -94,8 +96,13 @@ def print_workload(w, out):
         print(f"  left out ({times}×): {process}, {state}: {why}", file=out)
 
 
-def as_json(w):
+def figures(e):
+    return {"ratio": e.mid, "low": e.low, "high": e.high, "pairs": e.pairs, "effective": e.effective}
+
+
+def as_json(w, medians):
     seconds, how = base(w)
+    by_median = {label: e for label, e, _ in rows(medians)}
     return {
         "title": w.title,
         "step_ms": seconds and seconds * 1e3,
@@ -105,15 +112,7 @@ def as_json(w):
         "kernels_a_step": w.kernels_per_step(),
         "sessions": w.sessions,
         "ratios": [
-            {
-                "what": label,
-                "ratio": e.mid,
-                "low": e.low,
-                "high": e.high,
-                "pairs": e.pairs,
-                "effective": e.effective,
-                "comparison": c,
-            }
+            {"what": label, "comparison": c, **figures(e), "of_medians": figures(by_median[label])}
             for label, e, c in rows(w)
         ],
         "device_memory_taken": dict(w.memory_taken()),
@@ -141,14 +140,19 @@ def headline(environment, workloads):
 
 def main():
     folder = sys.argv[1]
-    workloads, environment = analysis.read(Results(folder).lines())
+    lines = list(Results(folder).lines())
+    workloads, environment = analysis.read(lines)
+    medians, _ = analysis.read(lines, by="median")
     if not workloads:
         print(f"no results in {folder}", file=sys.stderr)
         return 1
     head = headline(environment, workloads)
     print(head)
+    print(
+        "median of pairs [95 % interval] by means of windows; how compared; time added; the same by medians of windows"
+    )
     for w in workloads.values():
-        print_workload(w, sys.stdout)
+        print_workload(w, medians[w.key], sys.stdout)
     judged = claims.judge(workloads)
     print("\nclaims")
     for c in judged:
@@ -156,7 +160,7 @@ def main():
     with open(os.path.join(folder, "overhead.json"), "w", encoding="utf-8") as file:
         document = {
             "environment": environment,
-            "workloads": {key: as_json(w) for key, w in workloads.items()},
+            "workloads": {key: as_json(w, medians[key]) for key, w in workloads.items()},
             "claims": [vars(c) for c in judged],
         }
         json.dump(document, file, indent=1)

@@ -105,14 +105,15 @@ class Worker:
             self.timed()
         # The same number of steps whatever is on, for windows of the same work.
         count = max(3, min(2000, round(seconds / self.step_seconds)))
-        cpu = time.process_time()
+        cpu, stolen = time.process_time(), steal()
         times = [self.timed() for _ in range(count)]
-        cpu = time.process_time() - cpu
+        cpu, stolen = time.process_time() - cpu, steal() - stolen
         return {
             "steps": count,
             "mean": sum(times) / count,
             "median": statistics.median(times),
             "cpu": cpu / count,
+            "steal": stolen,
         }
 
     def record(self, seconds, to):
@@ -161,12 +162,35 @@ class Worker:
         raise LookupError(f"no command is called {what}")
 
 
+def siblings(processor):
+    """The processors that share a core with this one."""
+    path = f"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list"
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return str(processor)
+
+
 def pin():
-    """The first half of the processors that this process may use: it, and the threads that it makes."""
+    """One processor of each core, of half of the cores, for this process and the threads that it makes: two threads on
+    one core slow each other at random. The other half is the agent's, though it may be anywhere."""
     allowed = sorted(os.sched_getaffinity(0))
-    if len(allowed) >= 8:
-        os.sched_setaffinity(0, allowed[: len(allowed) // 2])
+    cores = {}
+    for processor in allowed:
+        cores.setdefault(siblings(processor), processor)
+    first = sorted(cores.values())
+    if len(first) >= 8:
+        first = first[: len(first) // 2]
+    if len(first) >= 4:
+        os.sched_setaffinity(0, first)
     return len(os.sched_getaffinity(0))
+
+
+def steal():
+    """Seconds that the hypervisor gave to others, of all processors together."""
+    with open("/proc/stat", encoding="utf-8") as file:
+        return int(file.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
 
 
 def switchable():
