@@ -151,8 +151,9 @@ func (w *Writer) keepLast() {
 	const most = 512 << 20 // bytes that an end may take the time to copy
 	if k.now()-k.start > k.span+k.span/20 && w.offset <= most {
 		w.mu.Unlock()
-		k.failure = w.rewrite()
+		err := w.rewrite()
 		w.mu.Lock()
+		k.failure = err
 	}
 }
 
