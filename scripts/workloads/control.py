@@ -106,8 +106,11 @@ def sent(number):
     time.sleep(0.5)  # nobody answers a signal; the agent takes some milliseconds
 
 
+held = []
+
+
 def keep():
-    held = [torch.empty(3_000_000 + 1000 * i, dtype=torch.uint8, device="cuda") for i in range(40)]
+    held.extend([torch.empty(3_000_000 + 1000 * i, dtype=torch.uint8, device="cuda") for i in range(40)])
     counts["held"], counts["held_bytes"] = len(held), sum(t.numel() for t in held)
     end = time.monotonic() + args.seconds
     while time.monotonic() < end:
