@@ -12,9 +12,10 @@
 #define REST_MOST 64000000000ull
 /* Records of one call are at least this far apart; what comes between is in their counts. */
 #define APART 2000000ull
-/* After this long without a call of the driver's the runtime's are counted too: some of what goes
- * through the runtime reaches the driver by ways that CUPTI does not watch. */
+/* With fewer calls of the driver's than FEW in this time the runtime's are counted too: some of
+ * what goes through the runtime reaches the driver by ways that CUPTI does not watch. */
 #define QUIET 2000000000ull
+#define FEW 10u
 
 static const char *const regular[] = {
     "cuCtxSynchronize",       "cuStreamSynchronize",   "cuEventSynchronize",   "cuEventRecord",
@@ -101,13 +102,19 @@ void ws_ruler_look(struct ws_ruler *r, uint64_t now, bool in_use) {
   if (passed < LOOK_EVERY) return;
   bool first = r->looked == 0;
   r->looked = now;
-  if (!r->heard || !in_use) r->heard = now;
+  if (!r->since || !in_use) {
+    r->since = now;
+    r->heard = 0;
+  }
+  uint64_t steps = atomic_load_explicit(&r->steps.count, memory_order_relaxed);
+  r->heard += steps - r->steps.seen;
+  r->steps.seen = steps;
   for (unsigned i = 0; i < r->used; i++) {
     struct ws_ruler_slot *s = &r->slots[i];
     uint64_t count = atomic_load_explicit(&s->count, memory_order_relaxed);
     uint64_t calls = count - s->seen;
     s->seen = count;
-    if (calls || s->again) r->heard = now;
+    r->heard += s->again ? FEW : calls;
     if (s->again) {
       if (now >= s->again && enable(r, s, true)) s->again = 0;
       continue;
@@ -119,6 +126,8 @@ void ws_ruler_look(struct ws_ruler *r, uint64_t now, bool in_use) {
     s->rest = !s->rest ? REST : s->rest < REST_MOST ? 2 * s->rest : s->rest;
     s->again = now + s->rest;
   }
-  if (now - r->heard >= QUIET && r->domains == CUPTI_DOMAIN_DRIVER)
-    count_domain(r, CUPTI_DOMAIN_RUNTIME);
+  if (now - r->since < QUIET) return;
+  if (r->heard < FEW && r->domains == CUPTI_DOMAIN_DRIVER) count_domain(r, CUPTI_DOMAIN_RUNTIME);
+  r->since = now;
+  r->heard = 0;
 }

@@ -39,7 +39,8 @@ struct ws_ruler {
   unsigned used;
   unsigned domains; /* that are counted: the driver's, and the runtime's where that is quiet */
   uint64_t looked;  /* when the worker looked last */
-  uint64_t heard;   /* when it had last found that a call had been counted; 0: never looked */
+  uint64_t since;   /* when it began to listen for the driver's calls; 0: never looked */
+  uint64_t heard;   /* such calls since */
 };
 
 /* Finds the calls of this CUPTI by name and has them counted. False: there are none. */
@@ -56,7 +57,7 @@ void ws_ruler_count(struct ws_ruler *ruler, uint32_t domain, uint32_t id);
 void ws_ruler_step(struct ws_ruler *ruler);
 
 /* Lets calls go that come too often, takes them back later; counts the runtime's calls too where
- * none of the driver's is heard of although the program uses CUDA. The worker's. */
+ * hardly any of the driver's are heard although the program uses CUDA. The worker's. */
 void ws_ruler_look(struct ws_ruler *ruler, uint64_t now, bool in_use);
 
 #endif
