@@ -62,15 +62,15 @@ cases+=("6 control_idle 300: what a launch costs while the trigger has not come,
 case_control_idle() {
   local round
   for round in 1 2 3 4 5; do
-    "$python" "$workloads/control.py" idle count.json | sed 's/^/bare /' | tee -a times
-    "$warpscope" run --force -o t.wscope --mode ledger -- "$python" "$workloads/control.py" idle count.json 2>/dev/null | sed 's/^/ledger /' | tee -a times
-    "$warpscope" run --force -o t.wscope --capture call -- "$python" "$workloads/control.py" idle count.json 2>/dev/null | sed 's/^/paused /' | tee -a times
+    "$python" "$workloads/control.py" idle count.json | sed "s/^/bare $round /" | tee -a times
+    "$warpscope" run --force -o t.wscope --mode ledger -- "$python" "$workloads/control.py" idle count.json 2>/dev/null | sed "s/^/ledger $round /" | tee -a times
+    "$warpscope" run --force -o t.wscope --capture call -- "$python" "$workloads/control.py" idle count.json 2>/dev/null | sed "s/^/paused $round /" | tee -a times
   done
   "$python" - <<'PYTHON'
 import collections, json, statistics
 rows = collections.defaultdict(list)
 for line in open("times"):
-    how, text = line.split(" ", 1)
+    how, _, text = line.split(" ", 2)
     rows[how].append(json.loads(text)["us_a_launch"])
 for how, values in rows.items():
     print(f"figure torch add_, {how}: {statistics.median(values):.3f} us a launch, median of {len(values)} runs ({(statistics.median(values) / statistics.median(rows['bare']) - 1) * 100:+.1f} % of bare)")
