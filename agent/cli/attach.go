@@ -47,7 +47,7 @@ func newAttach(env *Env) *cobra.Command {
 
 // attach records and reports.
 func attach(env *Env, c session.Config, pids []int32, quiet bool) error {
-	notes := io.Writer(env.Stderr)
+	notes := env.Stderr
 	if quiet {
 		notes = io.Discard
 	}

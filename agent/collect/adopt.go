@@ -84,7 +84,7 @@ func findMemory(pid int32, start uint64) (fd int, memory []byte, err error) {
 	if err != nil {
 		return -1, nil, fmt.Errorf("look at its descriptors: %w", errors.Unwrap(err))
 	}
-	found := error(ErrNotCaptured)
+	found := ErrNotCaptured
 	for _, e := range entries {
 		link := filepath.Join(dir, e.Name())
 		if to, err := os.Readlink(link); err != nil || !strings.HasPrefix(to, memoryName) {
@@ -107,7 +107,16 @@ func findMemory(pid int32, start uint64) (fd int, memory []byte, err error) {
 			found = err
 		}
 	}
+	if errors.Is(found, ErrNotCaptured) && mapsMemory(pid) {
+		found = errors.New("it has closed the descriptor of its memory (daemons close all of them): no other agent can find it")
+	}
 	return -1, nil, found
+}
+
+// mapsMemory tells whether a process has an agent's memory in its address space.
+func mapsMemory(pid int32) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	return err == nil && strings.Contains(string(text), memoryName)
 }
 
 // adoptMemory checks that the memory is a capture of the process that started at start, and maps it.

@@ -13,8 +13,8 @@ import (
 )
 
 // Attach goes on recording processes whose agent has died, into a trace of its own, until they have
-// ended or a signal asks this process to end; they go on then. Of the configuration it takes Output, Force, MaxSize, Keep,
-// Tool, Note, Resolve and Environ; what is recorded was decided when they were started.
+// ended or a signal asks this process to end; they go on then. Of the configuration it takes Output, Force,
+// MaxSize, Tool, Note, Resolve and Environ; what is recorded was decided when they were started.
 //
 // An error means that none of them is recorded.
 func Attach(c Config, pids []int32) (*Result, error) {
