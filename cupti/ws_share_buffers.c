@@ -168,7 +168,8 @@ void ws_shared_stand(void) {
   ws_lock_let_go(&ws_shared.standing_lock, had);
 }
 
-/* Gives the client what is kept for it. all: the standing buffer too, empty as it may be. */
+/* Gives the client what is kept for it. all: the standing buffer too, empty as it may be, and no
+ * other stands for it: the client has switched everything off and flushes. */
 static void give(bool all, uint64_t *given) {
   *given = 0;
   cupti_request_fn request = atomic_load(&ws_shared.client_request);
@@ -188,6 +189,8 @@ static void give(bool all, uint64_t *given) {
     buffer = ws_shared.standing;
     ws_shared.standing = (struct ws_share_buffer){0};
     ws_lock_let_go(&ws_shared.standing_lock, had);
+    /* The next is out before this one is back. */
+    if (!all && buffer.data) ws_shared_stand();
   }
   size_t count = 0;
   size_t refused =

@@ -196,3 +196,42 @@ func TestShareIdle(t *testing.T) {
 	c := sum(w.tallies())
 	whole(t, f, &c)
 }
+
+// TestShareLeave ends the program while it profiles itself.
+func TestShareLeave(t *testing.T) {
+	b := newBuild(t)
+	program := compileShare(b)
+	w := newTool(t)
+	r, f := w.trace(b, nil, program, "leave", "0")
+	if r.status != 0 {
+		t.Errorf("exit status %d\n%s", r.status, r.stderr)
+	}
+	c := sum(w.tallies())
+	whole(t, f, &c)
+}
+
+// TestShareLarge has more records in one round than are kept at once, and a profiler that has too few buffers for
+// them: it is told how many it missed, and the trace has all.
+func TestShareLarge(t *testing.T) {
+	b := newBuild(t)
+	program := compileShare(b)
+	for _, buffers := range []string{"1024", "3"} {
+		t.Run(buffers+" buffers", func(t *testing.T) {
+			w := newTool(t)
+			r, f := w.trace(b, nil, program, "large", "0", buffers)
+			var kernels, calls, dropped uint64
+			const format = "large 0: %d kernels 0 copies 0 sets %d calls 0 others, 0 outside 0 backwards 0 unknown %d dropped"
+			if _, err := fmt.Sscanf(r.stdout, format, &kernels, &calls, &dropped); err != nil || r.status != 0 {
+				t.Fatalf("exit status %d, %v\n%s%s", r.status, err, r.stdout, r.stderr)
+			}
+			c := sum(w.tallies())
+			if buffers == "1024" && (kernels != c.launches || dropped != 0) {
+				t.Errorf("the program's profiler saw %d kernels of %d, %d records dropped", kernels, c.launches, dropped)
+			}
+			if buffers == "3" && (dropped == 0 || kernels+calls+dropped < 2*c.launches) {
+				t.Errorf("the program's profiler saw %d kernels and %d calls of %d, %d dropped", kernels, calls, c.launches, dropped)
+			}
+			whole(t, f, &c)
+		})
+	}
+}

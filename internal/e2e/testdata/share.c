@@ -37,12 +37,13 @@ static struct {
   enum { FREE, OUT, READY } state;
 } buffers[BUFFERS];
 static int unknown;
+static int buffers_most = BUFFERS;
 
 static void requested(uint8_t **data, size_t *size, size_t *max_records) {
   pthread_mutex_lock(&lock);
   *data = NULL;
   *max_records = 0;
-  for (int i = 0; i < BUFFERS && !*data; i++) {
+  for (int i = 0; i < buffers_most && !*data; i++) {
     if (buffers[i].state != FREE) continue;
     if (!buffers[i].data) buffers[i].data = aligned_alloc(8, BUFFER);
     buffers[i].state = OUT;
@@ -308,4 +309,24 @@ static int idle(int n, char **a) {
   return 0;
 }
 
-MAIN({"profile", profile}, {"idle", idle}, {"thief", thief}, {"unprofiled", unprofiled}, {"fork", forked}, {"first", first}, {"storm", storm})
+/* Leaves in the middle of a round. */
+static int leave(int n, char **a) {
+  (void)n, (void)a;
+  begin();
+  start();
+  for (int i = 0; i < 5; i++) work();
+  CHECK(cuCtxSynchronize());
+  return 0;
+}
+
+/* One round that is too much to be kept, in buffers of arguments[0] at most. */
+static int large(int n, char **a) {
+  if (n > 0) buffers_most = atoi(a[0]);
+  begin();
+  uint64_t at = start();
+  for (int i = 0; i < 120000; i++) launch(kernel);
+  stop("large", 0, at);
+  return 0;
+}
+
+MAIN({"profile", profile}, {"leave", leave}, {"large", large}, {"idle", idle}, {"thief", thief}, {"unprofiled", unprofiled}, {"fork", forked}, {"first", first}, {"storm", storm})
