@@ -27,7 +27,7 @@ struct ws_worker {
   struct ws_ruler *ruler; /* NULL: none */
   bool timeline_possible;
   bool stepped_back; /* for another tool, until the timeline is wanted off */
-  bool clock_read; /* at least once */
+  bool clock_read;   /* at least once */
   uint32_t contexts_seen;
   uint32_t readers_seen;
   uint64_t pools_seen;

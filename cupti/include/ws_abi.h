@@ -147,9 +147,9 @@ struct ws_header {
   uint32_t want_timeline;  /* reader: 1 record the timeline, 0 pause it (atomic); then the bell */
   uint64_t maps;           /* arena id of the newest module map (atomic) */
   uint64_t device_most;    /* bytes that CUPTI may take of each context's memory; 0: unknown */
-  uint64_t heartbeat;    /* CLOCK_MONOTONIC of the worker's last turn, ns (atomic) */
-  uint64_t buffer_bytes; /* host bytes of activity buffers held (atomic) */
-  uint64_t steps;        /* counted by warpscope_step (atomic) */
+  uint64_t heartbeat;      /* CLOCK_MONOTONIC of the worker's last turn, ns (atomic) */
+  uint64_t buffer_bytes;   /* host bytes of activity buffers held (atomic) */
+  uint64_t steps;          /* counted by warpscope_step (atomic) */
   uint32_t bell;     /* counts up, and is a futex, when the worker is to look at once (atomic) */
   uint32_t trigger;  /* ws_trigger */
   uint32_t openings; /* how often the trigger said that the timeline is to be on (atomic) */

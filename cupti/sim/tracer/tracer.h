@@ -184,9 +184,10 @@ struct tracer {
   cupti_complete_fn complete;
   _Atomic bool kinds[KINDS];
   _Atomic bool driver_api[DRIVER_CBIDS]; /* CUPTI_KIND_DRIVER, cuptiActivityEnableDriverApi */
-  _Atomic bool driver_off; /* the kind was switched off: single calls have no effect, as in CUPTI 13.0.1 */
-  uint64_t (*_Atomic timestamp)(void);   /* the tool's clock, NULL: CLOCK_REALTIME */
-  uint64_t wall_then, clock_then;        /* readings of both when it was registered */
+  _Atomic bool
+      driver_off; /* the kind was switched off: single calls have no effect, as in CUPTI 13.0.1 */
+  uint64_t (*_Atomic timestamp)(void); /* the tool's clock, NULL: CLOCK_REALTIME */
+  uint64_t wall_then, clock_then;      /* readings of both when it was registered */
   struct record *pending;
   size_t count, room;
   uint8_t *buffer;
