@@ -13,6 +13,7 @@
 //   never      uses no CUDA at all
 //   launching  exit while three threads launch; status 7
 //   full       takes all the memory that the GPU has, then works
+//   load       works, loads a library (argument 3) and leaves after some milliseconds (argument 4)
 //
 // Built with `nvcc -o life life.cu -lcuda`.
 #include <atomic>
@@ -21,6 +22,7 @@
 #include <cstring>
 #include <cuda.h>
 #include <cuda_runtime.h>
+#include <dlfcn.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
@@ -240,11 +242,14 @@ int main(int argc, char **argv) {
     while (launches < 20000) usleep(1000);
     write_counts(out, 0);
     exit(7);
+  } else if (is("load") && argc > 4) {
+    work(100);
+    if (!dlopen(argv[3], RTLD_NOW)) return 71;
+    usleep((useconds_t)atoi(argv[4]) * 1000);
+    work(100);
   } else if (is("full")) {
     fill();
-    float *data = NULL; // what is left must do
     CHECK(cudaDeviceSynchronize());
-    (void)data;
     // The memory taken first is still there: kernels need nothing more.
     static float *known;
     if (cudaMalloc((void **)&known, 256) != cudaSuccess) {
