@@ -4,6 +4,7 @@
 #   overhead.sh --part N [--quick] [--seconds S] [--results DIR] [--work DIR]
 #   overhead.sh --table [--results DIR]     the table, and overhead.json and overhead.md beside the results
 #   overhead.sh --list                      what the parts are
+#   overhead.sh --ladder inside|residue [--seconds S]   what each part of CUPTI costs, and leaves behind
 #   overhead.sh --simulate                  checks the statistics on invented times of known effect
 #   overhead.sh --dry-run                   runs everything once on the simulated device (make build)
 #   overhead.sh --build                     compiles libbare.so and libcalls.so into bin/overhead (gcc)
@@ -30,6 +31,7 @@ while [ $# -gt 0 ]; do
     --table) mode=table ;;
     --list) mode=list ;;
     --simulate) mode=simulate ;;
+    --ladder) mode=ladder && ladder=$2 && shift ;;
     --dry-run) mode=dry ;;
     --build) mode=build ;;
     *) mode= && break ;;
@@ -53,13 +55,21 @@ case $mode in
     fi
     exec "$python" "$here/conduct.py" "${pass[@]}" --results "$results" --work "$work" --bin "$root/bin"
     ;;
+  ladder)
+    if [ ! -f "$root/bin/overhead/libbare.so" ]; then
+      build
+    fi
+    seconds=20
+    for i in "${!pass[@]}"; do [ "${pass[$i]}" = --seconds ] && seconds=${pass[$((i + 1))]}; done
+    exec "$python" "$here/ladder.py" "$ladder" "$root/bin/overhead" "$seconds"
+    ;;
   table) exec "$python" "$here/table.py" "$results" ;;
   list) exec "$python" "$here/plan.py" ;;
   simulate) exec "$python" "$here/simulate.py" ;;
   dry) build && exec "$python" "$here/dryrun.py" "$root/bin" ;;
   build) build ;;
   *)
-    sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,15s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac
