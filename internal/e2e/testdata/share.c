@@ -154,7 +154,9 @@ static void stop(const char *name, int round, uint64_t begin) {
   for (int i = 0; i < KINDS; i++) CHECK(cuptiActivityDisable(kinds[i]));
   /* torch.profiler asks for nothing when it has no buffer out. */
   bool out = false;
+  pthread_mutex_lock(&lock);
   for (int i = 0; i < BUFFERS; i++) out = out || buffers[i].state == OUT;
+  pthread_mutex_unlock(&lock);
   if (out) CHECK(cuptiActivityFlushAll(1));
   else printf("no buffer was asked for\n");
   uint8_t zero = 0;
