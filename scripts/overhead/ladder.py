@@ -13,6 +13,7 @@ many in a row and then one wait; its ns are the wait's as well. BIN holds libbar
 loaded ("never"), when it is loaded with nothing enabled ("loaded"), while the kinds are on ("on"), when
 they are off again ("off"), and after cuptiFinalize ("finalised"); the figures are ratios to its own "never".
 """
+
 import argparse
 import ctypes
 import json
@@ -28,7 +29,20 @@ import stats
 
 LAUNCHES = 3000
 TIMELINE = "10,1,22,2,38,17,12,13,51"  # what `warpscope run --api none` enables
-VARIANTS = ["10", "1,22,2", "38", "17", "12,13", "51", "launch", "4", "5", "allocations", TIMELINE, TIMELINE + ",launch"]
+VARIANTS = [
+    "10",
+    "1,22,2",
+    "38",
+    "17",
+    "12,13",
+    "51",
+    "launch",
+    "4",
+    "5",
+    "allocations",
+    TIMELINE,
+    TIMELINE + ",launch",
+]
 
 
 class GPU:
@@ -115,21 +129,30 @@ def residue(folder, seconds, variants):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         for name in random.sample(variants, len(variants)):
-            r = subprocess.run([sys.executable, __file__, "one", folder, name], capture_output=True, text=True, timeout=60)
+            r = subprocess.run(
+                [sys.executable, __file__, "one", folder, name], capture_output=True, text=True, timeout=60
+            )
             if r.returncode:
                 sys.exit(r.stderr.strip() or f"ladder.py: {name}: exit status {r.returncode}")
             found[name].append(json.loads(r.stdout))
     states = ["loaded", "on", "off", "finalised"]
-    print(f"median of processes, ratio to the same process before CUPTI was loaded [least, most]; {LAUNCHES} launches a window")
+    print(
+        f"median of processes, ratio to the same process before CUPTI was loaded [least, most]; {LAUNCHES} launches a window"
+    )
     for name in variants:
         rows = found[name]
         cells = []
         for state in states:
             ratios = sorted(r[state] / r["never"] for r in rows if state in r)
             cells.append(
-                f"{state} {statistics.median(ratios):.3f} [{ratios[0]:.3f} {ratios[-1]:.3f}]" if ratios else f"{state} -"
+                f"{state} {statistics.median(ratios):.3f} [{ratios[0]:.3f} {ratios[-1]:.3f}]"
+                if ratios
+                else f"{state} -"
             )
-        print(f"  {name:36} n {len(rows)}  never {statistics.median(r['never'] for r in rows):.0f} ns  " + "  ".join(cells))
+        print(
+            f"  {name:36} n {len(rows)}  never {statistics.median(r['never'] for r in rows):.0f} ns  "
+            + "  ".join(cells)
+        )
 
 
 def main():

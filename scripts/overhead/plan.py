@@ -85,7 +85,8 @@ def alone(workload, how):
     """One process by itself, on all the time: its agent, its trace, the device's memory."""
     states = ("off",) if how in ("never", "ledger") else ("on",)
     process = BARE if how == "bare" else Process(how, states)
-    return part(f"alone, {how}", workload, [process], sessions=1, seconds=48, least=25, window=3.0)
+    window = 0.3 if how == "bare" else 3.0
+    return part(f"alone, {how}", workload, [process], sessions=1, seconds=48, least=25, window=window)
 
 
 def budget(workload):

@@ -105,6 +105,8 @@ class Measured:
         self.agent = bool(before) and before[0] == tools.warpscope
         environment = {k: v for k, v in os.environ.items() if k not in FOREIGN}
         environment.update(part.environment)
+        if how == "bare":
+            environment["OVERHEAD_BARE"] = "1"
         # Pipes of our own: what stands before the worker may keep standard input and output for itself.
         name = name.replace(":", "-")
         pipes = [os.path.join(tools.work, f"{name}.{end}") for end in ("in", "out")]

@@ -128,13 +128,14 @@ class Graph(Torch):
 
     unit = "replay"
 
-    def __init__(self, nodes=100, replays=20):
+    def __init__(self, prime, nodes=100, replays=20):
         super().__init__()
         torch = self.torch
         self.units = replays
         x = torch.zeros(1 << 16, device="cuda")
         x.add_(1)
         torch.cuda.synchronize()
+        prime()
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
             for _ in range(nodes):
@@ -193,8 +194,11 @@ class Allocations(Calls):
             raise RuntimeError("an allocation failed")
 
 
-def program(name, options, folder):
-    """Builds a program; folder has libcalls.so."""
+def program(name, options, folder, prime):
+    """Builds a program; folder has libcalls.so. prime() is called before a graph is instantiated: CUPTI needs to be
+    there by then to record its nodes later."""
+    if name == "graph":
+        return Graph(prime, **options)
     if name in ("launches", "allocations"):
         return {"launches": Launches, "allocations": Allocations}[name](folder, **options)
-    return {"gpt": GPT, "generate": Generate, "graph": Graph}[name](**options)
+    return {"gpt": GPT, "generate": Generate}[name](**options)

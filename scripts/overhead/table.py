@@ -156,7 +156,9 @@ def main():
     judged = claims.judge(workloads)
     print("\nclaims")
     for c in judged:
-        print(f"  {c.verdict:10} {c.text:60} {c.figure}")
+        if c.verdict != "not measured":
+            print(f"  {c.verdict:10} {c.text:80} {c.figure}")
+    print(f"  not measured: {sum(c.verdict == 'not measured' for c in judged)}, named in overhead.json")
     with open(os.path.join(folder, "overhead.json"), "w", encoding="utf-8") as file:
         document = {
             "environment": environment,

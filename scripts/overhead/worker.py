@@ -42,13 +42,19 @@ class Worker:
     """The process's state: the program, and which capture is on."""
 
     def __init__(self, name, options, folder):
-        self.program = programs.program(name, options, folder)
         self.bare = captures.load_bare(folder)
+        self.program = programs.program(name, options, folder, self.prime)
         self.known = {"off": captures.Off()}
         self.current = "off"
         self.amount = None  # of records, when that was switched on
         self.step_seconds = 1.0  # until calibrated
         self.steps_in = {}  # by capture: all steps that were made while it was on
+
+    def prime(self):
+        """Attaches the bare consumer, where this process is for it, and stops it again."""
+        if os.environ.get("OVERHEAD_BARE"):
+            self.bare.bare_start(captures.CONTENT["node"].encode())
+            self.bare.bare_stop()
 
     def attach(self, library, environment):
         os.environ.update(environment)
