@@ -57,23 +57,6 @@ END
   return $got
 }
 
-cases+=("7 share_twice 100: torch.profiler twice in a row, CUDA only: both see everything")
-case_share_twice() { shared twice; }
-
-cases+=("7 share_teardown 100: torch.profiler twice with TEARDOWN_CUPTI=1: cuptiFinalize is swallowed")
-case_share_teardown() { TEARDOWN_CUPTI=1 shared twice; }
-
-cases+=("7 share_robbed 60: a tool that finds CUPTI by dlsym takes its buffers: the trace says so")
-case_share_robbed() {
-  command -v gcc >/dev/null || skip "no C compiler here"
-  gcc -O1 -shared -fPIC -o thief.so "$workloads/thief.c" -ldl
-  "$warpscope" run -o t.wscope -- "$python" "$workloads/robbed.py" "$PWD/thief.so" 2>&1 | tee said.txt
-  grep -q "took CUPTI's records for itself" said.txt
-  grep "^take_over 0" said.txt | sed 's/^/figure /'
-  inspect t.wscope
-  check t.wscope.json 'd["kernels"]["all"]["count"] > 0 and d["losses"]["rows"] != []'
-}
-
 cases+=("7 share_idle 60: a program that idles, and one kernel of two seconds: nobody has taken anything")
 case_share_idle() {
   "$warpscope" run -o t.wscope -- "$python" "$workloads/robbed.py" 2>&1 | tee said.txt
@@ -113,17 +96,34 @@ END
   echo "figure Proton in a traced program: exit status $got: $(grep -i -m 1 -E 'proton finished|error' said.txt)"
 }
 
+cases+=("7 share_twice 100: torch.profiler twice in a row, CUDA only: both see everything")
+case_share_twice() { shared twice; }
+
+cases+=("7 share_first 100: torch.profiler on before CUDA is")
+case_share_first() { shared first; }
+
 cases+=("7 share_graph 100: torch.profiler and a CUDA graph: it sees the nodes")
 case_share_graph() { shared graph; }
+
+cases+=("7 share_teardown 100: torch.profiler twice with TEARDOWN_CUPTI=1: cuptiFinalize is swallowed")
+case_share_teardown() { TEARDOWN_CUPTI=1 shared twice; }
+
+cases+=("7 share_robbed 60: a tool that finds CUPTI by dlsym takes its buffers: the trace says so")
+case_share_robbed() {
+  command -v gcc >/dev/null || skip "no C compiler here"
+  gcc -O1 -shared -fPIC -o thief.so "$workloads/thief.c" -ldl
+  "$warpscope" run -o t.wscope -- "$python" "$workloads/robbed.py" "$PWD/thief.so" 2>&1 | tee said.txt
+  grep -q "took CUPTI's records for itself" said.txt
+  grep "^take_over 0" said.txt | sed 's/^/figure /'
+  inspect t.wscope
+  check t.wscope.json 'd["kernels"]["all"]["count"] > 0 and d["losses"]["rows"] != []'
+}
 
 cases+=("7 share_both 100: torch.profiler, CPU and CUDA")
 case_share_both() { shared both; }
 
 cases+=("7 share_schedule 100: torch.profiler with a schedule, three times round")
 case_share_schedule() { shared schedule; }
-
-cases+=("7 share_first 100: torch.profiler on before CUDA is")
-case_share_first() { shared first; }
 
 cases+=("7 share_cuda 100: torch.profiler once, CUDA only")
 case_share_cuda() { shared cuda; }
