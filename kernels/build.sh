@@ -3,7 +3,7 @@
 # the committed images were made with. Needs python3 and, the first time, a package index. Run by `make kernels`.
 #
 # The compiler is NVRTC and ptxas of one CUDA version (scripts/versions.env); why, and why 12.9, says
-# docs/adr/0011-kernel-compiler.md.
+# docs/adr/0012-kernel-compiler.md.
 set -euo pipefail
 cd "$(dirname "$0")"
 # shellcheck source=scripts/tools.sh
