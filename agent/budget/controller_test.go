@@ -36,6 +36,8 @@ func programs() map[string]program {
 	gpuBound.step, gpuBound.slow = jitter(29, 0.005), 0.03
 	costly := steady
 	costly.slow, costly.stall = 0.2, 10e6
+	slowStart := steady // CUPTI sets itself up
+	slowStart.once = 250e6
 	drifting := steady
 	drifting.step = func(r *rand.Rand, _ int, work int64) float64 {
 		drift := 1 + 0.15*math.Sin(2*math.Pi*float64(work)/float64(40*second))
@@ -81,7 +83,7 @@ func programs() map[string]program {
 	free := steady
 	free.slow = 0
 	return map[string]program{
-		"steady, launch-bound": steady, "steady, GPU-bound": gpuBound, "switching stalls it": costly, "drifting": drifting,
+		"steady, launch-bound": steady, "steady, GPU-bound": gpuBound, "switching stalls it": costly, "drifting": drifting, "slow at first": slowStart,
 		"changing its phase": phases, "bursty": bursty, "with a period like the windows'": aliasing, "serving, uneven": serving,
 		"costing nothing": free,
 	}

@@ -84,7 +84,7 @@ const (
 	oneSided = 0.95
 	// edges is what is allowed for the edges of windows, as a share: what the program did in the
 	// parts of intervals that they cut is known by time alone.
-	edges = 0.005
+	edges = 0.01
 )
 
 // Estimate returns the total of s over the whole design. Windows are the sampling units: how much

@@ -2,8 +2,10 @@ package budget
 
 import "math"
 
-// losses is what windows cost, in ns, as they were measured.
+// losses is what windows cost, in ns, as they were measured. The first one is kept apart: CUPTI sets itself
+// up in it, which no other window has to pay for.
 type losses struct {
+	first         *firstOne
 	n             int
 	loss, on      float64 // sums over measured windows
 	ll, lo, oo    float64
@@ -15,6 +17,8 @@ type losses struct {
 	worst    float64
 	psum, pp float64
 }
+
+type firstOne struct{ loss, on float64 }
 
 // placebo adds what the measure showed where nothing was switched.
 func (l *losses) placebo(loss float64) {
@@ -43,6 +47,10 @@ func (l *losses) noise() (mean, sd float64) {
 }
 
 func (l *losses) add(loss, on float64) {
+	if l.first == nil {
+		l.first = &firstOne{loss, on}
+		return
+	}
 	l.n++
 	l.loss += loss
 	l.on += on
@@ -96,42 +104,62 @@ func (l *losses) scatter(n float64) float64 {
 	return t
 }
 
+// windows is how many there were, measured or not; recorded is their length, in ns.
+func (l *losses) windows() int {
+	if l.first == nil {
+		return l.n + l.unmeasuredNum
+	}
+	return l.n + l.unmeasuredNum + 1
+}
+
+func (l *losses) recorded() float64 {
+	if l.first == nil {
+		return l.on + l.unmeasured
+	}
+	return l.on + l.unmeasured + l.first.on
+}
+
+// certain says that enough windows were measured to tell the loss by them alone.
+func (l *losses) certain() bool { return l.n >= priorWindows }
+
 // total returns the time lost in all windows, estimated, and its upper bound of 95 %. Before there
 // are enough windows the bound reckons with firstLoss.
 func (l *losses) total() (estimate, bound float64) {
-	all := l.on + l.unmeasured
-	if all == 0 {
-		return 0, 0
+	least := firstLoss * (l.on + l.unmeasured)
+	if l.on+l.unmeasured > 0 {
+		estimate = l.share() * (l.on + l.unmeasured)
 	}
-	estimate = l.share() * all
-	bound = estimate + l.scatter(float64(l.n+l.unmeasuredNum))
-	if l.n < priorWindows {
-		bound = max(bound, firstLoss*all)
+	if l.first != nil {
+		estimate += l.first.loss
+		least += max(l.first.loss, firstLoss*l.first.on)
+	}
+	bound = estimate + l.scatter(float64(l.windows()))
+	if !l.certain() {
+		bound = max(bound, least)
 	}
 	return estimate, bound
 }
 
 // outliers is how many windows there is room for that look as bad as the worst of those that were none: where a
 // program pauses some will.
-const outliers = 2
+const outliers = 6
 
 // with is what the bound is reckoned to be with n more windows of a length in all.
 func (l *losses) with(n int, length float64) float64 {
 	_, bound := l.total()
-	had := float64(l.n + l.unmeasuredNum)
+	had := float64(l.windows())
 	return bound + l.next()*length + outliers*l.worst + l.scatter(had+float64(n)) - l.scatter(had)
 }
 
 // next is the share of its time that a window to come is reckoned to cost at most.
 func (l *losses) next() float64 {
 	all := l.on + l.unmeasured
-	_, bound := l.total()
-	switch {
-	case l.n < priorWindows && all > 0:
-		return max(firstLoss, bound/all)
-	case all > 0:
-		return max(leastLoss, bound/all)
-	default:
+	if all <= 0 {
 		return firstLoss
 	}
+	bound := l.share() + l.scatter(float64(l.n+l.unmeasuredNum))/all
+	if !l.certain() {
+		return max(firstLoss, bound)
+	}
+	return max(leastLoss, bound)
 }

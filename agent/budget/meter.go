@@ -33,6 +33,8 @@ type meter struct {
 	open    bool  // the last period is not over
 	ended   int64 // the last measured period
 	gone    bool
+	waits   float64 // ns of switching, in and after measured windows
+	waited  float64 // ns of those windows
 	mark    mark
 
 	losses  losses
@@ -161,7 +163,7 @@ func (m *meter) interval() int64 {
 
 // length is that of the next window.
 func (m *meter) length() int64 {
-	if m.losses.n < priorWindows {
+	if !m.losses.certain() {
 		return min(max(firstWindow, firstIntervals*m.interval()), longestWindow)
 	}
 	return min(max(laterWindow, laterIntervals*m.interval()), longestWindow)

@@ -30,8 +30,8 @@ type Measured struct {
 	Charged                          float64
 }
 
-// Certain says that enough windows were measured to bound the slowdown by them alone.
-func (m *Measured) Certain() bool { return m.Windows-m.Missing >= priorWindows }
+// Certain says that enough windows were measured, beside the first, to bound the slowdown by them alone.
+func (m *Measured) Certain() bool { return m.Windows-m.Missing > priorWindows }
 
 // Result returns what has been measured up to a moment.
 func (c *Controller) Result(now int64) Result {
@@ -40,7 +40,7 @@ func (c *Controller) Result(now int64) Result {
 		m := c.meters[pid]
 		x := Measured{PID: pid, Call: m.call}
 		cost := &m.losses
-		x.Windows, x.Missing = cost.n+cost.unmeasuredNum, cost.unmeasuredNum
+		x.Windows, x.Missing = cost.windows(), cost.unmeasuredNum
 		if m.ruler != nil {
 			x.Interval = m.interval()
 			now := min(now, max(m.ruler.last(), c.begun))
@@ -50,7 +50,7 @@ func (c *Controller) Result(now int64) Result {
 		if c.begun == 0 {
 			x.Active = 0
 		}
-		x.On = int64(cost.on + cost.unmeasured)
+		x.On = int64(cost.recorded())
 		x.Loss, x.LossBound = cost.total()
 		x.Charged = m.residue.charge()
 		x.ResidueLow, x.ResidueHigh, x.ResidueKnown = m.residue.interval()

@@ -144,22 +144,24 @@ func (v *view) progress(from, to int64) (counts float64, active int64, known boo
 	return counts, active, true
 }
 
-// work is the time from a to b, that with the timeline on counted by what the program does in it.
+// work is the time from a to b, that with the timeline on counted by what the program does in it, and
+// that in which it was being switched not at all: the program waits then.
 func (v *view) work(a, b int64) float64 {
 	t := float64(b - a)
-	if v.slow >= 1 {
-		return t
-	}
 	for _, p := range v.periods {
-		end := p.off.Taken
-		if end == 0 {
-			end = b
+		from, to := p.on.Ended, p.off.Began
+		if p.off.Ended == 0 {
+			to = b
 		}
-		if from, to := max(a, p.on.Taken), min(b, end); to > from {
-			t -= (1 - v.slow) * float64(to-from)
-		}
+		t -= overlap(a, b, p.on.Began, p.on.Ended) + overlap(a, b, p.off.Began, p.off.Ended)
+		t -= (1 - v.slow) * overlap(a, b, from, to)
 	}
-	return t
+	return max(t, 1e-3*float64(b-a))
+}
+
+// overlap is the length of what the times from a to b and from c to d have in common.
+func overlap(a, b, c, d int64) float64 {
+	return float64(max(0, min(b, d)-max(a, c)))
 }
 
 // countAt returns the count at a moment between the first tick and the last.

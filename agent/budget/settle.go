@@ -86,6 +86,8 @@ func (c *Controller) row(m *meter, w *window, now int64, final bool) (Window, bo
 func (c *Controller) learn(m *meter, p *period, row *Window) {
 	if row.Measured {
 		m.losses.add(float64(row.Loss), float64(row.Length))
+		m.waits += float64(p.on.Ended - p.on.Began + p.off.Ended - p.off.Began)
+		m.waited += float64(row.Length)
 		m.placebo(p, m.ended)
 		m.compare(p, m.ended)
 	} else {
@@ -94,10 +96,19 @@ func (c *Controller) learn(m *meter, p *period, row *Window) {
 	if p.off.Ended != 0 {
 		m.ended = p.off.Ended
 	}
-	v := view{s: m.ruler, usual: 1 << 62, periods: m.around(row.Begin, row.Begin+row.Length), slow: 1 - min(0.9, max(0, m.losses.share()))}
+	v := view{s: m.ruler, usual: 1 << 62, periods: m.around(row.Begin, row.Begin+row.Length), slow: m.pacing()}
 	if n, _, known := v.progress(row.Begin, min(row.Begin+row.Length, m.ruler.last())); known {
 		row.Work = int64(n / m.rate)
 	}
+}
+
+// pacing is the share of its pace that the program is reckoned to keep in windows, apart from their switching.
+func (m *meter) pacing() float64 {
+	lost := m.losses.share()
+	if m.waited > 0 {
+		lost -= m.waits / m.waited
+	}
+	return 1 - min(0.9, max(0, lost))
 }
 
 // find returns the period in which a process carried a window out.

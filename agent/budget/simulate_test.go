@@ -15,6 +15,7 @@ type program struct {
 	launches func(i, segment int, counts *[kernelNames]int)
 	slow     float64 // slowdown while recording: 0.3 takes 1.3 times as long
 	stall    float64 // ns lost at each switch
+	once     float64 // ns lost at the first
 	lasting  float64 // slowdown that stays once anything has been recorded
 	ticks    int     // calls of the ruler a step
 	noRuler  bool
@@ -50,8 +51,16 @@ func simulate(p program, share float64, length int64, seed uint64) run {
 	on, want, ever := false, false, false
 	var switchAt, poll int64
 	var count uint64
-	stolen := 0.0 // stall of a switch, taken by the program as it goes on
 	var began int64
+	// While CUPTI is being switched the program waits for it.
+	stall := func(working bool, ns float64) float64 {
+		if !working {
+			return 0
+		}
+		now += int64(ns)
+		out.lost += ns
+		return ns
+	}
 	advance := func(ns float64, working bool) float64 { // returns the time that it took
 		took := 0.0
 		for ns > 0 {
@@ -78,20 +87,17 @@ func simulate(p program, share float64, length int64, seed uint64) run {
 					break
 				}
 			}
-			if stolen > 0 && working {
-				now += int64(stolen)
-				took += stolen
-				out.lost += stolen
-				stolen = 0
-			}
 			if switchAt > 0 && now >= switchAt {
 				switchAt = 0
 				if on != want {
 					began = now
 					on = want
+					took += stall(working, p.stall)
+					if !ever {
+						took += stall(working, p.once)
+					}
 					ever = true
-					stolen += p.stall
-					c.Switch(1, Switch{On: on, Began: began, Taken: now + 200_000, Ended: now + 400_000})
+					c.Switch(1, Switch{On: on, Began: began, Taken: began + 200_000, Ended: now + 400_000})
 				}
 			}
 			if now >= poll {
