@@ -239,3 +239,19 @@ func TestShareLarge(t *testing.T) {
 		})
 	}
 }
+
+// TestShareReclaim has the timeline back when it is switched off and on after the other tool has finished.
+func TestShareReclaim(t *testing.T) {
+	b := newBuild(t)
+	program := compileShare(b)
+	w := newTool(t)
+	r, f := w.trace(b, nil, program, "thief", "0", "1500", "back")
+	c := w.tallies()[0]
+	if r.status != 0 || !strings.Contains(r.stdout, "again\n") {
+		t.Fatalf("exit status %d\n%s%s", r.status, r.stdout, r.stderr)
+	}
+	if got := f.recorded("kernels"); got != c.stage+c.extra || c.extra == 0 {
+		t.Errorf("%d kernels in the trace, %d before and %d after the other tool", got, c.stage, c.extra)
+	}
+	sameMemory(t, f, &c)
+}

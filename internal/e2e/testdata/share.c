@@ -298,7 +298,18 @@ static int thief(int n, char **a) {
   CHECK(flush(1));
   struct seen s = read_buffers(0, UINT64_MAX);
   printf("thief: %d kernels of %d\n", s.kernels, (int)(tally->launches - tally->stage));
-  work();
+  /* The user wants the timeline back. */
+  int (*off)(void), (*on)(void);
+  *(void **)&off = dlsym(RTLD_DEFAULT, "warpscope_stop");
+  *(void **)&on = dlsym(RTLD_DEFAULT, "warpscope_start");
+  uint64_t before = tally->launches;
+  if (n > 1 && off && on) {
+    CHECK(off());
+    CHECK(on());
+    printf("again\n");
+  }
+  for (int i = 0; i < 5; i++) work();
+  tally->extra = tally->launches - before;
   return 0;
 }
 
