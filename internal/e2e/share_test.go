@@ -255,3 +255,22 @@ func TestShareReclaim(t *testing.T) {
 	}
 	sameMemory(t, f, &c)
 }
+
+// TestShareToggle switches the timeline on and off while the program profiles itself: each side has what it
+// asked for, and nothing of the other's.
+func TestShareToggle(t *testing.T) {
+	b := newBuild(t)
+	program := compileShare(b)
+	w := newTool(t)
+	calls := regexp.MustCompile(`\d+ calls|\d+ outside`)
+	want := calls.ReplaceAllString(w.plain(program, "toggle", "0"), "")
+	r, f := w.trace(b, nil, program, "toggle", "0")
+	if got := calls.ReplaceAllString(r.stdout, ""); r.status != 0 || got != want || strings.Count(got, ": 200 kernels 20 copies 20 sets") != 4 {
+		t.Errorf("exit status %d, the program's profiler saw\n%swithout a tracer\n%s%s", r.status, got, want, r.stderr)
+	}
+	c := w.tallies()[0]
+	if got := f.recorded("kernels"); got != c.extra {
+		t.Errorf("%d kernels in the trace, %d launched while it was on, %d in all", got, c.extra, c.launches)
+	}
+	sameMemory(t, f, &c)
+}

@@ -342,4 +342,29 @@ static int large(int n, char **a) {
   return 0;
 }
 
-MAIN({"profile", profile}, {"leave", leave}, {"large", large}, {"idle", idle}, {"thief", thief}, {"unprofiled", unprofiled}, {"fork", forked}, {"first", first}, {"storm", storm})
+/* The timeline goes on and off in a round, and rounds begin and end while it is off. */
+static int toggle(int n, char **a) {
+  (void)n, (void)a;
+  int (*off)(void), (*on)(void);
+  *(void **)&off = dlsym(RTLD_DEFAULT, "warpscope_stop");
+  *(void **)&on = dlsym(RTLD_DEFAULT, "warpscope_start");
+  bool traced = off && on, is_on = true;
+  begin();
+  for (int round = 0; round < 4; round++) {
+    uint64_t at = start();
+    for (int i = 0; i < 5; i++) {
+      if (traced) CHECK(is_on ? off() : on());
+      is_on = !is_on;
+      uint64_t before = tally->launches;
+      work();
+      if (is_on) tally->extra += tally->launches - before;
+    }
+    stop("toggle", round, at);
+    uint64_t before = tally->launches;
+    work();
+    if (is_on) tally->extra += tally->launches - before;
+  }
+  return 0;
+}
+
+MAIN({"profile", profile}, {"toggle", toggle}, {"leave", leave}, {"large", large}, {"idle", idle}, {"thief", thief}, {"unprofiled", unprofiled}, {"fork", forked}, {"first", first}, {"storm", storm})
