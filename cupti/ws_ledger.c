@@ -47,10 +47,10 @@ int ws_ledger_subscribe(struct ws_ledger *l, void *subscriber) {
   return watched ? watched : -1;
 }
 
-void ws_ledger_watch_work(struct ws_ledger *l, void *subscriber) {
+void ws_ledger_watch_work(struct ws_ledger *l, void *subscriber, bool on) {
   for (uint32_t id = 1; id < WS_CALLBACK_IDS; id++)
     if (l->work[id] && !l->call[id])
-      l->cupti->enable_callback(1, subscriber, CUPTI_DOMAIN_DRIVER, id);
+      l->cupti->enable_callback(on, subscriber, CUPTI_DOMAIN_DRIVER, id);
 }
 
 static int32_t context_device(const struct ws_ledger *l, uint32_t context) {

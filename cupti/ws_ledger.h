@@ -49,8 +49,8 @@ void ws_ledger_open(struct ws_ledger *ledger);
 int ws_ledger_subscribe(struct ws_ledger *ledger, void *subscriber);
 
 /* The timeline is about to end: calls that put work on a GPU are counted from now on (late_work),
- * so that those after its end do not go unnoticed. */
-void ws_ledger_watch_work(struct ws_ledger *ledger, void *subscriber);
+ * so that those after its end do not go unnoticed; or no more. */
+void ws_ledger_watch_work(struct ws_ledger *ledger, void *subscriber, bool on);
 
 /* The callback to subscribe; user is the ws_ledger. */
 void ws_ledger_callback(void *user, uint32_t domain, uint32_t id, const void *data);

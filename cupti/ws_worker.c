@@ -216,6 +216,16 @@ static void flush_last(struct ws_worker *w) {
   ws_reason(w->shm, WS_REASON_UNDELIVERED);
 }
 
+/* The program's threads launch on while exit takes everything down, CUPTI's own data too, and each
+ * of their launches would lead into it. That work is missing is said already. */
+static void let_go(struct ws_worker *w) {
+  ws_reason(w->shm, WS_REASON_UNDELIVERED);
+  if (w->subscriber) ws_ledger_watch_work(w->ledger, w->subscriber, false);
+  ws_timeline_set(&w->timeline, false);
+  flush_last(w);
+  drain(w);
+}
+
 static void end(struct ws_worker *w) {
   follow(w);
   ws_control_close(w->control);
@@ -225,7 +235,7 @@ static void end(struct ws_worker *w) {
     drain(w);
   }
   if (w->timeline.on) {
-    if (w->subscriber) ws_ledger_watch_work(w->ledger, w->subscriber);
+    if (w->subscriber) ws_ledger_watch_work(w->ledger, w->subscriber, true);
     /* What other threads launch meanwhile comes with one flush more, or is said to be missing. */
     uint64_t seen = atomic_load(&w->ledger->late_work), before = seen + 1;
     for (int i = 0; i < 3 && seen != before; i++) {
@@ -235,7 +245,7 @@ static void end(struct ws_worker *w) {
       seen = atomic_load(&w->ledger->late_work);
     }
     atomic_store(&w->ledger->over, 1);
-    if (atomic_load(&w->ledger->late_work) != before) ws_reason(w->shm, WS_REASON_UNDELIVERED);
+    if (atomic_load(&w->ledger->late_work) != before) let_go(w);
     count_dropped(w, NULL, 0); /* where everything was dropped no buffer came */
   }
   ws_worker_clock(w);
