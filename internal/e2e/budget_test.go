@@ -90,6 +90,7 @@ func (w *tool) stepsSince(file string, from int64) (names [3]float64) {
 
 // TestBudgetEstimatesWhatTheProgramDid: the totals of a trace recorded in windows, against the program's own account.
 func TestBudgetEstimatesWhatTheProgramDid(t *testing.T) {
+	t.Parallel()
 	w, b := newTool(t), newBuild(t)
 	program := b.compile("steps")
 	r := w.budget(b, "20%", program, "steps", "0", "4000", "4000", "steps.txt")
@@ -154,6 +155,7 @@ func value(p *float64) float64 {
 }
 
 func TestBudgetOfAShortProgramIsNotCertain(t *testing.T) {
+	t.Parallel()
 	w, b := newTool(t), newBuild(t)
 	program := b.compile("steps")
 	r := w.budget(b, "1%", program, "steps", "0", "1200", "4000", "steps.txt")
@@ -172,6 +174,7 @@ func TestBudgetOfAShortProgramIsNotCertain(t *testing.T) {
 }
 
 func TestBudgetWithoutARegularCallIsALedger(t *testing.T) {
+	t.Parallel()
 	w, b := newTool(t), newBuild(t)
 	program := b.compile("steps")
 	r := w.budget(b, "10%", program, "silent", "0", "800")
@@ -185,6 +188,7 @@ func TestBudgetWithoutARegularCallIsALedger(t *testing.T) {
 
 // TestBudgetOfAKilledProgram: the windows so far are in the trace.
 func TestBudgetOfAKilledProgram(t *testing.T) {
+	t.Parallel()
 	w, b := newTool(t), newBuild(t)
 	program := b.compile("steps")
 	go func() {
