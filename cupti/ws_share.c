@@ -79,20 +79,28 @@ static uint64_t slack(uint32_t kind) {
   return cpu ? 0 : SLACK;
 }
 
+/* Whether the kind was on at that time, in a window that is over. */
+static bool was_on(const struct ws_side *s, uint32_t kind, uint64_t start) {
+  uint32_t count = atomic_load(&s->kind[kind].windows);
+  for (uint32_t i = 0; i < count && i < WS_SHARE_WINDOWS; i++) {
+    uint64_t from = atomic_load(&s->kind[kind].window[i].from);
+    uint64_t until = atomic_load(&s->kind[kind].window[i].until);
+    if (start + slack(kind) >= from && start <= until + slack(kind)) return true;
+  }
+  return false;
+}
+
 static bool in_time(const struct ws_side *s, uint32_t kind, uint64_t start) {
+  const struct ws_side *other = s == &ws_shared.ours ? &ws_shared.client : &ws_shared.ours;
   uint8_t on = atomic_load(&s->kind[kind].on);
   if (!on) return false;
-  if (!start)
-    return on == WS_ON ||
-           !ws_side_has(s == &ws_shared.ours ? &ws_shared.client : &ws_shared.ours, kind);
-  if (atomic_load(&s->kind[kind].late) && start + slack(kind) < atomic_load(&s->kind[kind].from))
-    return false;
-  if (on == WS_ON) return true;
-  uint64_t until = atomic_load(&s->kind[kind].until);
-  if (start <= until + slack(kind)) return true;
+  if (!start) return on == WS_ON || !ws_side_has(other, kind);
+  if (!ws_is_calls(kind) && atomic_load(&other->kind[kind].on) == WS_NEVER) return true;
+  if (on == WS_ON && start + slack(kind) >= atomic_load(&s->kind[kind].from)) return true;
+  if (was_on(s, kind, start)) return true;
   /* What was launched before and began after is the side's that switched off last. */
-  const struct ws_side *other = s == &ws_shared.ours ? &ws_shared.client : &ws_shared.ours;
-  return !ws_is_calls(kind) && !ws_side_has(other, kind) &&
+  uint64_t until = atomic_load(&s->kind[kind].until);
+  return on == WS_WAS_ON && !ws_is_calls(kind) && start > until && !ws_side_has(other, kind) &&
          atomic_load(&other->kind[kind].until) <= until;
 }
 
@@ -108,13 +116,15 @@ bool ws_side_owns(const struct ws_side *s, const struct cupti_record *r, size_t 
     if (s == &ws_shared.client && worker && a->threadId == worker) return false;
     uint32_t domain = kind == CUPTI_KIND_DRIVER ? CUPTI_DOMAIN_DRIVER : CUPTI_DOMAIN_RUNTIME;
     uint8_t call = a->cbid < WS_SHARE_IDS ? atomic_load(&s->call[domain][a->cbid]) : 0;
-    if (call == WS_CALL_ON) return true;
-    if (call == WS_CALL_WAS_ON && start <= atomic_load(&s->kind[kind].until)) return true;
+    if (call == WS_CALL_ON && start >= atomic_load(&s->kind[kind].from)) return true;
+    if (call == WS_CALL_ON || call == WS_CALL_WAS_ON) return was_on(s, kind, start);
     return call != WS_CALL_OFF && in_time(s, kind, start);
   }
   if (kind >= WS_SHARE_KINDS) return s == &ws_shared.ours;
   return in_time(s, kind, start);
 }
+
+void ws_share_set_worker(uint32_t thread) { atomic_store(&ws_shared.worker, thread); }
 
 bool ws_share_is_ours(const struct cupti_record *r) {
   if (r->kind == CUPTI_KIND_DEVICE && ws_shared_has_asked()) return false;

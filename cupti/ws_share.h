@@ -18,6 +18,9 @@
  */
 void ws_share_open(struct ws_cupti *cupti);
 
+/* Worker: which thread it is; its calls of CUDA are not the client's to see. */
+void ws_share_set_worker(uint32_t thread);
+
 /* Worker: whether another tool, one that did not come through the functions below, has put its
  * buffers in the place of ours. Known a second after it happened; the timeline has ended then. */
 bool ws_share_is_robbed(void);

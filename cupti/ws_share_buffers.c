@@ -124,7 +124,6 @@ int ws_shared_flush(uint32_t flag) {
 
 /* The capture's thread flushes regularly: the map between the clocks stays near what comes. */
 int ws_our_flush(uint32_t flag) {
-  atomic_store(&ws_shared.worker, ws_thread());
   bool client = atomic_load(&ws_shared.had_client) && atomic_load(&ws_shared.client_complete);
   if (client) ws_shared_pair();
   int r = ws_shared_flush(flag);

@@ -39,12 +39,18 @@ enum ws_side_call {
   WS_CALL_WAS_ON
 };
 
-/* What one side has switched on. */
+/* So many times that a kind was on are known; buffers are not under way for longer. */
+#define WS_SHARE_WINDOWS 8u
+
+/* What one side has switched on. Times are CUPTI's. */
 struct ws_side {
   struct {
     _Atomic uint8_t on;           /* ws_side_state */
-    _Atomic uint8_t late;         /* the other side had it on before */
-    _Atomic uint64_t from, until; /* CUPTI's clock */
+    _Atomic uint64_t from, until; /* when it was switched last */
+    _Atomic uint32_t windows;     /* how often it was on before */
+    struct {
+      _Atomic uint64_t from, until;
+    } window[WS_SHARE_WINDOWS];
   } kind[WS_SHARE_KINDS];
   _Atomic uint8_t
       call[3][WS_SHARE_IDS]; /* ws_side_call, by domain: of CUPTI_KIND_DRIVER and RUNTIME */

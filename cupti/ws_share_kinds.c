@@ -3,16 +3,26 @@
 
 #include "ws_share_inside.h"
 
+/* The last window ends. Single ids are switched one after the other: theirs is one window. */
+static void close_window(struct ws_side *s, uint32_t kind) {
+  uint64_t from = atomic_load(&s->kind[kind].from), now = ws_shared_now();
+  if (!now) now = UINT64_MAX / 2; /* not to be read */
+  uint32_t count = atomic_load(&s->kind[kind].windows);
+  uint32_t last = count ? (count - 1) % WS_SHARE_WINDOWS : 0;
+  bool again = count && atomic_load(&s->kind[kind].window[last].from) == from;
+  uint32_t at = again ? last : count % WS_SHARE_WINDOWS;
+  atomic_store(&s->kind[kind].window[at].until, now);
+  atomic_store(&s->kind[kind].window[at].from, from);
+  if (!again) atomic_store(&s->kind[kind].windows, count + 1);
+  atomic_store(&s->kind[kind].until, now);
+}
+
 static void mark(struct ws_side *s, uint32_t kind, bool on) {
-  const struct ws_side *other = s == &ws_shared.ours ? &ws_shared.client : &ws_shared.ours;
   if (on == ws_side_has(s, kind)) return;
-  uint64_t now = ws_shared_now();
-  if (on) {
-    atomic_store(&s->kind[kind].from, now);
-    atomic_store(&s->kind[kind].late, ws_is_calls(kind) || ws_side_has(other, kind));
-  } else {
-    atomic_store(&s->kind[kind].until, now ? now : UINT64_MAX);
-  }
+  if (on)
+    atomic_store(&s->kind[kind].from, ws_shared_now());
+  else
+    close_window(s, kind);
   atomic_store(&s->kind[kind].on, on ? WS_ON : WS_WAS_ON);
 }
 
@@ -111,13 +121,22 @@ static int apply_call(uint32_t domain, uint32_t id) {
   return single_of(domain)(id, on);
 }
 
+static bool is_any_on(const struct ws_side *s, uint32_t domain) {
+  for (uint32_t id = 1; id < WS_SHARE_IDS; id++)
+    if (atomic_load_explicit(&s->call[domain][id], memory_order_relaxed) == WS_CALL_ON) return true;
+  return false;
+}
+
 static int set_call(struct ws_side *s, uint32_t domain, uint32_t id, bool on) {
   uint32_t kind = domain == CUPTI_DOMAIN_DRIVER ? CUPTI_KIND_DRIVER : CUPTI_KIND_RUNTIME;
   if (!single_of(domain)) return CUPTI_BAD_PARAMETER;
   if (id >= WS_SHARE_IDS) return single_of(domain)(id, on);
   bool had = ws_lock_take(&ws_shared.switching);
   uint8_t was = atomic_load(&s->call[domain][id]);
-  if (was == WS_CALL_ON && !on) atomic_store(&s->kind[kind].until, ws_shared_now());
+  bool kind_on = ws_side_has(s, kind);
+  if (was == WS_CALL_ON && !on && !kind_on) close_window(s, kind);
+  /* The first id of some begins a window. */
+  if (on && !kind_on && !is_any_on(s, domain)) atomic_store(&s->kind[kind].from, ws_shared_now());
   uint8_t off = was == WS_CALL_ON || was == WS_CALL_WAS_ON ? WS_CALL_WAS_ON : WS_CALL_AS_KIND;
   if (ws_side_has(s, kind))
     atomic_store(&s->call[domain][id], on ? WS_CALL_AS_KIND : WS_CALL_OFF);

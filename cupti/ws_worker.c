@@ -276,6 +276,7 @@ static void *run(void *user) {
   uint64_t next_flush = 0, next_clock = 0, next_housekeeping = 0, position = UINT64_MAX;
   prctl(PR_SET_NAME, "warpscope");
   w->decoder.own_thread = (uint32_t)syscall(SYS_gettid);
+  ws_share_set_worker(w->decoder.own_thread);
   int status = 0;
   uint32_t *bell = &w->shm->header->bell, seen = 0;
   while (!atomic_load(&w->stop)) {
