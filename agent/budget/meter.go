@@ -73,6 +73,12 @@ func (m *meter) switched(s Switch) {
 	if s.On == m.open {
 		return
 	}
+	if s.Began <= 0 || s.Taken < s.Began || s.Ended < s.Taken {
+		return
+	}
+	if n := len(m.periods); n > 0 && s.Began < max(m.periods[n-1].on.Ended, m.periods[n-1].off.Ended) {
+		return // out of order: what reports it may be damaged
+	}
 	m.open = s.On
 	if !s.On {
 		m.periods[len(m.periods)-1].off = s

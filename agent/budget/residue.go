@@ -54,10 +54,15 @@ func (m *meter) compare(p *period, previousEnd int64) {
 		}
 	}
 	start := max(previousEnd+after, m.ruler.at[0])
-	for at := from - residueSpan; at-r.gap-residueSpan > start && len(r.placebos) < mostPlacebos; at -= r.gap + 2*residueSpan {
+	at := from - residueSpan
+	for range mostPlacebos {
+		if at-r.gap-residueSpan <= start || len(r.placebos) >= mostPlacebos {
+			return
+		}
 		if change, ok := m.pace(at-r.gap, at); ok {
 			r.placebos = append(r.placebos, change)
 		}
+		at -= r.gap + 2*residueSpan
 	}
 }
 
