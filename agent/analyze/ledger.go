@@ -1,6 +1,8 @@
 package analyze
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/warpscope/warpscope/agent/event"
@@ -335,35 +337,41 @@ func (l *Ledger) Checkpoint(s *event.LiveSet) {
 	defer func() { l.quiet = false }()
 	first := l.applied == 0 && len(l.live) == 0
 	have := make(map[liveKey]Allocation, len(s.Live.Sequence))
+	var keys []liveKey // in the set's order, so that one trace gives one result
 	for i := range s.Live.Sequence {
 		row := rowOf(&s.Live, i)
 		key := liveKey{classOf(row.Space), row.Address}
 		if row.Op == event.OpMap {
 			key.class = classMapping
 		}
-		if len(have) < liveLimit {
-			have[key] = row
+		if _, again := have[key]; !again && len(have) < liveLimit {
+			keys = append(keys, key)
+		} else if !again {
+			continue
 		}
+		have[key] = row
 	}
 	now := max(s.Time, l.now)
 	corrected := l.counts.Corrected
 	l.gone = make(map[liveKey]*open)
 	for _, mappings := range []bool{true, false} {
-		for key, o := range l.live {
-			row, ok := have[key]
-			if (key.class == classMapping) != mappings || ok && row.Sequence == o.Sequence {
+		for _, key := range l.oldestFirst() {
+			o := l.live[key]
+			if o == nil || (key.class == classMapping) != mappings {
+				continue // closing a mapping may have closed what it mapped
+			}
+			if row, ok := have[key]; ok && row.Sequence == o.Sequence {
 				continue
 			}
-			if _, ok := l.live[key]; ok {
-				l.counts.Corrected++
-				l.gone[key] = o
-				l.close(key, o, now)
-			}
+			l.counts.Corrected++
+			l.gone[key] = o
+			l.close(key, o, now)
 		}
 	}
 	// Physical memory before the mappings that refer to it.
 	for _, mappings := range []bool{false, true} {
-		for key, row := range have {
+		for _, key := range keys {
+			row := have[key]
 			if (key.class == classMapping) != mappings || l.live[key] != nil {
 				continue
 			}
@@ -376,4 +384,13 @@ func (l *Ledger) Checkpoint(s *event.LiveSet) {
 		l.gone = nil
 	}
 	l.now = now
+}
+
+// oldestFirst returns the keys of what is live.
+func (l *Ledger) oldestFirst() []liveKey {
+	keys := slices.Collect(maps.Keys(l.live))
+	slices.SortFunc(keys, func(x, y liveKey) int {
+		return cmp.Or(cmp.Compare(l.live[x].Sequence, l.live[y].Sequence), cmp.Compare(x.class, y.class), cmp.Compare(x.number, y.number))
+	})
+	return keys
 }

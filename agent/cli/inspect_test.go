@@ -386,3 +386,21 @@ func TestRoot(t *testing.T) {
 		}
 	}
 }
+
+// TestInspectTwice reads random events with checkpoints, whose corrections depend on their order.
+func TestInspectTwice(t *testing.T) {
+	file := filepath.Join("..", "trace", "testdata", "format-1.wscope")
+	var first string
+	for range 10 {
+		status, stdout, stderr := world{}.run(t, "inspect", "--json", file)
+		if status != 0 {
+			t.Fatalf("status %d: %s", status, stderr)
+		}
+		if first == "" {
+			first = stdout
+		}
+		if stdout != first {
+			t.Fatal("two inspections of one trace differ")
+		}
+	}
+}
