@@ -153,8 +153,8 @@ int cuptiSubscribe(void **subscriber, cupti_callback_fn callback, void *user) {
   return note(r, serves, "cuptiSubscribe(%p)", *(void **)&callback);
 }
 
-/* The second version's parameters ask for what this CUPTI and the capture do not give: a second
- * subscriber of its own. CUPTI's answer is that of a place that is taken. */
+/* The second version's parameters (a name, several subscribers at once) do not concern a client
+ * that is served here. */
 EXPORT int
 cuptiSubscribe_v2(void **subscriber, cupti_callback_fn callback, void *user, void *parameters);
 int cuptiSubscribe_v2(void **subscriber, cupti_callback_fn callback, void *user, void *parameters) {
