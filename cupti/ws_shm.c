@@ -10,11 +10,13 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Disk space that a capture file keeps ahead of its writers. At 1 million kernels/s a worker that
- * looks every 20 ms needs 1.3 MiB. A writer that uses up most of it between two looks, because it
- * is fast or because the disk is slow to give more, gets twice as much the next time: with a disk
- * that takes 20 ms for each request, 4 MiB lose 4 % of 1 million records/s. */
-#define SECURE_AHEAD (4ull << 20)
+/* Disk space that a capture file keeps ahead of its writers, half of it at least. At 1 million
+ * kernels/s a worker that looks every 20 ms needs 1.3 MiB. A writer that uses up most of it between
+ * two looks, because it is fast or because the disk is slow to give more, gets twice as much the
+ * next time: with a disk that takes 20 ms for each request, a fixed 4 MiB lost 4 % of 1 million
+ * records/s. */
+#define SECURE_AHEAD (8ull << 20)
+#define SECURE_ARENA (4ull << 20)
 #define SECURE_AHEAD_MOST (32ull << 20)
 /* Where the disk has no room for that: what it is asked for then. */
 #define SECURE_STEP (1ull << 20)
@@ -176,7 +178,7 @@ bool ws_shm_secure(struct ws_shm *shm) {
   }
   uint64_t used = __atomic_load_n(&h->arena_used, __ATOMIC_RELAXED);
   uint64_t limit = atomic_load(&shm->arena_limit);
-  uint64_t want = used + SECURE_AHEAD;
+  uint64_t want = used + SECURE_ARENA;
   if (want > h->arena.size) want = h->arena.size;
   if (want > limit) {
     if (!allocate(file_of(shm), h->arena.offset + limit, h->arena.offset + want)) return false;
