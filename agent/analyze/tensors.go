@@ -25,12 +25,35 @@ type Tensors struct {
 	History  History         `json:"history"`
 	Growth   Growth          `json:"growth"`
 	Replay   *Replay         `json:"replay"`
-	Notes    []string        `json:"notes"`
+	// Added is what warpscope's Python module adds to the last failure; nil: the snapshot is not its.
+	Added *AddedFailure `json:"added,omitempty"`
+	// WentOn: the program is known to have ended well in spite of its failures.
+	WentOn bool     `json:"went_on,omitempty"`
+	Notes  []string `json:"notes"`
+}
+
+// AddedFailure is what warpscope's Python module knew of a failure. Sizes are bytes, 0 where not known.
+type AddedFailure struct {
+	PID         int32  `json:"pid"`
+	MonotonicNS int64  `json:"monotonic_ns"`
+	Requested   uint64 `json:"requested_bytes"`
+	Limit       uint64 `json:"limit_bytes"` // the GPU's size, or what the program has allowed itself
+	Total       uint64 `json:"device_total_bytes,omitempty"`
+	Free        uint64 `json:"device_free_bytes"`
+	PyTorch     string `json:"pytorch"`
+	Text        string `json:"text,omitempty"` // of the guilty line
+	// Elsewhere: the stack is the main thread's, which waited for the one that failed.
+	Elsewhere bool   `json:"stack_of_main_thread,omitempty"`
+	Stack     []Line `json:"stack"`
+	LimitedAt []Line `json:"limited_at,omitempty"` // who set the limit, innermost first
+	Roles     bool   `json:"roles_known"`          // optimizers were asked for their tensors' addresses …
+	Complete  bool   `json:"roles_complete"`       // … all of them
 }
 
 // History says what of the past a snapshot tells.
 type History struct {
 	Events   uint64 `json:"events"`
+	Allocs   uint64 `json:"allocations"`
 	Begin    int64  `json:"begin_unix_ns,omitempty"`
 	End      int64  `json:"end_unix_ns,omitempty"`
 	Complete bool   `json:"complete"` // it begins with an empty allocator
@@ -98,7 +121,8 @@ type StackHolding struct {
 	Blocks  uint64 `json:"blocks"`
 	Largest uint64 `json:"largest_bytes"`
 	Role    Role   `json:"role"`
-	Stack   []Line `json:"stack"` // innermost first; empty: none was recorded
+	Known   bool   `json:"role_known"` // by addresses, not told from the stack
+	Stack   []Line `json:"stack"`      // innermost first; empty: none was recorded
 	Guilty  int    `json:"guilty"`
 	id      uint32
 }
@@ -107,6 +131,7 @@ type StackHolding struct {
 type RoleHolding struct {
 	Role   Role   `json:"role"`
 	Bytes  uint64 `json:"bytes"`
+	Known  uint64 `json:"known_bytes"` // of them, by addresses; the others are told from their stacks
 	Blocks uint64 `json:"blocks"`
 }
 
@@ -128,8 +153,18 @@ func analyzeDevice(s *event.Snapshot, d *event.DeviceSnapshot) *Tensors {
 	for i := range d.Segments {
 		t.On = t.On || d.Segments[i].Expandable
 	}
+	if a := s.Added; a != nil && a.Device == d.Device {
+		t.Added = addedFailure(a)
+		for _, r := range a.Roles {
+			if h.known == nil {
+				h.known = make(map[uint64]Role, len(a.Roles))
+			}
+			h.known[r.Address] = Role(r.Role)
+		}
+	}
 	t.Now = h.holding(d.Segments)
 	t.Now.Exact = true
+	h.known = nil // at earlier moments other tensors may have been there
 	t.Replay = ReplayDevice(s, d)
 	m := newMoments(s, d)
 	t.History = m.history
@@ -143,22 +178,74 @@ func analyzeDevice(s *event.Snapshot, d *event.DeviceSnapshot) *Tensors {
 		f.Limited = f.Free >= f.Grow
 		t.Failures = append(t.Failures, f)
 	}
-	if len(d.Events) > 0 {
-		peak := h.holding(m.at(m.peak))
-		t.Peak = &peak
-		if n := len(t.Failures); n > 0 {
-			failed := h.holding(m.at(t.Failures[n-1].Index))
-			t.Failed = &failed
-		}
-		t.Growth = growthOf(s, d, h)
+	if t.Added != nil {
+		t.join(settingsOf(&s.Settings))
 	}
+	// After the last event, the snapshot's own figures hold.
+	moment := func(i int) *Holding {
+		held := t.Now
+		if i < len(d.Events)-1 {
+			held = h.holding(m.at(i))
+		}
+		return &held
+	}
+	if len(d.Events) > 0 {
+		t.Peak = moment(m.peak)
+	}
+	if n := len(t.Failures); n > 0 {
+		t.Failed = moment(t.Failures[n-1].Index)
+	}
+	t.Growth = growthOf(s, d, h)
 	return t
+}
+
+func addedFailure(a *event.SnapshotFailure) *AddedFailure {
+	out := &AddedFailure{
+		PID: a.PID, MonotonicNS: a.Time, Requested: a.Requested, Limit: a.Limit, Total: a.Total, Free: a.Free, PyTorch: a.Framework, Elsewhere: a.Elsewhere,
+		Stack: codeLines(a.Stack), LimitedAt: codeLines(a.Limited), Roles: len(a.Roles) > 0, Complete: a.Complete,
+	}
+	if g := GuiltyLine(out.Stack); g >= 0 {
+		out.Text = a.Stack[g].Text
+	}
+	return out
+}
+
+func codeLines(stack []event.CodeLine) []Line {
+	out := make([]Line, 0, len(stack))
+	for _, l := range stack {
+		out = append(out, Line{l.Function, l.File, l.Line})
+	}
+	return out
+}
+
+// join puts what the module saw of the failure to what PyTorch's allocator wrote of it. Without a history
+// PyTorch may have written nothing.
+func (t *Tensors) join(settings cacheSettings) {
+	n, last := len(t.Failures), int(t.History.Events)-1
+	if n == 0 || t.Failures[n-1].Index != last {
+		t.Failures = append(t.Failures, TensorFailure{
+			Asked: t.Added.Requested, Grow: settings.growth(t.Added.Requested), Free: t.Added.Free, Stack: []Line{}, Index: last,
+		})
+		n++
+	}
+	f := &t.Failures[n-1]
+	if len(f.Stack) == 0 {
+		f.Stack = t.Added.Stack
+	}
+	f.Limited = f.Free >= f.Grow
 }
 
 // holder sums up what is held.
 type holder struct {
 	s     *event.Snapshot
-	roles []Role // by stack; "" not known yet
+	roles []Role          // by stack; "" not known yet
+	known map[uint64]Role // by address
+}
+
+// holderKey is what tensors of one row have in common.
+type holderKey struct {
+	stack uint32
+	role  Role // if it is known by the address; else ""
 }
 
 func (h *holder) role(stack uint32) Role {
@@ -176,7 +263,7 @@ type poolStream struct {
 func (h *holder) holding(segments []event.TensorSegment) Holding {
 	var out Holding
 	pools := map[poolStream]*PoolHolding{}
-	stacks := map[uint32]*StackHolding{}
+	stacks := map[holderKey]*StackHolding{}
 	for i := range segments {
 		seg := &segments[i]
 		key := poolStream{seg.Pool, seg.Stream, seg.Small, seg.Expandable}
@@ -197,7 +284,7 @@ func (h *holder) holding(segments []event.TensorSegment) Holding {
 	return out
 }
 
-func (h *holder) segment(out *Holding, p *PoolHolding, seg *event.TensorSegment, stacks map[uint32]*StackHolding) {
+func (h *holder) segment(out *Holding, p *PoolHolding, seg *event.TensorSegment, stacks map[holderKey]*StackHolding) {
 	out.Segments++
 	p.Segments++
 	out.Reserved += seg.Size
@@ -218,10 +305,11 @@ func (h *holder) segment(out *Holding, p *PoolHolding, seg *event.TensorSegment,
 			out.Requested += b.Requested
 			out.Blocks++
 			p.Live += b.Size
-			st := stacks[b.Stack]
+			key := holderKey{b.Stack, h.known[b.Address]}
+			st := stacks[key]
 			if st == nil {
-				st = &StackHolding{id: b.Stack}
-				stacks[b.Stack] = st
+				st = &StackHolding{id: b.Stack, Role: key.role, Known: key.role != ""}
+				stacks[key] = st
 			}
 			st.Bytes += b.Requested
 			st.Blocks++
@@ -245,20 +333,27 @@ func (h *holder) segment(out *Holding, p *PoolHolding, seg *event.TensorSegment,
 	}
 }
 
-func (h *holder) stacks(out *Holding, stacks map[uint32]*StackHolding) {
+func (h *holder) stacks(out *Holding, stacks map[holderKey]*StackHolding) {
 	roles := map[Role]*RoleHolding{}
 	for _, st := range stacks {
-		st.Role = h.role(st.id)
+		if !st.Known {
+			st.Role = h.role(st.id)
+		}
 		r := roles[st.Role]
 		if r == nil {
 			r = &RoleHolding{Role: st.Role}
 			roles[st.Role] = r
 		}
 		r.Bytes += st.Bytes
+		if st.Known {
+			r.Known += st.Bytes
+		}
 		r.Blocks += st.Blocks
 		out.Stacks = append(out.Stacks, *st)
 	}
-	slices.SortFunc(out.Stacks, func(x, y StackHolding) int { return cmp.Or(cmp.Compare(y.Bytes, x.Bytes), cmp.Compare(x.id, y.id)) })
+	slices.SortFunc(out.Stacks, func(x, y StackHolding) int {
+		return cmp.Or(cmp.Compare(y.Bytes, x.Bytes), cmp.Compare(x.id, y.id), cmp.Compare(x.Role, y.Role))
+	})
 	out.Stacks = out.Stacks[:min(len(out.Stacks), stackRows)]
 	for i := range out.Stacks {
 		st := &out.Stacks[i]

@@ -212,7 +212,10 @@ func stepMarker(s *event.Snapshot, d *event.DeviceSnapshot) (stepMark, string) {
 			}
 		}
 	}
-	if !stacks {
+	switch {
+	case n == 0:
+		return stepMark{}, "the snapshot has no history of allocations, only what was live at the end"
+	case !stacks:
 		return stepMark{}, "the allocations have no stacks"
 	}
 	best := stepMark{}

@@ -50,6 +50,7 @@ func newMoments(s *event.Snapshot, d *event.DeviceSnapshot) *moments {
 		switch e.Action {
 		case event.TensorAlloc:
 			live -= size
+			m.history.Allocs++
 			m.history.Stacks = m.history.Stacks || e.Stack != 0
 		case event.TensorFreeRequested:
 			live += size

@@ -32,19 +32,49 @@ type MemoryRule struct {
 // MemoryRules returns the rules about memory, each in a file of its own.
 func MemoryRules() []MemoryRule {
 	return []MemoryRule{
-		fragmentation(), leak(), pendingFree(), graphPools(), rounding(), activations(), logits(), optimizerState(), kvCache(), kvBudget(), otherProcess(), contexts(),
+		request(), ownLimit(), fragmentation(), leak(), pendingFree(), graphPools(), rounding(), activations(), logits(), optimizerState(), kvCache(), kvBudget(), parameters(), otherProcess(), contexts(), oneLine(), survived(),
 	}
 }
 
 // failed says whether an allocation failed.
 func (c *MemoryCase) failed() bool { return c.M != nil || c.T != nil && len(c.T.Failures) > 0 }
 
-// fatal says whether the program ended with it, as far as is known.
-func (c *MemoryCase) fatal() bool {
-	if c.T == nil || len(c.T.Failures) == 0 {
-		return c.M != nil
+// wentOn says whether the program is known to have gone on after its last failure.
+func (c *MemoryCase) wentOn() bool {
+	f := c.failure()
+	return f != nil && (c.T.WentOn || f.After >= 16)
+}
+
+// capacity returns the GPU's size; 0 unknown.
+func (c *MemoryCase) capacity() uint64 {
+	if c.T != nil && c.T.Added != nil {
+		if a := c.T.Added; a.Total > 0 {
+			return a.Total
+		} else if f := c.failure(); !f.Limited {
+			return a.Limit
+		}
 	}
-	return c.T.Failures[len(c.T.Failures)-1].After < 16
+	if c.M != nil && c.M.Capacity > 0 {
+		return uint64(c.M.Capacity)
+	}
+	return 0
+}
+
+// beside returns what is on the GPU beside PyTorch's allocator, by what was free at the failure.
+func (c *MemoryCase) beside() (bytes uint64, known bool) {
+	total := c.capacity()
+	if c.T == nil || c.T.Added == nil || total == 0 {
+		return 0, false
+	}
+	return total - min(total, c.T.Added.Free+c.T.Now.Reserved), true
+}
+
+// room returns how much the program could have in all: the GPU, or a limit of its own; 0 unknown.
+func (c *MemoryCase) room() uint64 {
+	if limit := c.allowed(); limit > 0 {
+		return limit
+	}
+	return c.capacity()
 }
 
 // moment returns the holding that matters: at the last failure, else when tensors took most, else now.
@@ -231,6 +261,7 @@ func (d *Diagnosis) applyMemory(r MemoryRule, cases []*MemoryCase) {
 		f, against, lacks := r.judge(c)
 		if f != nil {
 			f.ID, f.Where, found = r.ID, c.where(), true
+			c.temper(f)
 			d.Findings = append(d.Findings, *f)
 			continue
 		}
@@ -278,5 +309,30 @@ func (d *Diagnosis) rankMemory(cases []*MemoryCase) {
 			f.RuledOut = []string{}
 		}
 	}
-	slices.SortStableFunc(d.Findings, func(x, y Finding) int { return cmp.Compare(y.Severity.rank(), x.Severity.rank()) })
+	slices.SortStableFunc(d.Findings, func(x, y Finding) int {
+		return cmp.Or(cmp.Compare(y.Severity.rank(), x.Severity.rank()), cmp.Compare(precedence(x.ID), precedence(y.ID)))
+	})
+}
+
+// precedence orders findings of the same severity: what alone decides comes first, where it all is
+// comes after why.
+func precedence(id string) int {
+	switch id {
+	case requestID:
+		return -2
+	case limitID:
+		return -1
+	case lineID:
+		return 1
+	}
+	return 0
+}
+
+// temper lowers what cannot be, or was not, what ended the program.
+func (c *MemoryCase) temper(f *Finding) {
+	switch {
+	case f.ID == "memory.leak":
+	case c.wentOn(), c.beyond() && f.ID != requestID:
+		f.Severity = NoteSev
+	}
 }

@@ -39,9 +39,16 @@ func isRole(roles ...analyze.Role) func(s *analyze.StackHolding) bool {
 
 // roleFinding makes a finding of what tensors of some roles hold.
 func roleFinding(h *analyze.Holding, when, title string, bytes uint64, roles ...analyze.Role) *Finding {
+	sure, how, known := Medium, "by the functions that made them", uint64(0)
+	for _, r := range roles {
+		known += h.Role(r).Known
+	}
+	if known >= bytes {
+		sure, how = High, "by the optimizers' own lists"
+	}
 	f := &Finding{
-		Title: title, Confidence: Medium, Cost: Cost{Bytes: bytes, Share: part(bytes, h.Reserved), Source: held(h)},
-		Evidence: []Evidence{bytesOf("in such tensors, by the functions that made them, "+when, bytes, held(h), percent(part(bytes, h.Requested))+" of all in tensors")},
+		Title: title, Confidence: sure, Cost: Cost{Bytes: bytes, Share: part(bytes, h.Reserved), Source: held(h)},
+		Evidence: []Evidence{bytesOf("in such tensors, "+how+", "+when, bytes, held(h), percent(part(bytes, h.Requested))+" of all in tensors")},
 	}
 	f.Evidence = append(f.Evidence, stackEvidence(h, 4, isRole(roles...))...)
 	return f

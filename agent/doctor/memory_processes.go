@@ -31,11 +31,26 @@ func own(c *MemoryCase) (self uint64, others []Evidence, other uint64, guessed b
 	return self, others, other, guessed
 }
 
+// contextUsual is what a context with its kernels takes at most.
+const contextUsual = 1 << 30
+
+// besideText says what a snapshot alone tells of the rest of the GPU.
+func besideText(c *MemoryCase) (f *Finding, against, lacks string) {
+	n, known := c.beside()
+	switch {
+	case !known:
+		return nil, "", "a snapshot tells of PyTorch's allocator only"
+	case n < contextUsual+contextUsual/2:
+		return nil, fmt.Sprintf("all that was on the GPU beside PyTorch's allocator took %s", size(n)), ""
+	}
+	return nil, "", fmt.Sprintf("%s were held beside PyTorch's allocator, by libraries, contexts or other programs: the message of the failure says by whom", size(n))
+}
+
 // otherProcess: memory that other programs hold.
 func otherProcess() MemoryRule {
 	return MemoryRule{ID: "memory.other-process", What: "memory that other programs hold", judge: func(c *MemoryCase) (*Finding, string, string) {
 		if c.M == nil {
-			return nil, "", "a snapshot tells of one program only"
+			return besideText(c)
 		}
 		if c.M.Framework != "PyTorch" || c.M.Style != "2.x" {
 			return nil, "", "the message does not name processes"
@@ -75,14 +90,17 @@ func otherProcess() MemoryRule {
 func contexts() MemoryRule {
 	return MemoryRule{ID: "memory.contexts", What: "contexts and libraries beside PyTorch's allocator", judge: func(c *MemoryCase) (*Finding, string, string) {
 		if c.M == nil {
-			return nil, "", "a snapshot tells of PyTorch's allocator only"
+			if f, against, lacks := besideText(c); lacks == "" {
+				return f, against, ""
+			}
+			return nil, "", "see memory.other-process"
 		}
 		self, _, _, guessed := own(c)
 		if self == 0 || c.M.Reserved <= 0 {
 			return nil, "", "the message does not say what the program holds beside PyTorch's allocator"
 		}
 		beside := self - min(self, uint64(c.M.Reserved))
-		const usual = 1 << 30 // a context with its kernels takes up to that
+		const usual = contextUsual
 		if beside < usual+usual/2 {
 			return nil, fmt.Sprintf("%s beside PyTorch's allocator: what a context and its kernels take", size(beside)), ""
 		}

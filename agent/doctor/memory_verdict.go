@@ -35,16 +35,26 @@ func (d *Diagnosis) tensorNotes(c *MemoryCase) {
 	}
 	again := "torch.cuda.memory._record_memory_history(max_entries=1_000_000)   # before the first tensor"
 	switch {
-	case t.History.Events == 0:
+	case t.History.Allocs == 0 && t.Added != nil:
+		d.Notes = append(d.Notes, Note{Text: "how it came to this: the snapshot has the stacks of what is live, and no history; this records one", Rerun: again})
+	case t.History.Allocs == 0:
 		d.Notes = append(d.Notes, Note{Text: "how it came to this: the snapshot has no history", Rerun: again})
 	case !t.History.Complete:
 		d.Notes = append(d.Notes, Note{Text: fmt.Sprintf("what was before: the history of %s begins when memory was already held", c.where()), Rerun: again})
 	}
-	if t.History.Events > 0 && !t.History.Stacks {
+	if t.History.Allocs > 0 && !t.History.Stacks {
 		d.Notes = append(d.Notes, Note{Text: "the lines of code: the allocations have no stacks", Rerun: `torch.cuda.memory._record_memory_history(context="all", stacks="python")`})
 	}
 	if h, when := c.moment(); h != nil {
-		if bare := h.Role(analyze.RoleNone); bare.Bytes > h.Requested/10 && t.History.Stacks {
+		bare := h.Role(analyze.RoleNone)
+		switch {
+		case bare.Bytes <= h.Requested/10:
+		case t.Added != nil:
+			d.Notes = append(d.Notes, Note{
+				Text: fmt.Sprintf("who holds %s of the %s that tensors had %s: these have no stack. Stacks are recorded in the first three steps and in each 50th, and not of the backward pass",
+					size(bare.Bytes), size(h.Requested), when), Rerun: "WARPSCOPE_ALLOC_STACKS=all warpscope run -- python train.py",
+			})
+		case t.History.Stacks:
 			d.Notes = append(d.Notes, Note{Text: fmt.Sprintf("who holds %s of the %s that tensors had %s: these have no stack. Tensors of the backward pass have none where stacks=\"python\"",
 				size(bare.Bytes), size(h.Requested), when), Rerun: `torch.cuda.memory._record_memory_history(stacks="all")`})
 		}
@@ -52,7 +62,10 @@ func (d *Diagnosis) tensorNotes(c *MemoryCase) {
 	if !t.Known {
 		d.Notes = append(d.Notes, Note{Text: "the allocator's settings: this version of PyTorch did not record them; they are taken for the defaults"})
 	}
-	if c.failed() && c.M == nil {
+	if t.Added != nil && t.Added.Roles && !t.Added.Complete {
+		d.Notes = append(d.Notes, Note{Text: "all roles: the optimizers hold more tensors than were looked at"})
+	}
+	if _, known := c.beside(); c.failed() && c.M == nil && !known {
 		d.Notes = append(d.Notes, Note{Text: "what else was on the GPU: a snapshot tells of PyTorch's allocator only. The message of the failure says more",
 			Rerun: "warpscope doctor snapshot.pickle --message message.txt"})
 	}
@@ -68,21 +81,7 @@ func (d *Diagnosis) memoryVerdict(cases []*MemoryCase) {
 	var b strings.Builder
 	switch f := c.failure(); {
 	case f != nil:
-		fmt.Fprintf(&b, "An allocation of %s failed on %s", size(f.Asked), c.where())
-		if line, _ := lineText(f.Stack, analyze.GuiltyLine(f.Stack)); line != "" {
-			fmt.Fprintf(&b, " at %s", line)
-		}
-		h := c.T.Failed
-		fmt.Fprintf(&b, ": PyTorch held %s, %s of it in tensors", size(h.Reserved), size(h.Live))
-		if f.Limited {
-			fmt.Fprintf(&b, ", under a limit of the program's own (the GPU had %s free)", size(f.Free))
-		} else {
-			fmt.Fprintf(&b, "; the GPU had %s free", size(f.Free))
-		}
-		b.WriteString(".")
-		if n := len(c.T.Failures); n > 1 || !c.fatal() {
-			fmt.Fprintf(&b, " The program went on after %s.", times(n, c.fatal()))
-		}
+		failureVerdict(&b, c, len(d.Findings) > 0 && d.Findings[0].ID == limitID)
 	case c.M != nil:
 		b.WriteString(messageVerdict(c))
 	default:
@@ -98,7 +97,41 @@ func (d *Diagnosis) memoryVerdict(cases []*MemoryCase) {
 	}
 	first := &d.Findings[0]
 	fmt.Fprintf(&b, " %s.", first.Title)
+	for i := range d.Findings[1:] {
+		if f := &d.Findings[i+1]; f.ID == lineID && f.Where == first.Where {
+			fmt.Fprintf(&b, " %s.", f.Title)
+		}
+	}
 	d.Verdict = b.String()
+}
+
+// failureVerdict says where it failed, and what there was. limited: a finding says that it was a limit.
+func failureVerdict(b *strings.Builder, c *MemoryCase, limited bool) {
+	f, h := c.failure(), c.T.Failed
+	fmt.Fprintf(b, "An allocation of %s failed on %s", size(f.Asked), c.where())
+	if line, _ := lineText(f.Stack, analyze.GuiltyLine(f.Stack)); line != "" {
+		at := " at "
+		if a := c.T.Added; a != nil && a.Elsewhere {
+			at = " while the main thread was at "
+		}
+		b.WriteString(at + line)
+	}
+	if h.Reserved == 0 {
+		b.WriteString(": PyTorch held nothing")
+	} else {
+		fmt.Fprintf(b, ": PyTorch held %s, %s of it in tensors", size(h.Reserved), size(h.Live))
+	}
+	switch {
+	case limited:
+	case f.Limited:
+		fmt.Fprintf(b, ", under a limit of the program's own (the GPU had %s free)", size(f.Free))
+	default:
+		fmt.Fprintf(b, "; the GPU had %s free", size(f.Free))
+	}
+	b.WriteString(".")
+	if n := len(c.T.Failures); n > 1 || c.wentOn() {
+		fmt.Fprintf(b, " The program went on after %s.", times(n, !c.wentOn()))
+	}
 }
 
 func times(n int, fatal bool) string {

@@ -12,6 +12,41 @@ type Snapshot struct {
 	Devices  []DeviceSnapshot
 	Marks    []SnapshotMark
 	Notes    []string // what of it was not understood, a sentence each
+	// Added is what warpscope's Python module knew when memory ran out; nil: the snapshot is not its.
+	Added *SnapshotFailure
+}
+
+// SnapshotFailure is an allocation that failed, as warpscope's Python module saw it. Sizes are bytes, 0
+// where they are not known.
+type SnapshotFailure struct {
+	Device    int32
+	PID       int32
+	Time      int64 // ns of CLOCK_MONOTONIC
+	Requested uint64
+	Limit     uint64 // the device's size, or what the program has allowed itself
+	Total     uint64 // of the device
+	Free      uint64 // on the device
+	Framework string // its version
+	Stack     []CodeLine
+	// Elsewhere: the stack is the main thread's, which waited for the one that failed.
+	Elsewhere bool
+	Limited   []CodeLine // who set the limit; nil: nobody, or it is not known
+	Roles     []RoleRange
+	// Complete: all optimizers were looked at for Roles.
+	Complete bool
+}
+
+// CodeLine is a line of code with its text. Stacks of them begin with the innermost.
+type CodeLine struct {
+	SourceLine
+
+	Text string
+}
+
+// RoleRange is memory whose use is known: "parameters", "gradients", "optimizer state".
+type RoleRange struct {
+	Address, Size uint64
+	Role          string
 }
 
 // SourceLine is a line of code.

@@ -85,8 +85,12 @@ func (l *layout) read(root pickle.Value) error {
 	if err := l.traces(traces, device); err != nil {
 		return err
 	}
-	for _, d := range devices {
-		if len(d.Segments) == 0 && len(d.Events) == 0 {
+	l.added(root)
+	if a := l.out.Added; a != nil {
+		device(a.Device) // it failed with nothing allocated
+	}
+	for n, d := range devices {
+		if len(d.Segments) == 0 && len(d.Events) == 0 && (l.out.Added == nil || l.out.Added.Device != n) {
 			continue
 		}
 		slices.SortFunc(d.Segments, func(x, y event.TensorSegment) int { return cmp.Compare(x.Address, y.Address) })
@@ -122,7 +126,7 @@ func (l *layout) others(root pickle.Value) {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		key, _ := l.h.Text(pairs[i])
 		switch key {
-		case "segments", "device_traces", "allocator_settings", "external_annotations":
+		case "segments", "device_traces", "allocator_settings", "external_annotations", "warpscope":
 		default:
 			l.note("%.40q is not known, and was left out", key)
 		}
