@@ -29,6 +29,8 @@ type runFlags struct {
 	callTimes         string
 	force, quiet      bool
 	noPython          bool
+	doctor            bool
+	failOn            []string
 }
 
 // smallestTrace is the least --max-size: less holds no useful trace.
@@ -51,7 +53,9 @@ func newRun(env *Env) *cobra.Command {
 			"  warpscope run --start-after 2m --duration 10s -- python serve.py\n" +
 			"  warpscope run --capture steps:100-110 -- python train.py\n" +
 			"  warpscope run --budget 1% -- python train.py               a timeline in windows, at a price that is kept\n" +
-			"  warpscope run --mode ledger -- python train.py             memory only, at no cost worth the name",
+			"  warpscope run --mode ledger -- python train.py             memory only, at no cost worth the name\n" +
+			"  warpscope run --doctor -- python train.py                  why it ran out of memory, or why a step is slow\n" +
+			"  warpscope run --fail-on memory.leak -- pytest tests        a test for leaks",
 		Args: atLeast(1, "the program to run"),
 		RunE: func(c *cobra.Command, args []string) error {
 			config, err := f.validate(c.Flags().Changed)
@@ -59,7 +63,7 @@ func newRun(env *Env) *cobra.Command {
 				return err
 			}
 			config.Command = args
-			return run(env, config, f.quiet)
+			return run(env, config, f.quiet, f.judge(c.Context(), env))
 		},
 	}
 	flags := c.Flags()
@@ -77,6 +81,8 @@ func newRun(env *Env) *cobra.Command {
 	flags.StringVar(&f.callTimes, "call-times", "16ns", "times of API calls: `RESOLUTION` 16ns, below what reading the clock takes, or exact, in a larger trace")
 	flags.BoolVar(&f.noPython, "no-python", false, "leave Python alone: no steps, collector pauses, input waits and snapshots from inside")
 	flags.StringVar(&f.keep, "keep", "", "keep only the newest `TIME` in the trace, like 30m: what is older is dropped while the program runs")
+	flags.BoolVar(&f.doctor, "doctor", false, "print a diagnosis at the end: of PyTorch's memory if it ran out, else of the steps' time")
+	flags.StringSliceVar(&f.failOn, "fail-on", nil, "exit with status 3 on a finding `ID`, or one of this severity (error, warning, note) or a higher one")
 	flags.BoolVar(&f.force, "force", false, "overwrite the trace file if there is one")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "no notes, no summary")
 	return c
@@ -85,7 +91,10 @@ func newRun(env *Env) *cobra.Command {
 // validate turns the flags into a configuration.
 func (f *runFlags) validate(given func(flag string) bool) (session.Config, error) {
 	c := session.Config{Output: f.output, Force: f.force, NoPython: f.noPython}
-	var err error
+	err := f.judged(&c)
+	if err != nil {
+		return c, err
+	}
 	if c.Mode, err = collect.ParseMode(f.mode); err != nil {
 		return c, usagef("--mode %q: give ledger or timeline", f.mode)
 	}
@@ -181,8 +190,9 @@ func (f *runFlags) trigger(c *session.Config) error {
 	return nil
 }
 
-// run runs the program and reports.
-func run(env *Env, c session.Config, quiet bool) error {
+// run runs the program and reports. judge looks at what came of it, and returns the status that findings
+// demand, 0: none.
+func run(env *Env, c session.Config, quiet bool, judge func(r *session.Result, w *os.File) int) error {
 	var streams streams
 	c.Environ = env.Environ
 	c.Stdin, c.Stdout, c.Stderr = streams.in(env.Stdin), streams.out(env.Stdout), streams.out(env.Stderr)
@@ -194,10 +204,12 @@ func run(env *Env, c session.Config, quiet bool) error {
 	}
 	c.Note = func(note string) { fmt.Fprintf(notes, "warpscope: %s\n", oneLine(note)) }
 	r, err := session.Run(c)
+	demanded := 0
 	if err == nil {
 		for _, line := range r.Report() {
 			c.Note(line)
 		}
+		demanded = judge(r, c.Stderr)
 	}
 	streams.close()
 	var failed *session.StartError
@@ -212,6 +224,9 @@ func run(env *Env, c session.Config, quiet bool) error {
 	}
 	if quiet && r.Err != nil {
 		say(env, fmt.Errorf("the trace is not complete: %w", r.Err))
+	}
+	if demanded != 0 {
+		return exitStatus(demanded)
 	}
 	if r.Signal != 0 {
 		session.Raise(r.Signal)

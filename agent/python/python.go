@@ -18,8 +18,10 @@ const (
 	Off = "WARPSCOPE_NO_PYTHON"
 	// Out is the stem of the files that hold PyTorch's memory at the moment it ran out; "": none.
 	Out = "WARPSCOPE_PYTHON_OUT"
-	// AllocStacks says in which steps allocations have Python stacks: "first" (the default), "all", "none".
+	// AllocStacks says in which steps allocations have Python stacks: "first" (the default), "all", "none";
+	// History: all of them, with each allocation in the snapshot, and a snapshot at the program's end.
 	AllocStacks = "WARPSCOPE_ALLOC_STACKS"
+	History     = "history"
 )
 
 //go:embed site/*.py

@@ -42,6 +42,9 @@ type Config struct {
 
 	// NoPython leaves out the module that runs in Python programs.
 	NoPython bool
+	// MemoryHistory has PyTorch record each allocation with its stack, and leave a snapshot at the program's
+	// end; otherwise there is one when memory runs out, without a history.
+	MemoryHistory bool
 
 	Tool string // what writes the trace: "warpscope 0.1.0"
 	// Note takes sentences for the user, without newline; nil: nobody is told.
@@ -63,6 +66,9 @@ type Result struct {
 	Summary event.Summary
 	// Processes are those that used CUDA.
 	Processes []collect.Status
+	// Snapshots are the files with PyTorch's memory that the program's processes left: at failures
+	// (FailureSnapshot) and, with Config.MemoryHistory, at their ends.
+	Snapshots []string
 	// Budget is what came of Config.Budget; nil: there was none.
 	Budget *budget.Result
 	// Foreign is the tool that held the driver's injection, so that nothing was captured.

@@ -41,8 +41,11 @@ func newPythonHook(environ []string, trace string) (*pythonHook, error) {
 	return h, nil
 }
 
-// environ returns the environment in which Python finds the module.
-func (h *pythonHook) environ(environ []string) []string {
+// FailureSnapshot says whether a snapshot of Result.Snapshots was made when memory ran out.
+func FailureSnapshot(path string) bool { return strings.Contains(filepath.Base(path), ".oom-") }
+
+// environ returns the environment in which Python finds the module. history has it record allocations.
+func (h *pythonHook) environ(environ []string, history bool) []string {
 	if h.folder == "" {
 		return environ
 	}
@@ -51,6 +54,9 @@ func (h *pythonHook) environ(environ []string) []string {
 		path += string(os.PathListSeparator) + before
 	}
 	environ = with(environ, python.Path, path)
+	if history {
+		environ = with(environ, python.AllocStacks, python.History)
+	}
 	if h.drop == "" {
 		return environ
 	}

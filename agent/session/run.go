@@ -185,7 +185,7 @@ func (s *session) start(signals <-chan os.Signal) error {
 		var notes []string
 		environ, notes = captureEnviron(c.Environ, s.library, s.server.Address())
 		environ = triggerEnviron(environ, c.Trigger)
-		environ = s.python.environ(environ)
+		environ = s.python.environ(environ, c.MemoryHistory)
 		for _, note := range notes {
 			s.say(note)
 		}
@@ -317,7 +317,11 @@ func (s *session) finish(ended exit, left []collect.Status) *Result {
 	if err != nil {
 		s.say(err.Error())
 	}
+	r.Snapshots = snapshots
 	for _, path := range snapshots {
+		if !FailureSnapshot(path) {
+			continue
+		}
 		s.say(fmt.Sprintf("PyTorch ran out of memory; what its allocator held then is in %s: warpscope doctor reads it", path))
 	}
 	r.Summary.ExitCode = int32(ended.code)

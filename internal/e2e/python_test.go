@@ -53,18 +53,25 @@ type pythonSays struct {
 	Loader    string     `json:"loader"`
 	Batches   int        `json:"batches"`
 	History   [][]string `json:"history"`
+	Fractions []float64  `json:"fractions"`
 	Observers int        `json:"observers"`
 }
 
-// train runs testdata/python/train.py under `warpscope run`.
-func (w *tool) train(b *build, flags ...string) (pythonSays, result) {
+// python runs testdata/python/train.py with arguments under `warpscope run`.
+func (w *tool) python(b *build, flags []string, args ...string) result {
 	w.t.Helper()
 	folder, err := filepath.Abs("testdata/python")
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	env := append(w.environ(&build{}), "PYTHONPATH="+folder, "PYTHONDONTWRITEBYTECODE=1")
-	r := w.command(env, w.bin, w.under(b, flags, nil, interpreter(w.t), filepath.Join(folder, "train.py"))...)
+	return w.command(env, w.bin, w.under(b, flags, nil, append([]string{interpreter(w.t), filepath.Join(folder, "train.py")}, args...)...)...)
+}
+
+// train runs testdata/python/train.py under `warpscope run`.
+func (w *tool) train(b *build, flags ...string) (pythonSays, result) {
+	w.t.Helper()
+	r := w.python(b, flags)
 	w.clean(b, r)
 	var says pythonSays
 	if err := json.Unmarshal([]byte(r.stdout), &says); r.status != 0 || err != nil {
@@ -100,8 +107,109 @@ func TestPythonSaysWhatItDoes(t *testing.T) {
 	if info, err := os.Stat(snapshots[0]); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v: others may read it", info.Mode(), err)
 	}
+	w.added(snapshots[0])
+	if len(says.Fractions) != 1 || says.Fractions[0] != 0.5 {
+		t.Errorf("the program's own limits: %v", says.Fractions)
+	}
 	if left, _ := filepath.Glob(w.path(".warpscope-python-*")); len(left) != 0 {
 		t.Errorf("left behind: %q", left)
+	}
+}
+
+// added checks what the module puts into a snapshot beside what PyTorch does.
+func (w *tool) added(snapshot string) {
+	w.t.Helper()
+	type line struct {
+		File     string `json:"file"`
+		Line     int    `json:"line"`
+		Function string `json:"function"`
+	}
+	var list []struct {
+		Added struct {
+			PID       int    `json:"pid"`
+			Time      int64  `json:"monotonic_ns"`
+			Requested uint64 `json:"requested_bytes"`
+			Limit     uint64 `json:"limit_bytes"`
+			Total     uint64 `json:"device_total_bytes"`
+			Free      uint64 `json:"device_free_bytes"`
+			PyTorch   string `json:"pytorch"`
+			Text      string `json:"text"`
+			Stack     []line `json:"stack"`
+			LimitedAt []line `json:"limited_at"`
+			Complete  bool   `json:"roles_complete"`
+		} `json:"added"`
+		Now struct {
+			Roles []struct {
+				Role  string `json:"role"`
+				Bytes uint64 `json:"bytes"`
+				Known uint64 `json:"known_bytes"`
+			} `json:"roles"`
+		} `json:"now"`
+	}
+	if err := json.Unmarshal([]byte(w.ok("inspect", "--json", snapshot)), &list); err != nil || len(list) != 1 {
+		w.t.Fatal(err, len(list))
+	}
+	a := list[0].Added
+	if a.PID == 0 || a.Time == 0 || a.Requested != 1<<30 || a.Limit != 2<<30 || a.Total != 4<<30 || a.Free != 3<<30 || a.PyTorch != "0.0+test" || !a.Complete {
+		w.t.Errorf("added: %+v", a)
+	}
+	if a.Text != "observer(0, 1 << 30, 2 << 30, 3 << 30)" || len(a.Stack) != 1 || !strings.HasSuffix(a.Stack[0].File, "/train.py") || a.Stack[0].Line == 0 {
+		w.t.Errorf("stack %+v, text %q", a.Stack, a.Text)
+	}
+	if len(a.LimitedAt) != 1 || a.LimitedAt[0].Line == 0 || a.LimitedAt[0].Line >= a.Stack[0].Line {
+		w.t.Errorf("the limit was set at %+v", a.LimitedAt)
+	}
+	known := map[string]uint64{}
+	for _, r := range list[0].Now.Roles {
+		known[r.Role] = r.Known
+	}
+	const mib = 1 << 20
+	if known["parameters"] != mib || known["gradients"] != mib || known["optimizer state"] != mib {
+		w.t.Errorf("roles %+v", list[0].Now.Roles)
+	}
+}
+
+func TestPythonDiagnosed(t *testing.T) {
+	b := newBuild(t)
+	for _, c := range []struct {
+		name        string
+		flags, args []string
+		status      int
+		says, not   []string
+	}{
+		{"a failure that the program survives", []string{"--doctor"}, nil, 0, []string{
+			"An allocation of 1.00 GiB failed on GPU 0 at train.py:", "A limit of the program's own, 2.00 GiB", "set_per_process_memory_fraction is called at train.py:", "note memory.survived-oom",
+		}, []string{"error memory."}},
+		{"a failure that must not be", []string{"--fail-on", "memory.survived-oom"}, nil, 3, []string{"--fail-on memory.survived-oom: found"}, nil},
+		{"no leak", []string{"--fail-on", "memory.leak"}, []string{"steady"}, 0, nil, []string{"memory.leak", "ran out of memory"}},
+		{"a leak", []string{"--fail-on", "memory.leak"}, []string{"leak"}, 3, []string{"Tensors pile up by 4.00 MiB a step, most of them made at job.py:2 in keep", "--fail-on memory.leak: found"}, []string{"ran out of memory"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newTool(t)
+			r := w.python(b, c.flags, c.args...)
+			text := strings.Join(strings.Fields(r.stderr), " ")
+			if r.status != c.status {
+				t.Errorf("status %d, want %d\n%s", r.status, c.status, r.stderr)
+			}
+			for _, want := range c.says {
+				if !strings.Contains(text, want) {
+					t.Errorf("no %q in\n%s", want, r.stderr)
+				}
+			}
+			for _, not := range c.not {
+				if strings.Contains(text, not) {
+					t.Errorf("%q in\n%s", not, r.stderr)
+				}
+			}
+			if !json.Valid([]byte(r.stdout)) {
+				t.Errorf("the program's output is not its own: %s", r.stdout)
+			}
+		})
+	}
+	// What could not be judged has not passed.
+	w := newTool(t)
+	if r := w.warpscope("run", "--fail-on", "memory.leak", "--", "true"); r.status != 1 || !strings.Contains(r.stderr, "was not judged") {
+		t.Errorf("status %d\n%s", r.status, r.stderr)
 	}
 }
 

@@ -1,72 +1,139 @@
 """PyTorch's memory at the moment when it runs out of it.
 
 PyTorch calls the observer before it raises, with no lock held, also where it gives up without asking
-the driver (torch.cuda.set_per_process_memory_fraction). The snapshot, the program's stack and the
-request go to files beside the trace, as far as WARPSCOPE_PYTHON_OUT names a place.
+the driver (torch.cuda.set_per_process_memory_fraction). The snapshot goes to a file beside the trace, as
+far as WARPSCOPE_PYTHON_OUT names a place, with what PyTorch does not put into it under "warpscope": the
+request, the program's stack, and what tensors are for.
 """
 
-import json
+import atexit
+import functools
 import os
 import pickle
 import sys
 import threading
 import traceback
 
+from _warpscope_roles import Roles
+
+ENTRIES = 1_000_000  # of a history: about 100 MB of the host's memory
 MOST = 3  # of one process: a server that catches each of them must not fill the disk
+FRAMES = 64
+
+
+def stack_at(frame):
+    """The lines from a frame outwards, innermost first."""
+    summary = traceback.extract_stack(frame, limit=FRAMES)
+    return [{"file": f.filename, "line": f.lineno, "function": f.name, "text": f.line or ""} for f in reversed(summary)]
 
 
 class Observer:
-    def __init__(self, torch, library, out):
+    def __init__(self, torch, library, out, roles, fraction):
         self.torch = torch
         self.library = library
         self.out = out
+        self.roles = roles
+        self.fraction = fraction
         self.seen = 0
 
-    def __call__(self, device, requested, allocated, free):
+    def __call__(self, device, requested, limit, free):
         began = self.library.now()
         self.seen += 1
         if self.seen <= MOST and self.out:
             try:
-                self.write(device, requested, allocated, free)
+                self.write(device, requested, limit, free, sys._getframe().f_back)
             except Exception:
                 pass  # a full disk, no memory left on the host: the program has its own trouble now
         self.library.span(b"out of memory", began, requested)
 
-    def write(self, device, requested, allocated, free):
-        stem = "%s.oom-%d-%d" % (self.out, os.getpid(), self.seen)
+    def write(self, device, requested, limit, free, frame):
         facts = {
+            "layout": 1,
             "device": device,
             "requested_bytes": requested,
-            "device_limit_or_allocated_bytes": allocated,
+            "limit_bytes": limit,  # the GPU's size, or what the program has allowed itself
             "device_free_bytes": free,
             "monotonic_ns": self.library.now(),
+            "pid": os.getpid(),
             "torch": self.torch.__version__,
-            "stack": [
-                {"file": f.filename, "line": f.lineno, "function": f.name, "text": f.line}
-                for f in traceback.extract_stack(sys._getframe(2), limit=64)
-            ],
         }
-        with os.fdopen(os.open(stem + ".json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(facts, file)
+        for add in (self.total, self.stack, self.known):
+            try:
+                add(facts, frame)
+            except Exception:
+                pass  # one fact less
+        self.dump("%s.oom-%d-%d.pickle" % (self.out, os.getpid(), self.seen), {"warpscope": facts})
+
+    def dump(self, path, more):
         snapshot = self.torch.cuda.memory._snapshot()
-        with os.fdopen(os.open(stem + ".pickle", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        snapshot.update(more)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             pickle.dump(snapshot, file)
+
+    def at_end(self):
+        """What a leak is told from: the history of a program that did not run out of memory."""
+        try:
+            if self.out and self.seen == 0 and self.torch.cuda.is_initialized():
+                self.dump("%s.end-%d-1.pickle" % (self.out, os.getpid()), {})
+        except Exception:
+            pass  # the driver may be gone already
+
+    def total(self, facts, _frame):
+        facts["device_total_bytes"] = self.torch.cuda.get_device_properties(facts["device"]).total_memory
+
+    def stack(self, facts, frame):
+        if frame is None:
+            # A thread of the autograd engine, which runs no Python: the main thread waits for it.
+            frame = sys._current_frames().get(threading.main_thread().ident)
+            facts["stack_of_main_thread"] = True
+        if frame is not None:
+            facts["stack"] = stack_at(frame)
+        if self.fraction.stack:
+            facts["limit_stack"] = self.fraction.stack
+
+    def known(self, facts, _frame):
+        facts["roles"], facts["roles_complete"] = self.roles.read()
+
+
+class Fraction:
+    """Remembers who limited the program's memory."""
+
+    NAME = "set_per_process_memory_fraction"
+
+    def __init__(self):
+        self.stack = None
+
+    def watch(self, torch):
+        original = getattr(torch.cuda.memory, self.NAME)
+
+        @functools.wraps(original)
+        def limit(*args, **kwargs):
+            try:
+                self.stack = stack_at(sys._getframe().f_back)
+            except Exception:
+                pass
+            return original(*args, **kwargs)
+
+        for module in (torch.cuda.memory, torch.cuda):
+            if getattr(module, self.NAME, None) is original:
+                setattr(module, self.NAME, limit)
 
 
 class Recording:
     """Stacks of live allocations, which cost: in the first steps, where parameters, gradients and
     optimizer states are made, and in one of EVERY later ones; a program without an optimizer has them
     for SECONDS. What is allocated meanwhile keeps its stack for as long as it lives. A program that asks
-    PyTorch itself has what it asked for, and no more of this."""
+    PyTorch itself has what it asked for, and no more of this. A history takes each allocation down."""
 
     FIRST = 3
     EVERY = 50
     SECONDS = 30.0
 
-    def __init__(self, torch, always):
+    def __init__(self, torch, when):
+        self.history = when == "history"
         self.memory = torch.cuda.memory
         self.original = self.memory._record_memory_history
-        self.always = always
+        self.always = when in ("all", "history")
         self.steps = 0
         self.on = False
         self.given_up = False
@@ -87,7 +154,9 @@ class Recording:
     def switch(self, on):
         if on != self.on and not self.given_up:
             self.on = on
-            if on:
+            if on and self.history:
+                self.original(enabled="all", context="all", stacks="python", max_entries=ENTRIES)
+            elif on:
                 self.original(enabled="state", context="state", stacks="python")
             else:
                 self.original(enabled=None)
@@ -115,15 +184,23 @@ def when_initialised(torch, call):
 
 def begin(torch, library):
     out = os.environ.get("WARPSCOPE_PYTHON_OUT", "")
+    roles, fraction = Roles(torch), Fraction()
+    for watch in (roles.watch, lambda: fraction.watch(torch)):
+        try:
+            watch()
+        except Exception:
+            pass  # a version of PyTorch without it: the snapshot says less
     # Attaching initialises CUDA: it is done when the program does, or now if it has.
-    observer = Observer(torch, library, out)
+    observer = Observer(torch, library, out, roles, fraction)
     when_initialised(torch, lambda: torch._C._cuda_attach_out_of_memory_observer(observer))
     when = os.environ.get("WARPSCOPE_ALLOC_STACKS", "first")
     if when == "none":
         return
-    recording = Recording(torch, when == "all")
+    recording = Recording(torch, when)
     when_initialised(torch, recording.start)
-    if when != "all":
+    if recording.history:
+        atexit.register(observer.at_end)
+    if not recording.always:
         from torch.optim.optimizer import register_optimizer_step_post_hook
 
         register_optimizer_step_post_hook(recording.after_step)

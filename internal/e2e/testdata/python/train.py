@@ -19,20 +19,26 @@ class Optimizer(torch.optim.optimizer.Optimizer):
     pass
 
 
-first, second = Optimizer(), Optimizer()
+MIB = 1 << 20
+weight = torch.Tensor(1024 * MIB, MIB)
+first, second = Optimizer([weight]), Optimizer()
+torch.cuda.set_per_process_memory_fraction(0.5)
 for _ in range(6):
     time.sleep(0.002)
     first.step()
     second.step()
+weight.grad = torch.Tensor(1025 * MIB, MIB)
+first.state[weight] = {"step": 6, "exp_avg": torch.Tensor(1026 * MIB, MIB)}
 rows = [[] for _ in range(200_000)]
 for row in rows:
     row.append(row)
 del rows, row
 gc.collect()
 waits = list(torch.utils.data.dataloader._BaseDataLoaderIter([0.002, 0, 0.002]))
-for n in range(4):
+torch.cuda.memory.leaked = 4 << 20 if "leak" in sys.argv else 0
+for n in range(0 if sys.argv[1:] else 4):
     for observer in torch._C.observers:
-        observer(0, 1 << 30, 2 << 30, 3 << 20)
+        observer(0, 1 << 30, 2 << 30, 3 << 30)
 
 print(
     json.dumps(
@@ -43,6 +49,7 @@ print(
             "loader": type(torch.__spec__.loader).__name__,
             "batches": len(waits),
             "history": torch.cuda.memory.calls,
+            "fractions": torch.cuda.memory.fractions,
             "observers": len(torch._C.observers),
         }
     )

@@ -7,6 +7,28 @@ class version:
     cuda = "0.0"
 
 
+class _Storage:
+    def __init__(self, address, size):
+        self.address, self.size = address, size
+
+    def data_ptr(self):
+        return self.address
+
+    def nbytes(self):
+        return self.size
+
+
+class Tensor:
+    is_cuda = True
+    grad = None
+
+    def __init__(self, address, size):
+        self.storage = _Storage(address, size)
+
+    def untyped_storage(self):
+        return self.storage
+
+
 class _C:
     observers = []
 
