@@ -40,7 +40,7 @@ func (f *runFlags) judge(ctx context.Context, env *Env) func(r *session.Result, 
 		}
 		stderr := *env
 		stderr.Stdout, stderr.Stderr = w, w // the program's output is its own
-		j := &runJudge{i: &inspection{ctx: ctx, env: &stderr, style: stderr.Style(false)}, r: r, failOn: f.failOn, print: f.doctor}
+		j := &runJudge{i: &inspection{ctx: ctx, env: &stderr, style: stderr.Style(false)}, r: r, failOn: f.failOn, print: f.doctor, why: map[string]string{}}
 		j.i.config.Parts = doctor.Parts
 		return j.all()
 	}
@@ -53,7 +53,9 @@ type runJudge struct {
 	failOn []string
 	print  bool
 	found  []string // the members of failOn that matched
-	failed bool     // something could not be judged
+	judged []string // that a diagnosis had an opinion on
+	why    map[string]string
+	failed bool // something could not be judged
 }
 
 func (j *runJudge) note(format string, v ...any) {
@@ -72,6 +74,12 @@ func (j *runJudge) all() int {
 	time := slices.ContainsFunc(j.failOn, func(on string) bool { return !strings.HasPrefix(on, "memory.") })
 	if !ranOut && (j.print || time) {
 		j.trace()
+	}
+	for _, on := range j.failOn {
+		if why, ok := j.why[on]; ok && !slices.Contains(j.judged, on) {
+			j.note("--fail-on %s was not judged: %s", on, why)
+			j.failed = true
+		}
 	}
 	for _, on := range j.found {
 		j.note("--fail-on %s: found", on)
@@ -139,6 +147,11 @@ func (j *runJudge) trace() {
 func (j *runJudge) show(d *doctor.Diagnosis, worth bool) {
 	decides := false
 	for _, on := range j.failOn {
+		if why := unjudged(d, on); why == "" {
+			j.judged = append(j.judged, on)
+		} else {
+			j.why[on] = why
+		}
 		if d.Fails(on) {
 			decides = true
 			if !slices.Contains(j.found, on) {
@@ -153,6 +166,19 @@ func (j *runJudge) show(d *doctor.Diagnosis, worth bool) {
 	if err := report.Diagnosis(d).Write(j.i.env.Stdout, j.i.style); err != nil {
 		j.failed = true
 	}
+}
+
+// unjudged says why a rule had no opinion; "" if it had one.
+func unjudged(d *doctor.Diagnosis, on string) string {
+	if doctor.IsSeverity(on) || d.Fails(on) || slices.ContainsFunc(d.RuledOut, func(c doctor.Clear) bool { return c.ID == on }) {
+		return ""
+	}
+	for _, n := range d.Notes {
+		if n.ID == on {
+			return strings.TrimPrefix(n.Text, "cannot be judged: ")
+		}
+	}
+	return "nothing that was recorded bears on it"
 }
 
 // lastSnapshots keeps the last one of each process: their names end in the process and a number.

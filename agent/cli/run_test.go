@@ -53,6 +53,8 @@ func TestRunRefusesMistakes(t *testing.T) {
 		{"run --max-size lots -- touch started", `--max-size "lots": give a number of bytes`},
 		{"run --max-size 1K -- touch started", "a trace takes at least 64K"},
 		{"run --call-times 5ns -- touch started", `--call-times "5ns": give 16ns or exact`},
+		{"run --fail-on memory.nothing -- touch started", `--fail-on "memory.nothing": neither a severity`},
+		{"run --fail-on memory.leak --no-python -- touch started", "which --no-python leaves out"},
 		{"run -o - -- touch started", "standard output belongs to the program"},
 		{"run -o %q -- touch started", "%q is none of"},
 		{"run -o old.wscope -- touch started", "--force overwrites it"},

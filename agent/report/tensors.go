@@ -105,7 +105,14 @@ func (d *Document) tensorMemory(t *analyze.Tensors, top int) {
 	}
 	d.Table(table)
 	h := holdings[0]
-	d.Heading("By role", "told from the functions that made them, "+names[0])
+	how, known := "told from the functions that made them, ", uint64(0)
+	for _, r := range h.Roles {
+		known += r.Known
+	}
+	if known > 0 {
+		how = fmt.Sprintf("%s by the optimizers' own lists, the rest told from the functions that made them, ", Bytes(known))
+	}
+	d.Heading("By role", how+names[0])
 	roles := &Table{Columns: []Column{{Title: "role"}, {Title: "bytes", Right: true}, {Title: "share", Right: true}, {Title: "tensors", Right: true}, {Title: ""}}}
 	for _, r := range h.Roles {
 		share := float64(r.Bytes) / float64(max(h.Requested, 1))

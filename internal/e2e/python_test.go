@@ -182,6 +182,7 @@ func TestPythonDiagnosed(t *testing.T) {
 		}, []string{"error memory."}},
 		{"a failure that must not be", []string{"--fail-on", "memory.survived-oom"}, nil, 3, []string{"--fail-on memory.survived-oom: found"}, nil},
 		{"no leak", []string{"--fail-on", "memory.leak"}, []string{"steady"}, 0, nil, []string{"memory.leak", "ran out of memory"}},
+		{"what no snapshot tells", []string{"--fail-on", "memory.other-process"}, []string{"steady"}, 1, []string{"--fail-on memory.other-process was not judged: "}, nil},
 		{"a leak", []string{"--fail-on", "memory.leak"}, []string{"leak"}, 3, []string{"Tensors pile up by 4.00 MiB a step, most of them made at job.py:2 in keep", "--fail-on memory.leak: found"}, []string{"ran out of memory"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -155,7 +155,7 @@ class Recording:
         if on != self.on and not self.given_up:
             self.on = on
             if on and self.history:
-                self.original(enabled="all", context="all", stacks="python", max_entries=ENTRIES)
+                self.original(enabled="all", context="alloc", stacks="python", max_entries=ENTRIES)
             elif on:
                 self.original(enabled="state", context="state", stacks="python")
             else:
