@@ -58,7 +58,8 @@ func TestKeep(t *testing.T) {
 			f := look(t, bytes.NewReader(b))
 			f.same(t, x)
 			f.newest(t, x.kernels, c.now(), 20*time.Second, 1.15)
-			if every < 100 && int64(len(b)) > largest {
+			// How far the last rewriting had come is the machine's affair.
+			if every < 100 && int64(len(b)) > largest+largest/20 {
 				t.Errorf("%d bytes at the end, %d before", len(b), largest)
 			}
 			if f.strings != 600 {
