@@ -37,10 +37,19 @@ static struct ws_arena arena;
 static struct ws_cupti cupti;
 static struct ws_ruler ruler;
 
+static void *base;
+static const struct ws_sizes sizes = {1 << 20, 1 << 20, 1 << 16, 1 << 20};
+
+static void leave(void) {
+  if (!base) return;
+  ws_arena_close(&arena);
+  munmap(base, ws_shm_size(&sizes));
+  base = NULL;
+}
+
 static void fresh(void) {
-  struct ws_sizes sizes = {1 << 20, 1 << 20, 1 << 16, 1 << 20};
-  void *base =
-      mmap(NULL, ws_shm_size(&sizes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  leave();
+  base = mmap(NULL, ws_shm_size(&sizes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   assert(base != MAP_FAILED);
   ws_shm_format(&shm, base, &sizes, -1);
   ws_shm_publish(&shm);
@@ -147,6 +156,7 @@ int main(void) {
   counts_every_call_and_says_so_now_and_then();
   lets_go_of_what_comes_too_often();
   turns_to_the_runtime_where_the_driver_is_quiet();
+  leave();
   puts("ok");
   return 0;
 }
