@@ -27,9 +27,19 @@ type Tensors struct {
 	Replay   *Replay         `json:"replay"`
 	// Added is what warpscope's Python module adds to the last failure; nil: the snapshot is not its.
 	Added *AddedFailure `json:"added,omitempty"`
+	// Others are the other processes on the GPU at the last failure, by NVML; OthersKnown: they were looked for.
+	Others      []OtherProcess `json:"other_processes,omitempty"`
+	OthersKnown bool           `json:"other_processes_known,omitempty"`
 	// WentOn: the program is known to have ended well in spite of its failures.
 	WentOn bool     `json:"went_on,omitempty"`
 	Notes  []string `json:"notes"`
+}
+
+// OtherProcess is a process beside the one that failed.
+type OtherProcess struct {
+	PID     int32  `json:"pid"`
+	Bytes   uint64 `json:"bytes"`
+	Command string `json:"command,omitempty"`
 }
 
 // AddedFailure is what warpscope's Python module knew of a failure. Sizes are bytes, 0 where not known.

@@ -111,8 +111,15 @@ func (j *runJudge) snapshots(files []string) {
 		s := read{file: file, tensors: tensors}
 		for _, t := range tensors {
 			t.WentOn = j.r.Status() == statusDone && session.FailureSnapshot(file)
-			if t.Added != nil {
-				s.at = t.Added.MonotonicNS
+			if t.Added == nil {
+				continue
+			}
+			s.at = t.Added.MonotonicNS
+			if j.r.Size < 0 {
+				continue // a pipe
+			}
+			if err := others(j.r.Path, t); err != nil {
+				j.note("what else was on the GPU is not known: %v", err)
 			}
 		}
 		list = append(list, s)

@@ -108,3 +108,39 @@ func TestMemoryRolesOfStacks(t *testing.T) {
 		t.Errorf("activations: %+v", r)
 	}
 }
+
+// TestMemoryBeside: NVML's readings in the trace say who holds the rest of the GPU.
+func TestMemoryBeside(t *testing.T) {
+	for _, c := range []struct {
+		name, id, says string
+		free           uint64
+		others         []analyze.OtherProcess
+	}{
+		{"another program", "memory.other-process", "python serve.py", 512 << 20, []analyze.OtherProcess{{PID: 9001, Bytes: 6 << 30, Command: "python serve.py"}}},
+		{"libraries", "memory.contexts", "free at the failure", 512 << 20, nil},
+		{"neither", "", "", 6 << 30, nil},
+		{"readings of another moment", "", "", 6 << 30, []analyze.OtherProcess{{PID: 9001, Bytes: 6 << 30}}},
+	} {
+		p := program()
+		p.alloc(1024*mib, layer)
+		tensors := p.observed(event.SnapshotFailure{Requested: 7 << 30, Limit: 8 << 30, Total: 8 << 30, Free: c.free})
+		tensors.OthersKnown, tensors.Others = true, c.others
+		d := doctor.DiagnoseMemory("", []*analyze.Tensors{tensors}, nil)
+		for _, id := range []string{"memory.other-process", "memory.contexts"} {
+			f := find(d, id)
+			if (f != nil) != (id == c.id) {
+				t.Errorf("%s: %s is %+v; ruled out %+v", c.name, id, f, d.RuledOut)
+			}
+			if f == nil {
+				continue
+			}
+			text := ""
+			for _, e := range f.Evidence {
+				text += e.What + " " + e.Where + "\n"
+			}
+			if f.Severity != doctor.Error || !strings.Contains(text, c.says) {
+				t.Errorf("%s: %s %s", c.name, f.Severity, text)
+			}
+		}
+	}
+}

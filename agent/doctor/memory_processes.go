@@ -38,12 +38,50 @@ const contextUsual = 1 << 30
 func besideText(c *MemoryCase) (f *Finding, against, lacks string) {
 	n, known := c.beside()
 	switch {
+	case c.T.OthersKnown && known:
+		return besideJoined(c, n)
 	case !known:
 		return nil, "", "a snapshot tells of PyTorch's allocator only"
 	case n < contextUsual+contextUsual/2:
 		return nil, fmt.Sprintf("all that was on the GPU beside PyTorch's allocator took %s", size(n)), ""
 	}
 	return nil, "", fmt.Sprintf("%s were held beside PyTorch's allocator, by libraries, contexts or other programs: the message of the failure says by whom", size(n))
+}
+
+// othersHold sums up what NVML said of other processes.
+func othersHold(c *MemoryCase) (sum uint64) {
+	for _, p := range c.T.Others {
+		sum += p.Bytes
+	}
+	return sum
+}
+
+// besideJoined judges other processes by NVML's readings.
+func besideJoined(c *MemoryCase, beside uint64) (f *Finding, against, lacks string) {
+	sum := othersHold(c)
+	switch {
+	case sum > beside:
+		return nil, "", fmt.Sprintf("NVML's readings of other processes (%s) and what the GPU had free do not fit: they are of different moments", size(sum))
+	case sum < memorySmall*4 || part(sum, c.capacity()) < 0.02:
+		return nil, fmt.Sprintf("other programs held %s, by NVML", size(sum)), ""
+	}
+	f = otherFinding(sum, c.capacity(), Measured)
+	for _, p := range c.T.Others[:min(len(c.T.Others), 6)] {
+		f.Evidence = append(f.Evidence, bytesOf(fmt.Sprintf("held by process %d, by NVML", p.PID), p.Bytes, Measured, p.Command))
+	}
+	return f, "", ""
+}
+
+// otherFinding is what there is to do about other programs.
+func otherFinding(bytes, total uint64, source string) *Finding {
+	return &Finding{
+		Title: fmt.Sprintf("Other programs hold %s of the GPU", size(bytes)), Confidence: High,
+		Cost: Cost{Bytes: bytes, Share: part(bytes, max(total, 1)), Source: source},
+		Fix: []Fix{{
+			Change: "end them, or use a GPU that is free: programs that were stopped with Ctrl-Z or whose parent died stay", Direction: "remove", Gain: size(bytes),
+			Paste: "nvidia-smi --query-compute-apps=pid,used_memory,process_name --format=csv\nCUDA_VISIBLE_DEVICES=1 python train.py",
+		}},
+	}
 }
 
 // otherProcess: memory that other programs hold.
@@ -70,14 +108,8 @@ func otherProcess() MemoryRule {
 			}
 			return nil, text, ""
 		}
-		f := &Finding{
-			Title: fmt.Sprintf("Other programs hold %s of the GPU", size(other)), Confidence: High,
-			Cost: Cost{Bytes: other, Share: part(other, uint64(max(c.M.Capacity, 1))), Source: Counted}, Evidence: others,
-			Fix: []Fix{{
-				Change: "end them, or use a GPU that is free: programs that were stopped with Ctrl-Z or whose parent died stay", Direction: "remove", Gain: size(other),
-				Paste: "nvidia-smi --query-compute-apps=pid,used_memory,process_name --format=csv\nCUDA_VISIBLE_DEVICES=1 python train.py",
-			}},
-		}
+		f := otherFinding(other, uint64(max(c.M.Capacity, 1)), Counted)
+		f.Evidence = others
 		if guessed {
 			f.Confidence = Medium
 			f.Evidence = append(f.Evidence, bytesOf("taken for the failing program itself: it holds at least what PyTorch reserved", self, Estimated, ""))
@@ -86,14 +118,37 @@ func otherProcess() MemoryRule {
 	}}
 }
 
+// contextsJoined judges the rest of the GPU by what was free and by NVML's readings of others.
+func contextsJoined(c *MemoryCase) (f *Finding, against, lacks string) {
+	beside, known := c.beside()
+	if !known || !c.T.OthersKnown || othersHold(c) > beside {
+		if _, against, _ := besideText(c); against != "" {
+			return nil, against, ""
+		}
+		return nil, "", "see memory.other-process"
+	}
+	rest := beside - othersHold(c)
+	if rest < contextUsual+contextUsual/2 {
+		return nil, fmt.Sprintf("%s beside PyTorch's allocator and other programs: what a context and its kernels take, and the driver", size(rest)), ""
+	}
+	return &Finding{
+		Title:      fmt.Sprintf("%s of the GPU are in no allocator of PyTorch and no other program that NVML sees: contexts, NCCL, other libraries", size(rest)),
+		Confidence: Medium, Cost: Cost{Bytes: rest, Share: part(rest, max(c.capacity(), 1)), Source: Measured},
+		Evidence: []Evidence{
+			bytesOf("on the GPU in all", c.capacity(), Counted, ""), bytesOf("free at the failure", c.T.Added.Free, Counted, ""),
+			bytesOf("reserved by PyTorch's allocator", c.T.Now.Reserved, Counted, ""), bytesOf("held by other programs, by NVML", othersHold(c), Measured, ""),
+		},
+		Fix: []Fix{{
+			Change: "see in the trace which library asked the driver for it", Direction: "lower", Gain: "up to " + size(rest-contextUsual/2), Paste: "warpscope inspect TRACE --memory",
+		}},
+	}, "", ""
+}
+
 // contexts: what the failing process holds beside PyTorch's allocator.
 func contexts() MemoryRule {
 	return MemoryRule{ID: "memory.contexts", What: "contexts and libraries beside PyTorch's allocator", judge: func(c *MemoryCase) (*Finding, string, string) {
 		if c.M == nil {
-			if f, against, lacks := besideText(c); lacks == "" {
-				return f, against, ""
-			}
-			return nil, "", "see memory.other-process"
+			return contextsJoined(c)
 		}
 		self, _, _, guessed := own(c)
 		if self == 0 || c.M.Reserved <= 0 {

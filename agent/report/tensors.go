@@ -44,7 +44,9 @@ func (d *Document) tensorHead(t *analyze.Tensors) {
 		settings = "the defaults"
 	}
 	history := "none was recorded"
-	if t.History.Events > 0 {
+	if t.History.Allocs == 0 && len(t.Failures) > 0 {
+		history = "none but the failure"
+	} else if t.History.Events > 0 {
 		history = plural(t.History.Events, "event", "events")
 		if ns := t.History.End - t.History.Begin; t.History.Begin > 0 && ns > 0 {
 			history += " in " + Duration(ns)
