@@ -105,6 +105,8 @@ type Holding struct {
 	Pools  []PoolHolding  `json:"pools"`
 	Stacks []StackHolding `json:"stacks"` // those that hold most
 	Roles  []RoleHolding  `json:"roles"`
+	// Bare is what tensors without a stack hold, by the size that was asked for.
+	Bare map[uint64]uint64 `json:"-"`
 	// Exact: from the snapshot's own blocks; else played back through the history, where the blocks'
 	// rounding is computed.
 	Exact bool `json:"exact"`
@@ -271,7 +273,7 @@ type poolStream struct {
 }
 
 func (h *holder) holding(segments []event.TensorSegment) Holding {
-	var out Holding
+	out := Holding{Bare: map[uint64]uint64{}}
 	pools := map[poolStream]*PoolHolding{}
 	stacks := map[holderKey]*StackHolding{}
 	for i := range segments {
@@ -320,6 +322,9 @@ func (h *holder) segment(out *Holding, p *PoolHolding, seg *event.TensorSegment,
 			if st == nil {
 				st = &StackHolding{id: b.Stack, Role: key.role, Known: key.role != ""}
 				stacks[key] = st
+			}
+			if b.Stack == 0 && key.role == "" {
+				out.Bare[b.Requested] += b.Requested
 			}
 			st.Bytes += b.Requested
 			st.Blocks++

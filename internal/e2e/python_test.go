@@ -181,6 +181,7 @@ func TestPythonDiagnosed(t *testing.T) {
 			"An allocation of 1.00 GiB failed on GPU 0 at train.py:", "A limit of the program's own, 2.00 GiB", "set_per_process_memory_fraction is called at train.py:", "note memory.survived-oom",
 		}, []string{"error memory."}},
 		{"a failure that must not be", []string{"--fail-on", "memory.survived-oom"}, nil, 3, []string{"--fail-on memory.survived-oom: found"}, nil},
+		{"a thread without Python", []string{"--doctor"}, []string{"thread"}, 0, []string{"failed on GPU 0 while the main thread was at train.py:", "the GPU had 1.00 MiB free"}, nil},
 		{"no leak", []string{"--fail-on", "memory.leak"}, []string{"steady"}, 0, nil, []string{"memory.leak", "ran out of memory"}},
 		{"what no snapshot tells", []string{"--fail-on", "memory.other-process"}, []string{"steady"}, 1, []string{"--fail-on memory.other-process was not judged: "}, nil},
 		{"a leak", []string{"--fail-on", "memory.leak"}, []string{"leak"}, 3, []string{"Tensors pile up by 4.00 MiB a step, most of them made at job.py:2 in keep", "--fail-on memory.leak: found"}, []string{"ran out of memory"}},

@@ -1,9 +1,12 @@
 """A training program on the simulated device, as seen by warpscope's Python module: prints what it did,
 and what it finds that should not be there."""
 
+import _thread
 import ctypes
 import gc
 import json
+import os
+import pickle
 import sys
 import time
 
@@ -35,6 +38,16 @@ for row in rows:
 del rows, row
 gc.collect()
 waits = list(torch.utils.data.dataloader._BaseDataLoaderIter([0.002, 0, 0.002]))
+if "thread" in sys.argv:
+    # As the autograd engine's threads call it: with no Python below.
+    _thread.start_new_thread(torch._C.observers[0], (0, 1 << 30, 4 << 30, 1 << 20))
+    while True:  # the test has a limit
+        try:
+            with open("%s.oom-%d-1.pickle" % (os.environ["WARPSCOPE_PYTHON_OUT"], os.getpid()), "rb") as file:
+                pickle.load(file)
+            break
+        except (OSError, EOFError, pickle.UnpicklingError):
+            time.sleep(0.001)
 torch.cuda.memory.leaked = 4 << 20 if "leak" in sys.argv else 0
 for n in range(0 if sys.argv[1:] else 4):
     for observer in torch._C.observers:
