@@ -80,12 +80,7 @@ func (s *session) readOn(signals <-chan os.Signal) []collect.Status {
 	defer look.Stop()
 	defer flush.Stop()
 	for {
-		var left []collect.Status
-		for _, p := range s.server.Processes() {
-			if p.Running {
-				left = append(left, p)
-			}
-		}
+		left := s.running()
 		if len(left) == 0 {
 			return nil
 		}

@@ -248,12 +248,7 @@ func (s *session) drain(signals <-chan os.Signal) []collect.Status {
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		var left []collect.Status
-		for _, p := range s.server.Processes() {
-			if p.Running {
-				left = append(left, p)
-			}
-		}
+		left := s.running()
 		if len(left) == 0 {
 			return nil
 		}
@@ -267,6 +262,17 @@ func (s *session) drain(signals <-chan os.Signal) []collect.Status {
 			return left
 		}
 	}
+}
+
+// running returns the traced processes that go on.
+func (s *session) running() []collect.Status {
+	var left []collect.Status
+	for _, p := range s.server.Processes() {
+		if p.Running {
+			left = append(left, p)
+		}
+	}
+	return left
 }
 
 // finish completes the trace.

@@ -19,10 +19,10 @@
 #include <stdint.h>
 
 /* What they return. */
-#define WARPSCOPE_OK 0            /* done */
-#define WARPSCOPE_NOTED 1         /* CUDA is not initialised yet: recording will begin like this */
-#define WARPSCOPE_NOT_RECORDED -1 /* no timeline is recorded in this process, nor will be */
-#define WARPSCOPE_LATE -2         /* not within a second; it will be switched all the same */
+#define WARPSCOPE_OK 0    /* done */
+#define WARPSCOPE_NOTED 1 /* CUDA is not initialised yet: recording will begin like this */
+#define WARPSCOPE_NOT_RECORDED (-1) /* no timeline is recorded in this process, nor will be */
+#define WARPSCOPE_LATE (-2)         /* not within a second; it will be switched all the same */
 
 #ifndef WARPSCOPE_FUNCTION
 #define WARPSCOPE_FUNCTION __attribute__((weak))

@@ -1,5 +1,5 @@
-/* thief.c: a tool inside a program that asks the loader for CUPTI's functions and registers buffers of its own,
- * as tools that bring no library linked to CUPTI do. Loaded by robbed.py. */
+/* thief.c: a tool inside a program that asks the loader for CUPTI's functions and registers buffers
+ * of its own, as tools that bring no library linked to CUPTI do. Loaded by robbed.py. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdatomic.h>
@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static int (*take_over_)(void (*)(uint8_t **, size_t *, size_t *), void (*)(void *, uint32_t, uint8_t *, size_t, size_t));
+static int (*take_over_)(void (*)(uint8_t **, size_t *, size_t *),
+                         void (*)(void *, uint32_t, uint8_t *, size_t, size_t));
 static int (*enable)(uint32_t), (*disable)(uint32_t), (*flush)(uint32_t);
 static int (*next)(uint8_t *, size_t, uint8_t **);
 static _Atomic long kernels, others, buffers;
@@ -47,7 +48,8 @@ int take_over(void) {
 long finish(void) {
   flush(1);
   int r = disable(10);
-  printf("thief: %ld kernels, %ld others in %ld buffers, disable %d\n", kernels, others, buffers, r);
+  printf(
+      "thief: %ld kernels, %ld others in %ld buffers, disable %d\n", kernels, others, buffers, r);
   fflush(stdout);
   return kernels;
 }
