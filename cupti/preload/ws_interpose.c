@@ -125,7 +125,8 @@ note(int result, bool served, const char *format, ...) {
   n += snprintf(line + n, sizeof line - (size_t)n, " = %d%s\n", result, served ? " shared" : "");
   int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return result;
-  if (write(fd, line, (size_t)n) < 0) n = 0;
+  ssize_t written = write(fd, line, (size_t)n);
+  (void)written; /* a full disk is not the program's affair */
   close(fd);
   return result;
 }
@@ -140,7 +141,7 @@ static bool is_enabled(void) {
 /* Declares the function and finds the real one; `serves`: the call is ours to answer. */
 #define BEGIN(name)                                                                                \
   static struct target target = {.symbol = #name};                                                 \
-  __typeof__(&name) f;                                                                             \
+  __typeof__(&(name)) f;                                                                           \
   bool inside = false;                                                                             \
   *(void **)&f = real(&target, __builtin_return_address(0), &inside);                              \
   if (!f) return note(NOT_INITIALIZED, false, #name ": no CUPTI here");                            \
