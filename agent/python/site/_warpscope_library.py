@@ -10,10 +10,10 @@ def _nothing(*_):
     return 0
 
 
-def _function(name, *arguments):
-    """An exported function of libwarpscope.so, which keeps the GIL: it returns within a microsecond."""
+def _function(library, name, *arguments):
+    """An exported function of libwarpscope.so, found through `library`; None without it."""
     try:
-        function = ctypes.PyDLL(None)[name]
+        function = library[name]
     except AttributeError:
         return None
     function.argtypes = arguments
@@ -21,8 +21,9 @@ def _function(name, *arguments):
     return function
 
 
-_span = _function("warpscope_span", ctypes.c_char_p, ctypes.c_uint64, ctypes.c_uint64)
-_step = _function("warpscope_step") or _nothing
+# A span takes a microsecond: not worth giving up the GIL. A step may wait until recording has begun or ended.
+_span = _function(ctypes.PyDLL(None), "warpscope_span", ctypes.c_char_p, ctypes.c_uint64, ctypes.c_uint64)
+_step = _function(ctypes.CDLL(None), "warpscope_step") or _nothing
 
 present = _span is not None
 
