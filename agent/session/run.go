@@ -109,7 +109,8 @@ func (s *session) open() error {
 	if s.output, err = openOutput(c.Output, Names{Rank: fmt.Sprint(rank), Host: host}, c.Force); err != nil {
 		return err
 	}
-	if s.python = (&pythonHook{}); !c.NoPython && s.foreign == "" {
+	s.python = &pythonHook{}
+	if !c.NoPython && s.foreign == "" {
 		if s.python, err = newPythonHook(c.Environ, s.output.file.Name()); err != nil {
 			s.say(err.Error() + ": no steps, pauses and snapshots from Python")
 		}

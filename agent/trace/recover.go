@@ -8,22 +8,7 @@ import (
 	"github.com/warpscope/warpscope/agent/event"
 )
 
-// Copy hands all definitions, batches and live sets of r to dst.
-func Copy(dst event.Sink, r *Reader) error {
-	for {
-		item, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := put(dst, item); err != nil {
-			return err
-		}
-	}
-}
-
+// put hands what an item holds to dst.
 func put(dst event.Sink, item Item) error {
 	switch {
 	case item.Definitions != nil:
