@@ -215,6 +215,17 @@ func TestPythonDiagnosed(t *testing.T) {
 	}
 }
 
+// TestPythonAndAnotherPyTorch: what a version of PyTorch refuses is not the program's affair.
+func TestPythonAndAnotherPyTorch(t *testing.T) {
+	b := newBuild(t)
+	w := newTool(t)
+	w.env = append(w.env, "OTHER_PYTORCH=1")
+	says, _ := w.train(b, "--mode", "ledger")
+	if got := w.ranges("t.wscope"); got["step"] != 5 || len(says.History) != 0 {
+		t.Errorf("ranges %v, PyTorch was asked for %+v", got, says.History)
+	}
+}
+
 func TestPythonLeftAlone(t *testing.T) {
 	b := newBuild(t)
 	w := newTool(t)

@@ -141,25 +141,34 @@ class Recording:
     def start(self):
         self.memory._record_memory_history = self.asked
         self.switch(True)
-        if not self.always:
+        if not self.always and not self.given_up:
             timer = threading.Timer(self.SECONDS, self.after_time)
             timer.daemon = True
             timer.start()
 
-    def asked(self, *args, **kwargs):
+    def give_up(self):
         self.given_up = True
         self.memory._record_memory_history = self.original
+
+    def asked(self, *args, **kwargs):
+        self.give_up()
         return self.original(*args, **kwargs)
 
     def switch(self, on):
-        if on != self.on and not self.given_up:
-            self.on = on
+        """Called inside the program's optimizer step, which must not fail for a version of PyTorch that
+        takes other arguments."""
+        if on == self.on or self.given_up:
+            return
+        self.on = on
+        try:
             if on and self.history:
                 self.original(enabled="all", context="alloc", stacks="python", max_entries=ENTRIES)
             elif on:
                 self.original(enabled="state", context="state", stacks="python")
             else:
                 self.original(enabled=None)
+        except Exception:
+            self.give_up()
 
     def after_step(self, _optimizer, _args, _kwargs):
         self.steps += 1

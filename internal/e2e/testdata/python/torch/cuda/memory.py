@@ -1,8 +1,12 @@
+import os
+
 calls = []
 fractions = []
 
 
 def _record_memory_history(enabled="all", context="all", stacks="all", **_):
+    if os.environ.get("OTHER_PYTORCH"):
+        raise TypeError("a version that takes other arguments")
     calls.append((str(enabled), context, stacks))
 
 
