@@ -11,6 +11,18 @@ static const uint32_t extra_kinds[] = {
     CUPTI_KIND_SYNCHRONIZATION, CUPTI_KIND_OVERHEAD, CUPTI_KIND_MARKER, CUPTI_KIND_MARKER_DATA};
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 
+/* Which calls of a domain are launches, by CUPTI's own names: learnt once, switched often. */
+static void learn_launches(struct ws_timeline *t, uint32_t domain) {
+  if (t->learnt[domain]) return;
+  for (uint32_t id = 1; id < WS_CALL_IDS; id++) {
+    const char *name = NULL;
+    if (t->cupti->callback_name(domain, id, &name) != CUPTI_OK || !name) continue;
+    t->launch[domain][id] = ws_call_is_launch(name);
+    t->hidden[domain][id] = !t->launch[domain][id];
+  }
+  t->learnt[domain] = true;
+}
+
 /* One domain of calls at WS_API_LAUNCH. CUPTI 12.5 and newer records single ids; older ones record
  * every call and the decoder hides the rest. */
 static int enable_launches(struct ws_timeline *t,
@@ -18,17 +30,12 @@ static int enable_launches(struct ws_timeline *t,
                            uint32_t kind,
                            int (*single)(uint32_t, uint8_t),
                            bool on) {
-  const struct ws_cupti *c = t->cupti;
+  learn_launches(t, domain);
+  if (!single) return on ? t->cupti->activity_enable(kind) : t->cupti->activity_disable(kind);
   int result = CUPTI_OK;
-  for (uint32_t id = 1; id < WS_CALL_IDS; id++) {
-    const char *name = NULL;
-    if (c->callback_name(domain, id, &name) != CUPTI_OK || !name) continue;
-    bool wanted = ws_call_is_launch(name);
-    t->hidden[domain][id] = !wanted;
-    if (single && wanted && single(id, on) != CUPTI_OK) result = -1;
-  }
-  if (single) return result;
-  return on ? c->activity_enable(kind) : c->activity_disable(kind);
+  for (uint32_t id = 1; id < WS_CALL_IDS; id++)
+    if (t->launch[domain][id] && single(id, on) != CUPTI_OK) result = -1;
+  return result;
 }
 
 static int set_calls(struct ws_timeline *t,

@@ -14,6 +14,8 @@ struct ws_timeline {
   const struct ws_cupti *cupti;
   const struct ws_config *config;
   uint8_t (*hidden)[WS_CALL_IDS]; /* per domain and id: recorded by CUPTI, but not asked for */
+  bool learnt[3];                 /* per domain: `launch` and `hidden` are filled */
+  uint8_t launch[3][WS_CALL_IDS]; /* 1: what WS_API_LAUNCH asks for */
   bool on;
   uint64_t taken; /* when the last switch took effect for kernels, CLOCK_MONOTONIC */
 };
