@@ -11,6 +11,7 @@
  * calls).
  */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@
 
 EXPORT int bare_start(const char *kinds);
 EXPORT int bare_stop(void);
+EXPORT int bare_finalise(void);
 EXPORT void bare_look(int on);
 EXPORT uint64_t bare_bytes(void);
 EXPORT uint64_t bare_records(uint32_t kind);
@@ -192,6 +194,15 @@ int bare_stop(void) {
   bare.count = 0;
   int flushed = bare.cupti.flush_all(CUPTI_FLUSH_FORCED); /* no buffer of ours stays with CUPTI */
   return failed ? failed : flushed;
+}
+
+/* 0, CUPTI's error, or -1. CUPTI lets go of the process; bare_start begins anew. */
+int bare_finalise(void) {
+  int (*finalize)(void) = NULL;
+  if (bare.loaded) *(void **)&finalize = dlsym(bare.cupti.handle, "cuptiFinalize");
+  int failed = finalize ? finalize() : -1;
+  if (!failed) bare.subscriber = NULL;
+  return failed;
 }
 
 void bare_look(int on) { atomic_store(&bare.look, on != 0); }

@@ -11,7 +11,9 @@ many in a row and then one wait; its ns are the wait's as well. BIN holds libbar
 
 `residue` runs each variant in fresh processes, in shuffled rounds. A process launches before CUPTI is
 loaded ("never"), when it is loaded with nothing enabled ("loaded"), while the kinds are on ("on"), when
-they are off again ("off"), and after cuptiFinalize ("finalised"); the figures are ratios to its own "never".
+they are off again ("off"), after cuptiFinalize ("finalised"), and the same three a second time ("again on", …); the
+figures are ratios to its own "never". A variant that begins with "early:" enables its kinds before there is a context,
+as an injected library does; it has no "never", and its ratios are to its own "finalised".
 """
 
 import argparse
@@ -42,18 +44,22 @@ VARIANTS = [
     "allocations",
     TIMELINE,
     TIMELINE + ",launch",
+    "early:" + TIMELINE + ",launch",
 ]
 
 
 class GPU:
-    """The launch loop and the bare consumer."""
+    """The launch loop and the bare consumer. early: kinds that are enabled before there is a context."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, early=""):
         self.folder = folder
         self.calls = ctypes.CDLL(os.path.join(folder, "libcalls.so"))
         self.calls.calls_launch.restype = ctypes.c_double
         self.calls.calls_launch.argtypes = [ctypes.c_long]
         self.bare = None
+        if early:
+            self.bare = captures.load_bare(self.folder)
+            self.switch(early)
         failed = self.calls.calls_open()
         if failed:
             sys.exit(f"ladder.py: no GPU can be used here: the driver says {failed}")
@@ -80,8 +86,6 @@ class GPU:
         if failed:
             sys.exit(f"ladder.py: CUPTI's error {failed} with {kinds or 'nothing'}")
 
-    def finalise(self):
-        return ctypes.CDLL(self.bare.bare_path().decode()).cuptiFinalize()
 
 
 def inside(folder, seconds, variants):
@@ -111,16 +115,23 @@ def inside(folder, seconds, variants):
 
 def one(folder, kinds):
     """One process of `residue`; prints its figures as JSON."""
-    gpu = GPU(folder)
-    figures = {"never": gpu.window(9)}
-    gpu.load()
-    figures["loaded"] = gpu.window(9)
-    gpu.switch(kinds)
-    figures["on"] = gpu.window(9)
-    gpu.switch("")
-    figures["off"] = gpu.window(9)
-    if gpu.finalise() == 0:
-        figures["finalised"] = gpu.window(9)
+    early, _, kinds = kinds.rpartition(":")
+    if early:
+        gpu, figures = GPU(folder, kinds), {}
+    else:
+        gpu = GPU(folder)
+        figures = {"never": gpu.window(9)}
+        gpu.load()
+        figures["loaded"] = gpu.window(9)
+    for time in ("", "again "):
+        gpu.switch(kinds)
+        figures[time + "on"] = gpu.window(9)
+        gpu.switch("")
+        figures[time + "off"] = gpu.window(9)
+        if gpu.bare.bare_finalise():
+            break
+        figures[time + "finalised"] = gpu.window(9)
+    figures.setdefault("never", figures.get("finalised"))
     print(json.dumps(figures))
 
 
@@ -133,24 +144,27 @@ def residue(folder, seconds, variants):
                 [sys.executable, __file__, "one", folder, name], capture_output=True, text=True, timeout=60
             )
             if r.returncode:
-                sys.exit(r.stderr.strip() or f"ladder.py: {name}: exit status {r.returncode}")
-            found[name].append(json.loads(r.stdout))
-    states = ["loaded", "on", "off", "finalised"]
+                print(f"  {name}: exit status {r.returncode} {r.stderr.strip()[-300:]}")
+            else:
+                found[name].append(json.loads(r.stdout))
+    states = ["loaded", "on", "off", "finalised", "again on", "again off", "again finalised"]
     print(
         f"median of processes, ratio to the same process before CUPTI was loaded [least, most]; {LAUNCHES} launches a window"
     )
     for name in variants:
         rows = found[name]
+        if not rows:
+            continue
         cells = []
         for state in states:
-            ratios = sorted(r[state] / r["never"] for r in rows if state in r)
+            ratios = sorted(r[state] / r["never"] for r in rows if r.get(state) and r["never"])
             cells.append(
                 f"{state} {statistics.median(ratios):.3f} [{ratios[0]:.3f} {ratios[-1]:.3f}]"
                 if ratios
-                else f"{state} -"
+                else f"{state} –"
             )
         print(
-            f"  {name:36} n {len(rows)}  never {statistics.median(r['never'] for r in rows):.0f} ns  "
+            f"  {name:36} n {len(rows)}  never {statistics.median(r['never'] or 0 for r in rows):.0f} ns  "
             + "  ".join(cells)
         )
 
@@ -164,7 +178,10 @@ def main():
     if args.how == "one":
         return one(args.bin, args.rest[0])
     seconds = float(args.rest[0]) if args.rest else 20
-    (inside if args.how == "inside" else residue)(args.bin, seconds, args.rest[1:] or VARIANTS)
+    variants = args.rest[1:] or VARIANTS
+    if args.how == "inside":
+        return inside(args.bin, seconds, [v for v in variants if not v.startswith("early:")])
+    residue(args.bin, seconds, variants)
 
 
 if __name__ == "__main__":
