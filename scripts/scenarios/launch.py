@@ -1,0 +1,162 @@
+"""Runs a program under `warpscope run --doctor`, and asks `warpscope doctor --json` about what it left.
+
+Programs import what they need first and then take turns on the GPU: importing PyTorch takes longer than most of
+them work. A program waits for its turn if WARPSCOPE_SCENARIO_TURN names a file: it makes FILE.ready and waits for
+FILE.go. The turn ends when `warpscope run` has ended, so that the next program finds the card empty.
+"""
+
+import glob
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+COLUMNS = "400"  # a finding's head on one line
+MEASURE = re.compile(r"^measure (\w+) (-?[\d.]+(?:e[+-]?\d+)?)\s*$", re.MULTILINE)
+PIECE = 64 << 20  # of a program's output
+
+
+class Card:
+    """Who may use the GPU."""
+
+    def __init__(self):
+        self.lock = threading.Condition()
+        self.alone = False
+        self.shared = 0
+
+    def take(self, alone):
+        with self.lock:
+            self.lock.wait_for(lambda: not self.alone and (self.shared == 0 or not alone))
+            if alone:
+                self.alone = True
+            else:
+                self.shared += 1
+
+    def give(self, alone):
+        with self.lock:
+            if alone:
+                self.alone = False
+            else:
+                self.shared -= 1
+            self.lock.notify_all()
+
+
+class Launcher:
+    def __init__(self, warpscope, folder, python=sys.executable):
+        self.warpscope = warpscope
+        self.folder = folder
+        self.python = python
+        self.card = Card()
+        os.makedirs(folder, exist_ok=True)
+
+    def run(self, program, name, arguments, environment):
+        """Runs a program once and returns what came of it."""
+        stem = os.path.join(self.folder, name)
+        for old in glob.glob(glob.escape(stem) + ".*"):
+            os.remove(old)
+        trace, turn = stem + ".wscope", stem + ".turn"
+        env = dict(os.environ, COLUMNS=COLUMNS, NO_COLOR="1", WARPSCOPE_SCENARIO_TURN=turn, PYTHONDONTWRITEBYTECODE="1")
+        env.update(program.environment)
+        env.update(environment)
+        command = [self.warpscope, "run", "--force", "--doctor", "-o", trace, *program.flags, "--"]
+        command += [self.python, program.path, "--variant", str(program.variant), *program.arguments, *arguments]
+        began = time.monotonic()
+        with open(stem + ".out", "wb") as out, open(stem + ".err", "wb") as err:
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, start_new_session=True)
+            turned, late = self.turn(program, child, turn)
+        for rest in glob.glob(glob.escape(turn) + ".*"):
+            os.remove(rest)
+        run = {
+            "name": name, "status": child.returncode, "late": late, "seconds": round(time.monotonic() - began, 1),
+            "turn_seconds": round(time.monotonic() - turned, 1) if turned else None, "command": " ".join(command[1:]),
+        }  # fmt: skip
+        out, err = read(stem + ".out"), read(stem + ".err")
+        run["printed"] = printed(err)
+        run["measures"] = {m[1]: float(m[2]) for m in MEASURE.finditer(out)}
+        run["stderr_tail"] = err[-1500:]
+        self.ask(program, run, stem, trace)
+        return run
+
+    def turn(self, program, child, turn):
+        """Waits for the end of a program; returns when its turn began, and whether it took too long."""
+        deadline = time.monotonic() + 240  # of imports, and of waiting for the card
+        while child.poll() is None and not os.path.exists(turn + ".ready") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if child.poll() is not None:
+            return None, False
+        self.card.take(program.alone)
+        began = time.monotonic()
+        try:
+            open(turn + ".go", "w").close()
+            try:
+                child.wait(program.limit)
+                return began, False
+            except subprocess.TimeoutExpired:
+                # Its own session, so that what the program has started ends as well.
+                for how in (signal.SIGTERM, signal.SIGKILL):
+                    os.killpg(child.pid, how)
+                    try:
+                        child.wait(10)
+                        break
+                    except subprocess.TimeoutExpired:
+                        continue
+                return began, True
+        finally:
+            self.card.give(program.alone)
+
+    def ask(self, program, run, stem, trace):
+        """The diagnosis as data: of the snapshot that a failure or a history left, else of the trace."""
+        snapshots = last_of_each(sorted(glob.glob(glob.escape(stem) + ".oom-*.pickle") + glob.glob(glob.escape(stem) + ".end-*.pickle")))
+        run["files"] = [os.path.basename(f) for f in snapshots] + ([os.path.basename(trace)] if os.path.exists(trace) else [])
+        of = snapshots[0] if snapshots and program.judge != "trace" else trace
+        run["diagnosis"], run["doctor_seconds"], run["doctor_error"] = self.json("doctor", "--json", of)
+        if os.path.exists(trace):
+            run["memory"], _, _ = self.json("inspect", "--memory", "--json", trace)
+
+    def json(self, *arguments):
+        began = time.monotonic()
+        try:
+            done = subprocess.run([self.warpscope, *arguments], capture_output=True, timeout=60)
+        except subprocess.TimeoutExpired:
+            return None, 60.0, "took more than 60 s"
+        seconds = round(time.monotonic() - began, 2)
+        try:
+            return json.loads(done.stdout), seconds, ""
+        except ValueError:
+            return None, seconds, done.stderr.decode(errors="replace")[-400:]
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read(PIECE).decode(errors="replace")
+
+
+HEAD = re.compile(r"^\s*(\d+)  (.+?)\s{2,}(error|warning|note) ((?:memory|time)\.[\w-]+)\s*$")
+
+
+def printed(text):
+    """The findings as they were printed: a list for each diagnosis, the first one first."""
+    blocks = []
+    for line in text.splitlines():
+        match = HEAD.match(line)
+        if not match:
+            continue
+        if match[1] == "1" or not blocks:
+            blocks.append([])
+        blocks[-1].append({"severity": match[3], "id": match[4], "title": match[2]})
+    return blocks
+
+
+def last_of_each(files):
+    """The last snapshot of each process: their names end in the process and a number."""
+    last = {}
+    for file in files:
+        process, _, number = file.rpartition("-")
+        number = int(number.split(".")[0])
+        if process not in last or number > last[process][0]:
+            last[process] = (number, file)
+    return [file for _, file in sorted(last.values(), key=lambda pair: os.stat(pair[1]).st_mtime_ns)]
