@@ -15,7 +15,7 @@ func lengths(b *event.Batch) [kinds]int {
 		event.KindAllocation: len(b.Allocations.Sequence), event.KindContext: len(b.Contexts.Time),
 		event.KindModule: len(b.Modules.Time), event.KindPool: len(b.Pools.Time), event.KindState: len(b.States.Time),
 		event.KindGPUSample: len(b.GPUSamples.Time), event.KindUsage: len(b.Usages.Time),
-		event.KindWindow: len(b.Windows.Start),
+		event.KindWindow: len(b.Windows.Start), event.KindFact: len(b.Facts.Time),
 	}
 }
 
@@ -66,7 +66,7 @@ func extent(b *event.Batch) (first, last event.Time) {
 		{b.Graphs.Start, b.Graphs.Duration}, {b.Overheads.Start, b.Overheads.Duration},
 		{b.Allocations.Enter, b.Allocations.Duration}, {b.Contexts.Time, nil}, {b.Modules.Time, nil},
 		{b.Pools.Time, nil}, {b.GPUSamples.Time, nil}, {b.Usages.Time, nil}, {b.States.Time, nil},
-		{b.Windows.Start, b.Windows.Span},
+		{b.Windows.Start, b.Windows.Span}, {b.Facts.Time, nil},
 	} {
 		for i, t := range c.times {
 			if t <= 0 || t >= 1<<62 {
@@ -98,7 +98,7 @@ func FirstTime(b *event.Batch) event.Time {
 func check(b *event.Batch) error {
 	k, c, s, y, l := &b.Kernels, &b.Copies, &b.Sets, &b.Syncs, &b.Calls
 	m, g, o, x, d := &b.Markers, &b.Graphs, &b.Overheads, &b.Contexts, &b.Modules
-	p, n, u, t, w := &b.Pools, &b.GPUSamples, &b.Usages, &b.States, &b.Windows
+	p, n, u, t, w, f := &b.Pools, &b.GPUSamples, &b.Usages, &b.States, &b.Windows, &b.Facts
 	for _, kind := range []struct {
 		kind event.Kind
 		rows []int
@@ -124,6 +124,7 @@ func check(b *event.Batch) error {
 		{event.KindState, []int{len(t.Time), len(t.State), len(t.Reason)}},
 		{event.KindWindow, []int{len(w.Begin), len(w.Length), len(w.Planned), len(w.Start), len(w.Span), len(w.Work), len(w.SpanWork),
 			len(w.Loss), len(w.Measured)}},
+		{event.KindFact, []int{len(f.Time), len(f.GPU), len(f.PID), len(f.Name), len(f.Value), len(f.Text)}},
 	} {
 		if err := equal(kind.kind, kind.rows); err != nil {
 			return err

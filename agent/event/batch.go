@@ -41,6 +41,7 @@ type Batch struct {
 	Usages      Usages
 	States      States
 	Windows     Windows
+	Facts       Facts
 }
 
 // Kernels are single kernel executions on a GPU.

@@ -177,6 +177,7 @@ const (
 	KindGPUSample
 	KindUsage
 	KindWindow
+	KindFact
 )
 
 // Values of LossCause.

@@ -19,7 +19,7 @@ const noDuration = math.MinInt64
 func kindWord(k event.Kind) string {
 	words := []string{
 		"unknown", "kernel", "copy", "fill", "wait", "call", "nvtx", "graph", "overhead", "allocation", "context", "module", "clock",
-		"device", "pool", "state", "gpu", "usage", "window",
+		"device", "pool", "state", "gpu", "usage", "window", "fact",
 	}
 	if int(k) < len(words) {
 		return words[k]
@@ -222,6 +222,19 @@ func (e *Events) describeState(b *event.Batch, r eventRow) string {
 		if w.Measured[i] {
 			e.add("loss_ns", w.Loss[i])
 		}
+	case event.KindFact:
+		f := &b.Facts
+		if f.PID[i] != 0 {
+			e.add("of_pid", int64(f.PID[i]))
+		}
+		if gpu := e.gpu(f.GPU[i]); gpu != "" {
+			e.add("gpu", gpu)
+		}
+		e.add("value", f.Value[i])
+		if f.Text[i] != 0 {
+			e.add("text", e.tables.String(f.Text[i]))
+		}
+		return e.tables.String(f.Name[i])
 	}
 	return ""
 }

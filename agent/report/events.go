@@ -170,6 +170,7 @@ func (e *Events) Batch(b *event.Batch) error {
 	collect(event.KindGPUSample, b.GPUSamples.Time)
 	collect(event.KindUsage, b.Usages.Time)
 	collect(event.KindWindow, b.Windows.Start)
+	collect(event.KindFact, b.Facts.Time)
 	slices.SortStableFunc(e.rows, func(x, y eventRow) int {
 		switch {
 		case x.time < y.time:

@@ -216,6 +216,14 @@ func schema() []table {
 			num("loss", func(b *B) *[]int64 { return &b.Windows.Loss }),
 			truth("measured", func(b *B) *[]bool { return &b.Windows.Measured }),
 		}},
+		{kind: event.KindFact, time: 0, columns: []column{
+			num("time", func(b *B) *[]event.Time { return &b.Facts.Time }, step...),
+			num("gpu", func(b *B) *[]event.GPUID { return &b.Facts.GPU }),
+			num("pid", func(b *B) *[]int32 { return &b.Facts.PID }),
+			num("name", func(b *B) *[]event.StringID { return &b.Facts.Name }),
+			num("value", func(b *B) *[]int64 { return &b.Facts.Value }, either...),
+			num("text", func(b *B) *[]event.StringID { return &b.Facts.Text }),
+		}},
 	}
 }
 
