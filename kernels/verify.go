@@ -34,3 +34,18 @@ func Compare(e Element, got, want, rows cuda.Pointer, count, n int, totals cuda.
 		Args:   []cuda.Arg{cuda.Address(got), cuda.Address(want), cuda.Address(rows), cuda.Int32(int32(n)), cuda.Int32(int32(e)), cuda.Address(totals)},
 	}
 }
+
+// Same adds to the u64 at bad how many of n words of 16 bytes differ between x and y.
+func Same(x, y cuda.Pointer, words uint64, bad cuda.Pointer) Launch {
+	return spread("verify_same", cuda.Address(x), cuda.Address(y), cuda.Int64(int64(words)), cuda.Address(bad))
+}
+
+// Written adds to the u64 at bad how many of n words are not what Streams.Write leaves.
+func Written(y cuda.Pointer, words uint64, value uint32, bad cuda.Pointer) Launch {
+	return spread("verify_written", cuda.Address(y), cuda.Int64(int64(words)), cuda.Uint32(value), cuda.Address(bad))
+}
+
+// Sum adds n u32 to *sum, one at a time.
+func Sum(x cuda.Pointer, n uint64, sum cuda.Pointer) Launch {
+	return spread("verify_sum", cuda.Address(x), cuda.Int64(int64(n)), cuda.Address(sum))
+}

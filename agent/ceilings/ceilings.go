@@ -55,8 +55,8 @@ type Set struct {
 	Rates   map[Kind]float64 `json:"rates"`          // bytes or operations a second
 }
 
-// schema is the version of saved files.
-const schema = 1
+// Schema is the version of saved files.
+const Schema = 1
 
 // ErrUnknown is what errors.Is finds when neither a measurement nor a datasheet of a GPU is at hand.
 var ErrUnknown = errors.New("no ceilings of this GPU")
@@ -69,8 +69,8 @@ func (s Set) Rate(k Kind) (float64, bool) {
 
 // check refuses what cannot be rates.
 func (s Set) check() error {
-	if s.Version != schema {
-		return fmt.Errorf("schema version %d, want %d", s.Version, schema)
+	if s.Version != Schema {
+		return fmt.Errorf("schema version %d, want %d", s.Version, Schema)
 	}
 	if len(s.Rates) == 0 {
 		return errors.New("no rates")

@@ -59,5 +59,5 @@ func OfDatasheet(product string) (Set, error) {
 			delete(rates, k)
 		}
 	}
-	return Set{Version: schema, GPU: product, Source: Datasheet, Rates: rates}, nil
+	return Set{Version: Schema, GPU: product, Source: Datasheet, Rates: rates}, nil
 }

@@ -34,7 +34,7 @@ func (s Store) path(uuid string) (string, error) {
 // Save keeps measured ceilings under their UUID. Rates of other kinds that were saved before are kept, unless another driver
 // was there then.
 func (s Store) Save(set Set) error {
-	set.Version, set.Source = schema, Measured
+	set.Version, set.Source = Schema, Measured
 	path, err := s.path(set.UUID)
 	if err == nil {
 		err = set.check()

@@ -14,7 +14,7 @@ var levels = [][]string{
 	{"agent/view", "agent/monitor"},
 	{"agent/session", "agent/bench", "agent/report", "agent/exchange"},
 	{"agent/doctor"},
-	{"agent/analyze", "agent/collect", "agent/device", "agent/demo"},
+	{"agent/analyze", "agent/collect", "agent/device", "agent/demo", "agent/bench/result"},
 	{"agent/ceilings", "agent/trace", "agent/budget", "agent/collect/symbols", "agent/event/scene", "agent/exchange/pickle"},
 	{"agent/event", "cupti/abi", "proto/warpscope/trace/v1", "cupti", "cupti/lib", "cupti/sim", "kernels", "agent/version", "agent/python"},
 	{"cuda"},

@@ -1,0 +1,96 @@
+package bench
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+
+	"github.com/warpscope/warpscope/agent/bench/result"
+	"github.com/warpscope/warpscope/cuda"
+	"github.com/warpscope/warpscope/kernels"
+)
+
+// poisonByte fills results before they are computed: floats of it are NaN, integers are -1.
+const poisonByte = 0xff
+
+// poison fills memory with what no right result contains.
+func (g *GPU) poison(p cuda.Pointer, bytes uint64) error { return g.Stream.Set8(p, poisonByte, bytes) }
+
+// zero fills memory with zeros.
+func (g *GPU) zero(p cuda.Pointer, bytes uint64) error { return g.Stream.Set8(p, 0, bytes) }
+
+// fill writes fresh random numbers.
+func (g *GPU) fill(e kernels.Element, p cuda.Pointer, n uint64, deviation float32) error {
+	return g.Do(kernels.Verify(), kernels.Fill(e, p, int(n), g.Seed(), deviation))
+}
+
+// random takes memory and fills it with fresh random floats, or whatever their bits mean.
+func (g *GPU) random(bytes uint64) (cuda.Pointer, error) {
+	p, err := g.Alloc(bytes)
+	if err == nil {
+		err = g.fill(kernels.Float32, p, bytes/4, 1)
+	}
+	return p, err
+}
+
+func (g *GPU) word(p cuda.Pointer) (uint32, error) {
+	var b [4]byte
+	err := errors.Join(g.Stream.Synchronize(), g.Driver.CopyToHost(b[:], p))
+	return binary.LittleEndian.Uint32(b[:]), err
+}
+
+func (g *GPU) doubles(p cuda.Pointer, n int) ([]float64, error) {
+	b, out := make([]byte, 8*n), make([]float64, n)
+	err := errors.Join(g.Stream.Synchronize(), g.Driver.CopyToHost(b, p))
+	for i := range out {
+		out[i] = math.Float64frombits(binary.LittleEndian.Uint64(b[8*i:]))
+	}
+	return out, err
+}
+
+// upload takes memory for numbers and puts them there.
+func (g *GPU) upload(values []uint32) (cuda.Pointer, error) {
+	b := make([]byte, 4*len(values))
+	for i, v := range values {
+		binary.LittleEndian.PutUint32(b[4*i:], v)
+	}
+	p, err := g.Alloc(uint64(len(b)))
+	if err == nil {
+		err = g.Driver.CopyToDevice(p, b)
+	}
+	return p, err
+}
+
+// exactly judges a number that must be right to the bit.
+func exactly(method string, got, want uint32) result.Verification {
+	v := result.Verification{Method: method}
+	if got != want {
+		v.Error = 1
+	}
+	return v
+}
+
+// summed checks a kernel that adds up what it reads: sum is where, want what one run must give.
+func (g *GPU) summed(sum cuda.Pointer, want uint32, method string) func(run func(int) error) (result.Verification, error) {
+	return func(run func(int) error) (result.Verification, error) {
+		if err := errors.Join(g.zero(sum, 4), g.Once(run)); err != nil {
+			return result.Verification{}, err
+		}
+		got, err := g.word(sum)
+		return exactly(method, got, want), err
+	}
+}
+
+// counted runs a check that counts wrong words into a u64.
+func (g *GPU) counted(method string, words uint64, check func(bad cuda.Pointer) kernels.Launch) (result.Verification, error) {
+	bad, err := g.Alloc(8)
+	if err == nil {
+		err = errors.Join(g.zero(bad, 8), g.Do(kernels.Verify(), check(bad)))
+	}
+	if err != nil {
+		return result.Verification{}, err
+	}
+	var b [8]byte
+	err = g.Driver.CopyToHost(b[:], bad)
+	return result.Verification{Method: method, Error: result.Distance(float64(binary.LittleEndian.Uint64(b[:])) / float64(words))}, err
+}
