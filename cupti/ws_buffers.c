@@ -19,9 +19,12 @@
 #define RATE_NS 500000000ull /* over which the rate is measured */
 #define SIZE_LEAST (16u << 10)
 #define SIZE_FIRST (64u << 10)
-/* So many requests between two turns of the worker, for each buffer in use: the rate has grown, or
- * the worker is held up. */
+/* So many requests between two turns of the worker, for each buffer that was in use at the first:
+ * the rate has grown, or the worker is held up. */
 #define REQUESTS_MANY 4u
+/* CUPTI keeps buffers whose work is still to come: a program that launches graphs far ahead, node
+ * by node, would have all of them while they are small. */
+#define OUT_MANY (BUFFERS_MAX / 4)
 
 static struct {
   struct ws_shm *shm;
@@ -33,6 +36,7 @@ static struct {
   _Atomic uint32_t discards; /* discard buffers in the queue */
   _Atomic uint32_t size;     /* bytes of a buffer that CUPTI is told of */
   _Atomic uint32_t out;      /* buffers that CUPTI has */
+  _Atomic uint32_t had;      /* at the worker's last turn */
   _Atomic uint32_t requests; /* since the worker's last turn */
   uint64_t bytes, since;     /* worker: delivered since a moment; 0: none yet */
   struct {
@@ -52,11 +56,12 @@ void ws_buffers_open(struct ws_shm *shm) {
 }
 
 void ws_buffers_turn(uint64_t now) {
+  uint32_t out = atomic_load_explicit(&pool.out, memory_order_relaxed);
   atomic_store_explicit(&pool.requests, 0, memory_order_relaxed);
+  atomic_store_explicit(&pool.had, out, memory_order_relaxed);
   if (!pool.since) pool.since = now;
   uint64_t passed = now - pool.since;
   if (passed < RATE_NS) return;
-  uint32_t out = atomic_load_explicit(&pool.out, memory_order_relaxed);
   uint64_t size = pool.bytes * FILL_NS / passed / (out ? out : 1);
   size = size < SIZE_LEAST ? SIZE_LEAST : size > BUFFER_SIZE ? BUFFER_SIZE : size & ~4095ull;
   atomic_store_explicit(&pool.size, (uint32_t)size, memory_order_relaxed);
@@ -66,8 +71,9 @@ void ws_buffers_turn(uint64_t now) {
 
 static uint32_t size_of_next(void) {
   uint32_t out = atomic_load_explicit(&pool.out, memory_order_relaxed);
+  uint32_t had = atomic_load_explicit(&pool.had, memory_order_relaxed);
   uint32_t requests = atomic_fetch_add_explicit(&pool.requests, 1, memory_order_relaxed);
-  if (requests >= REQUESTS_MANY * (out ? out : 1)) return BUFFER_SIZE;
+  if (out >= OUT_MANY || requests >= REQUESTS_MANY * (had ? had : 1)) return BUFFER_SIZE;
   return atomic_load_explicit(&pool.size, memory_order_relaxed);
 }
 

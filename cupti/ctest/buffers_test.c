@@ -89,6 +89,21 @@ int main(void) {
   CHECK(half > 150 * KIB && half < 350 * KIB);
   deliver(other, 0);
 
+  /* a slow program's graphs, launched far ahead: CUPTI holds every buffer until the nodes have run,
+   * whether the worker looks meanwhile or not */
+  for (int looks = 0; looks < 2; looks++) {
+    CHECK(after(10 * KIB) == 16 * KIB);
+    uint8_t *kept[60];
+    size_t room = 0;
+    for (int i = 0; i < 60; i++) {
+      room += ask(&kept[i]);
+      if (looks) ws_buffers_turn(now);
+      CHECK(!ws_buffers_is_discard(kept[i]));
+    }
+    CHECK(room >= 40u << 20);
+    for (int i = 0; i < 60; i++) deliver(kept[i], 0);
+  }
+
   /* CUPTI holds all that there are: the rest is counted as lost, and a large buffer again */
   uint8_t *held[80];
   for (int i = 0; i < 80; i++) ask(&held[i]);
