@@ -55,7 +55,7 @@ class Observer:
             "device_free_bytes": free,
             "monotonic_ns": self.library.now(),
             "pid": os.getpid(),
-            "torch": self.torch.__version__,
+            "torch": str(self.torch.__version__),  # a class of its own otherwise
         }
         for add in (self.total, self.stack, self.known):
             try:
