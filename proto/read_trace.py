@@ -11,7 +11,7 @@ import zstandard
 
 KINDS = {1: "kernel", 2: "copy", 3: "set", 4: "sync", 5: "call", 6: "marker", 7: "graph", 8: "overhead", 9: "allocation",
          10: "context", 11: "module", 14: "pool", 15: "state", 16: "gpu_sample", 17: "usage",
-         18: "window", 19: "fact"}
+         18: "window", 19: "fact", 20: "activity"}
 
 
 def varint(b, i):

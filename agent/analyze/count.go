@@ -16,6 +16,7 @@ func lengths(b *event.Batch) [kinds]int {
 		event.KindModule: len(b.Modules.Time), event.KindPool: len(b.Pools.Time), event.KindState: len(b.States.Time),
 		event.KindGPUSample: len(b.GPUSamples.Time), event.KindUsage: len(b.Usages.Time),
 		event.KindWindow: len(b.Windows.Start), event.KindFact: len(b.Facts.Time),
+		event.KindActivity: len(b.Activities.Start),
 	}
 }
 
@@ -66,7 +67,7 @@ func extent(b *event.Batch) (first, last event.Time) {
 		{b.Graphs.Start, b.Graphs.Duration}, {b.Overheads.Start, b.Overheads.Duration},
 		{b.Allocations.Enter, b.Allocations.Duration}, {b.Contexts.Time, nil}, {b.Modules.Time, nil},
 		{b.Pools.Time, nil}, {b.GPUSamples.Time, nil}, {b.Usages.Time, nil}, {b.States.Time, nil},
-		{b.Windows.Start, b.Windows.Span}, {b.Facts.Time, nil},
+		{b.Windows.Start, b.Windows.Span}, {b.Facts.Time, nil}, {b.Activities.Start, b.Activities.Duration},
 	} {
 		for i, t := range c.times {
 			if t <= 0 || t >= 1<<62 {
@@ -92,6 +93,15 @@ func extent(b *event.Batch) (first, last event.Time) {
 func FirstTime(b *event.Batch) event.Time {
 	first, _ := extent(b)
 	return first
+}
+
+// activityRows returns the lengths of the columns.
+func activityRows(a *event.Activities) []int {
+	return []int{
+		len(a.Start), len(a.Duration), len(a.GPU), len(a.SM), len(a.Occupancy), len(a.Tensor), len(a.TensorHalf), len(a.TensorInteger),
+		len(a.TensorDouble), len(a.FP64), len(a.FP32), len(a.FP16), len(a.Integer), len(a.DRAM), len(a.DRAMPeak), len(a.PCIeOut), len(a.PCIeIn),
+		len(a.NVLinkOut), len(a.NVLinkIn),
+	}
 }
 
 // check says whether the columns of each kind have one length, which all loops rely on.
@@ -124,6 +134,7 @@ func check(b *event.Batch) error {
 		{event.KindState, []int{len(t.Time), len(t.State), len(t.Reason)}},
 		{event.KindWindow, []int{len(w.Begin), len(w.Length), len(w.Planned), len(w.Start), len(w.Span), len(w.Work), len(w.SpanWork),
 			len(w.Loss), len(w.Measured)}},
+		{event.KindActivity, activityRows(&b.Activities)},
 		{event.KindFact, []int{len(f.Time), len(f.GPU), len(f.PID), len(f.Name), len(f.Value), len(f.Text)}},
 	} {
 		if err := equal(kind.kind, kind.rows); err != nil {

@@ -8,7 +8,7 @@ import (
 )
 
 // kinds is the number of kinds of records.
-const kinds = int(event.KindFact) + 1
+const kinds = int(event.KindActivity) + 1
 
 // Inspection is all that was asked of a trace. The parts that every report shows come first; the
 // others are nil unless asked for.

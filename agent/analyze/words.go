@@ -19,7 +19,7 @@ func KindName(k event.Kind) string {
 	return word([]string{
 		"records of unknown kind", "kernels", "copies", "sets", "syncs", "calls", "markers", "graph launches",
 		"overheads", "allocations", "contexts", "modules", "clock readings", "devices", "pool readings",
-		"state changes", "GPU samples", "memory usages", "windows", "facts",
+		"state changes", "GPU samples", "memory usages", "windows", "facts", "GPU activities",
 	}, "kind", k)
 }
 

@@ -3,7 +3,7 @@ package collect
 import "github.com/warpscope/warpscope/agent/event"
 
 // kinds is the number of event kinds that rows are counted for.
-const kinds = int(event.KindFact) + 1
+const kinds = int(event.KindActivity) + 1
 
 // rows counts the rows of b by kind.
 func rows(b *event.Batch) (n [kinds]int) {
@@ -24,6 +24,7 @@ func rows(b *event.Batch) (n [kinds]int) {
 	n[event.KindUsage] = len(b.Usages.Time)
 	n[event.KindWindow] = len(b.Windows.Start)
 	n[event.KindFact] = len(b.Facts.Time)
+	n[event.KindActivity] = len(b.Activities.Start)
 	return n
 }
 

@@ -42,6 +42,7 @@ type Batch struct {
 	States      States
 	Windows     Windows
 	Facts       Facts
+	Activities  Activities
 }
 
 // Kernels are single kernel executions on a GPU.

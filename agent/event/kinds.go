@@ -178,6 +178,7 @@ const (
 	KindUsage
 	KindWindow
 	KindFact
+	KindActivity
 )
 
 // Values of LossCause.

@@ -19,7 +19,7 @@ const noDuration = math.MinInt64
 func kindWord(k event.Kind) string {
 	words := []string{
 		"unknown", "kernel", "copy", "fill", "wait", "call", "nvtx", "graph", "overhead", "allocation", "context", "module", "clock",
-		"device", "pool", "state", "gpu", "usage", "window", "fact",
+		"device", "pool", "state", "gpu", "usage", "window", "fact", "activity",
 	}
 	if int(k) < len(words) {
 		return words[k]
@@ -96,6 +96,8 @@ func (e *Events) describe(b *event.Batch, r eventRow) (name string, duration int
 		return e.describeMarker(&b.Markers, i), noDuration
 	case event.KindAllocation:
 		return e.describeAllocation(&b.Allocations, i)
+	case event.KindActivity:
+		return e.activity(&b.Activities, i), b.Activities.Duration[i]
 	}
 	return e.describeState(b, r), noDuration
 }
@@ -359,4 +361,32 @@ func appendCSV(b []byte, cells []string) []byte {
 		b = append(b, '"')
 	}
 	return append(b, '\n')
+}
+
+// activity writes what the units of a GPU did in a window.
+func (e *Events) activity(a *event.Activities, i int) string {
+	for _, f := range []struct {
+		key   string
+		value int32
+	}{
+		{"sm_pct", a.SM[i]}, {"occupancy_pct", a.Occupancy[i]}, {"tensor_pct", a.Tensor[i]}, {"tensor_half_pct", a.TensorHalf[i]},
+		{"tensor_integer_pct", a.TensorInteger[i]}, {"tensor_double_pct", a.TensorDouble[i]}, {"fp64_pct", a.FP64[i]}, {"fp32_pct", a.FP32[i]},
+		{"fp16_pct", a.FP16[i]}, {"integer_pct", a.Integer[i]}, {"dram_pct", a.DRAM[i]},
+	} {
+		if f.value >= 0 {
+			e.add(f.key, float64(f.value)/1e4)
+		}
+	}
+	for _, f := range []struct {
+		key   string
+		value int64
+	}{
+		{"dram_peak_bytes_per_s", a.DRAMPeak[i]}, {"pcie_out_bytes_per_s", a.PCIeOut[i]}, {"pcie_in_bytes_per_s", a.PCIeIn[i]},
+		{"nvlink_out_bytes_per_s", a.NVLinkOut[i]}, {"nvlink_in_bytes_per_s", a.NVLinkIn[i]},
+	} {
+		if f.value >= 0 {
+			e.add(f.key, f.value)
+		}
+	}
+	return e.gpu(a.GPU[i])
 }

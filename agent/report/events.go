@@ -171,6 +171,7 @@ func (e *Events) Batch(b *event.Batch) error {
 	collect(event.KindUsage, b.Usages.Time)
 	collect(event.KindWindow, b.Windows.Start)
 	collect(event.KindFact, b.Facts.Time)
+	collect(event.KindActivity, b.Activities.Start)
 	slices.SortStableFunc(e.rows, func(x, y eventRow) int {
 		switch {
 		case x.time < y.time:

@@ -188,7 +188,7 @@ func (r *Result) dropped() uint64 {
 // recorded lists the kinds that were recorded.
 func (r *Result) recorded() string {
 	var parts []string
-	for kind := event.KindKernel; kind <= event.KindFact; kind++ {
+	for kind := event.KindKernel; kind <= event.KindActivity; kind++ {
 		if n := r.Summary.Recorded[kind]; n > 0 {
 			parts = append(parts, group(n)+" "+kindWord(kind, n))
 		}

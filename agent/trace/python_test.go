@@ -88,7 +88,8 @@ func comparePython(t *testing.T, path string, want *collected, counts map[string
 	names := map[event.Kind]string{event.KindKernel: "kernel", event.KindCopy: "copy", event.KindSet: "set", event.KindSync: "sync",
 		event.KindCall: "call", event.KindMarker: "marker", event.KindGraph: "graph", event.KindOverhead: "overhead",
 		event.KindAllocation: "allocation", event.KindContext: "context", event.KindModule: "module", event.KindPool: "pool",
-		event.KindState: "state", event.KindGPUSample: "gpu_sample", event.KindUsage: "usage", event.KindWindow: "window", event.KindFact: "fact"}
+		event.KindState: "state", event.KindGPUSample: "gpu_sample", event.KindUsage: "usage", event.KindWindow: "window", event.KindFact: "fact",
+		event.KindActivity: "activity"}
 	total := 0
 	kernels, calls := new(big.Int), new(big.Int)
 	for id, b := range want.batches {

@@ -224,6 +224,27 @@ func schema() []table {
 			num("value", func(b *B) *[]int64 { return &b.Facts.Value }, either...),
 			num("text", func(b *B) *[]event.StringID { return &b.Facts.Text }),
 		}},
+		{kind: event.KindActivity, time: 2, lasts: true, columns: []column{
+			num("gpu", func(b *B) *[]event.GPUID { return &b.Activities.GPU }),
+			num("duration", func(b *B) *[]int64 { return &b.Activities.Duration }),
+			num("start", func(b *B) *[]event.Time { return &b.Activities.Start }, step...),
+			num("sm", func(b *B) *[]int32 { return &b.Activities.SM }),
+			num("occupancy", func(b *B) *[]int32 { return &b.Activities.Occupancy }),
+			num("tensor", func(b *B) *[]int32 { return &b.Activities.Tensor }),
+			num("tensor_half", func(b *B) *[]int32 { return &b.Activities.TensorHalf }),
+			num("tensor_integer", func(b *B) *[]int32 { return &b.Activities.TensorInteger }),
+			num("tensor_double", func(b *B) *[]int32 { return &b.Activities.TensorDouble }),
+			num("fp64", func(b *B) *[]int32 { return &b.Activities.FP64 }),
+			num("fp32", func(b *B) *[]int32 { return &b.Activities.FP32 }),
+			num("fp16", func(b *B) *[]int32 { return &b.Activities.FP16 }),
+			num("integer", func(b *B) *[]int32 { return &b.Activities.Integer }),
+			num("dram", func(b *B) *[]int32 { return &b.Activities.DRAM }),
+			num("dram_peak", func(b *B) *[]int64 { return &b.Activities.DRAMPeak }),
+			num("pcie_out", func(b *B) *[]int64 { return &b.Activities.PCIeOut }),
+			num("pcie_in", func(b *B) *[]int64 { return &b.Activities.PCIeIn }),
+			num("nvlink_out", func(b *B) *[]int64 { return &b.Activities.NVLinkOut }),
+			num("nvlink_in", func(b *B) *[]int64 { return &b.Activities.NVLinkIn }),
+		}},
 	}
 }
 

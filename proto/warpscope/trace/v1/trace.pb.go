@@ -957,6 +957,7 @@ type Batch struct {
 	Usages        *Usages     `protobuf:"bytes,17,opt,name=usages,proto3" json:"usages,omitempty"`
 	Windows       *Windows    `protobuf:"bytes,18,opt,name=windows,proto3" json:"windows,omitempty"`
 	Facts         *Facts      `protobuf:"bytes,19,opt,name=facts,proto3" json:"facts,omitempty"`
+	Activities    *Activities `protobuf:"bytes,20,opt,name=activities,proto3" json:"activities,omitempty"`
 	Process       uint32      `protobuf:"varint,31,opt,name=process,proto3" json:"process,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1107,6 +1108,13 @@ func (x *Batch) GetWindows() *Windows {
 func (x *Batch) GetFacts() *Facts {
 	if x != nil {
 		return x.Facts
+	}
+	return nil
+}
+
+func (x *Batch) GetActivities() *Activities {
+	if x != nil {
+		return x.Activities
 	}
 	return nil
 }
@@ -3100,6 +3108,203 @@ func (x *Facts) GetText() *Column {
 	return nil
 }
 
+// Averages over windows: shares in millionths, -1 not available.
+type Activities struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rows          uint32                 `protobuf:"varint,1,opt,name=rows,proto3" json:"rows,omitempty"`
+	Gpu           *Column                `protobuf:"bytes,2,opt,name=gpu,proto3" json:"gpu,omitempty"`
+	Duration      *Column                `protobuf:"bytes,3,opt,name=duration,proto3" json:"duration,omitempty"`
+	Start         *Column                `protobuf:"bytes,4,opt,name=start,proto3" json:"start,omitempty"`
+	Sm            *Column                `protobuf:"bytes,5,opt,name=sm,proto3" json:"sm,omitempty"`
+	Occupancy     *Column                `protobuf:"bytes,6,opt,name=occupancy,proto3" json:"occupancy,omitempty"`
+	Tensor        *Column                `protobuf:"bytes,7,opt,name=tensor,proto3" json:"tensor,omitempty"`
+	TensorHalf    *Column                `protobuf:"bytes,8,opt,name=tensor_half,json=tensorHalf,proto3" json:"tensor_half,omitempty"`
+	TensorInteger *Column                `protobuf:"bytes,9,opt,name=tensor_integer,json=tensorInteger,proto3" json:"tensor_integer,omitempty"`
+	TensorDouble  *Column                `protobuf:"bytes,10,opt,name=tensor_double,json=tensorDouble,proto3" json:"tensor_double,omitempty"`
+	Fp64          *Column                `protobuf:"bytes,11,opt,name=fp64,proto3" json:"fp64,omitempty"`
+	Fp32          *Column                `protobuf:"bytes,12,opt,name=fp32,proto3" json:"fp32,omitempty"`
+	Fp16          *Column                `protobuf:"bytes,13,opt,name=fp16,proto3" json:"fp16,omitempty"`
+	Integer       *Column                `protobuf:"bytes,14,opt,name=integer,proto3" json:"integer,omitempty"`
+	Dram          *Column                `protobuf:"bytes,15,opt,name=dram,proto3" json:"dram,omitempty"`
+	DramPeak      *Column                `protobuf:"bytes,16,opt,name=dram_peak,json=dramPeak,proto3" json:"dram_peak,omitempty"` // bytes a second
+	PcieOut       *Column                `protobuf:"bytes,17,opt,name=pcie_out,json=pcieOut,proto3" json:"pcie_out,omitempty"`    // bytes a second
+	PcieIn        *Column                `protobuf:"bytes,18,opt,name=pcie_in,json=pcieIn,proto3" json:"pcie_in,omitempty"`
+	NvlinkOut     *Column                `protobuf:"bytes,19,opt,name=nvlink_out,json=nvlinkOut,proto3" json:"nvlink_out,omitempty"`
+	NvlinkIn      *Column                `protobuf:"bytes,20,opt,name=nvlink_in,json=nvlinkIn,proto3" json:"nvlink_in,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Activities) Reset() {
+	*x = Activities{}
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Activities) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Activities) ProtoMessage() {}
+
+func (x *Activities) ProtoReflect() protoreflect.Message {
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Activities.ProtoReflect.Descriptor instead.
+func (*Activities) Descriptor() ([]byte, []int) {
+	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Activities) GetRows() uint32 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *Activities) GetGpu() *Column {
+	if x != nil {
+		return x.Gpu
+	}
+	return nil
+}
+
+func (x *Activities) GetDuration() *Column {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
+func (x *Activities) GetStart() *Column {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *Activities) GetSm() *Column {
+	if x != nil {
+		return x.Sm
+	}
+	return nil
+}
+
+func (x *Activities) GetOccupancy() *Column {
+	if x != nil {
+		return x.Occupancy
+	}
+	return nil
+}
+
+func (x *Activities) GetTensor() *Column {
+	if x != nil {
+		return x.Tensor
+	}
+	return nil
+}
+
+func (x *Activities) GetTensorHalf() *Column {
+	if x != nil {
+		return x.TensorHalf
+	}
+	return nil
+}
+
+func (x *Activities) GetTensorInteger() *Column {
+	if x != nil {
+		return x.TensorInteger
+	}
+	return nil
+}
+
+func (x *Activities) GetTensorDouble() *Column {
+	if x != nil {
+		return x.TensorDouble
+	}
+	return nil
+}
+
+func (x *Activities) GetFp64() *Column {
+	if x != nil {
+		return x.Fp64
+	}
+	return nil
+}
+
+func (x *Activities) GetFp32() *Column {
+	if x != nil {
+		return x.Fp32
+	}
+	return nil
+}
+
+func (x *Activities) GetFp16() *Column {
+	if x != nil {
+		return x.Fp16
+	}
+	return nil
+}
+
+func (x *Activities) GetInteger() *Column {
+	if x != nil {
+		return x.Integer
+	}
+	return nil
+}
+
+func (x *Activities) GetDram() *Column {
+	if x != nil {
+		return x.Dram
+	}
+	return nil
+}
+
+func (x *Activities) GetDramPeak() *Column {
+	if x != nil {
+		return x.DramPeak
+	}
+	return nil
+}
+
+func (x *Activities) GetPcieOut() *Column {
+	if x != nil {
+		return x.PcieOut
+	}
+	return nil
+}
+
+func (x *Activities) GetPcieIn() *Column {
+	if x != nil {
+		return x.PcieIn
+	}
+	return nil
+}
+
+func (x *Activities) GetNvlinkOut() *Column {
+	if x != nil {
+		return x.NvlinkOut
+	}
+	return nil
+}
+
+func (x *Activities) GetNvlinkIn() *Column {
+	if x != nil {
+		return x.NvlinkIn
+	}
+	return nil
+}
+
 // What one process has allocated at a moment: the rows that made the allocations still open. A set
 // too large for one frame is split into parts, which are numbered from 0 and follow each other with
 // no other live set between; all but the last have `more`.
@@ -3116,7 +3321,7 @@ type LiveSet struct {
 
 func (x *LiveSet) Reset() {
 	*x = LiveSet{}
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[26]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3128,7 +3333,7 @@ func (x *LiveSet) String() string {
 func (*LiveSet) ProtoMessage() {}
 
 func (x *LiveSet) ProtoReflect() protoreflect.Message {
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[26]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3141,7 +3346,7 @@ func (x *LiveSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiveSet.ProtoReflect.Descriptor instead.
 func (*LiveSet) Descriptor() ([]byte, []int) {
-	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{26}
+	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *LiveSet) GetLive() *Allocations {
@@ -3194,7 +3399,7 @@ type Summary struct {
 
 func (x *Summary) Reset() {
 	*x = Summary{}
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[27]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3206,7 +3411,7 @@ func (x *Summary) String() string {
 func (*Summary) ProtoMessage() {}
 
 func (x *Summary) ProtoReflect() protoreflect.Message {
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[27]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3219,7 +3424,7 @@ func (x *Summary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Summary.ProtoReflect.Descriptor instead.
 func (*Summary) Descriptor() ([]byte, []int) {
-	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{27}
+	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Summary) GetRecorded() []*Count {
@@ -3281,7 +3486,7 @@ type Count struct {
 
 func (x *Count) Reset() {
 	*x = Count{}
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[28]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3293,7 +3498,7 @@ func (x *Count) String() string {
 func (*Count) ProtoMessage() {}
 
 func (x *Count) ProtoReflect() protoreflect.Message {
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[28]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3306,7 +3511,7 @@ func (x *Count) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Count.ProtoReflect.Descriptor instead.
 func (*Count) Descriptor() ([]byte, []int) {
-	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{28}
+	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Count) GetKind() uint32 {
@@ -3335,7 +3540,7 @@ type Loss struct {
 
 func (x *Loss) Reset() {
 	*x = Loss{}
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[29]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3347,7 +3552,7 @@ func (x *Loss) String() string {
 func (*Loss) ProtoMessage() {}
 
 func (x *Loss) ProtoReflect() protoreflect.Message {
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[29]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3360,7 +3565,7 @@ func (x *Loss) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Loss.ProtoReflect.Descriptor instead.
 func (*Loss) Descriptor() ([]byte, []int) {
-	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{29}
+	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Loss) GetProcess() uint32 {
@@ -3402,7 +3607,7 @@ type Index struct {
 
 func (x *Index) Reset() {
 	*x = Index{}
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[30]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3414,7 +3619,7 @@ func (x *Index) String() string {
 func (*Index) ProtoMessage() {}
 
 func (x *Index) ProtoReflect() protoreflect.Message {
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[30]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3427,7 +3632,7 @@ func (x *Index) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Index.ProtoReflect.Descriptor instead.
 func (*Index) Descriptor() ([]byte, []int) {
-	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{30}
+	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Index) GetPrevious() uint64 {
@@ -3459,7 +3664,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[31]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3471,7 +3676,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[31]
+	mi := &file_warpscope_trace_v1_trace_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3484,7 +3689,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{31}
+	return file_warpscope_trace_v1_trace_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Entry) GetOffset() uint64 {
@@ -3630,7 +3835,7 @@ const file_warpscope_trace_v1_trace_proto_rawDesc = "" +
 	"\x04pack\x18\x06 \x01(\rR\x04pack\x12\x14\n" +
 	"\x05depth\x18\a \x01(\rR\x05depth\x12\x10\n" +
 	"\x03lag\x18\b \x01(\x12R\x03lag\x12\x14\n" +
-	"\x05reach\x18\t \x01(\x04R\x05reach\"\xba\a\n" +
+	"\x05reach\x18\t \x01(\x04R\x05reach\"\xfa\a\n" +
 	"\x05Batch\x125\n" +
 	"\akernels\x18\x01 \x01(\v2\x1b.warpscope.trace.v1.KernelsR\akernels\x122\n" +
 	"\x06copies\x18\x02 \x01(\v2\x1a.warpscope.trace.v1.CopiesR\x06copies\x12,\n" +
@@ -3650,7 +3855,10 @@ const file_warpscope_trace_v1_trace_proto_rawDesc = "" +
 	"gpuSamples\x122\n" +
 	"\x06usages\x18\x11 \x01(\v2\x1a.warpscope.trace.v1.UsagesR\x06usages\x125\n" +
 	"\awindows\x18\x12 \x01(\v2\x1b.warpscope.trace.v1.WindowsR\awindows\x12/\n" +
-	"\x05facts\x18\x13 \x01(\v2\x19.warpscope.trace.v1.FactsR\x05facts\x12\x18\n" +
+	"\x05facts\x18\x13 \x01(\v2\x19.warpscope.trace.v1.FactsR\x05facts\x12>\n" +
+	"\n" +
+	"activities\x18\x14 \x01(\v2\x1e.warpscope.trace.v1.ActivitiesR\n" +
+	"activities\x12\x18\n" +
 	"\aprocess\x18\x1f \x01(\rR\aprocess\"\xa6\x05\n" +
 	"\aKernels\x12\x12\n" +
 	"\x04rows\x18\x01 \x01(\rR\x04rows\x122\n" +
@@ -3856,7 +4064,32 @@ const file_warpscope_trace_v1_trace_proto_rawDesc = "" +
 	"\x03pid\x18\x04 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x03pid\x12.\n" +
 	"\x04name\x18\x05 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x04name\x120\n" +
 	"\x05value\x18\x06 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x05value\x12.\n" +
-	"\x04text\x18\a \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x04text\"\x94\x01\n" +
+	"\x04text\x18\a \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x04text\"\xa2\b\n" +
+	"\n" +
+	"Activities\x12\x12\n" +
+	"\x04rows\x18\x01 \x01(\rR\x04rows\x12,\n" +
+	"\x03gpu\x18\x02 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x03gpu\x126\n" +
+	"\bduration\x18\x03 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\bduration\x120\n" +
+	"\x05start\x18\x04 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x05start\x12*\n" +
+	"\x02sm\x18\x05 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x02sm\x128\n" +
+	"\toccupancy\x18\x06 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\toccupancy\x122\n" +
+	"\x06tensor\x18\a \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x06tensor\x12;\n" +
+	"\vtensor_half\x18\b \x01(\v2\x1a.warpscope.trace.v1.ColumnR\n" +
+	"tensorHalf\x12A\n" +
+	"\x0etensor_integer\x18\t \x01(\v2\x1a.warpscope.trace.v1.ColumnR\rtensorInteger\x12?\n" +
+	"\rtensor_double\x18\n" +
+	" \x01(\v2\x1a.warpscope.trace.v1.ColumnR\ftensorDouble\x12.\n" +
+	"\x04fp64\x18\v \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x04fp64\x12.\n" +
+	"\x04fp32\x18\f \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x04fp32\x12.\n" +
+	"\x04fp16\x18\r \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x04fp16\x124\n" +
+	"\ainteger\x18\x0e \x01(\v2\x1a.warpscope.trace.v1.ColumnR\ainteger\x12.\n" +
+	"\x04dram\x18\x0f \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x04dram\x127\n" +
+	"\tdram_peak\x18\x10 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\bdramPeak\x125\n" +
+	"\bpcie_out\x18\x11 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\apcieOut\x123\n" +
+	"\apcie_in\x18\x12 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\x06pcieIn\x129\n" +
+	"\n" +
+	"nvlink_out\x18\x13 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\tnvlinkOut\x127\n" +
+	"\tnvlink_in\x18\x14 \x01(\v2\x1a.warpscope.trace.v1.ColumnR\bnvlinkIn\"\x94\x01\n" +
 	"\aLiveSet\x123\n" +
 	"\x04live\x18\x01 \x01(\v2\x1f.warpscope.trace.v1.AllocationsR\x04live\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x12R\x04time\x12\x12\n" +
@@ -3910,7 +4143,7 @@ func file_warpscope_trace_v1_trace_proto_rawDescGZIP() []byte {
 }
 
 var file_warpscope_trace_v1_trace_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_warpscope_trace_v1_trace_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_warpscope_trace_v1_trace_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_warpscope_trace_v1_trace_proto_goTypes = []any{
 	(Chain)(0),          // 0: warpscope.trace.v1.Chain
 	(*Provenance)(nil),  // 1: warpscope.trace.v1.Provenance
@@ -3939,12 +4172,13 @@ var file_warpscope_trace_v1_trace_proto_goTypes = []any{
 	(*Usages)(nil),      // 24: warpscope.trace.v1.Usages
 	(*Windows)(nil),     // 25: warpscope.trace.v1.Windows
 	(*Facts)(nil),       // 26: warpscope.trace.v1.Facts
-	(*LiveSet)(nil),     // 27: warpscope.trace.v1.LiveSet
-	(*Summary)(nil),     // 28: warpscope.trace.v1.Summary
-	(*Count)(nil),       // 29: warpscope.trace.v1.Count
-	(*Loss)(nil),        // 30: warpscope.trace.v1.Loss
-	(*Index)(nil),       // 31: warpscope.trace.v1.Index
-	(*Entry)(nil),       // 32: warpscope.trace.v1.Entry
+	(*Activities)(nil),  // 27: warpscope.trace.v1.Activities
+	(*LiveSet)(nil),     // 28: warpscope.trace.v1.LiveSet
+	(*Summary)(nil),     // 29: warpscope.trace.v1.Summary
+	(*Count)(nil),       // 30: warpscope.trace.v1.Count
+	(*Loss)(nil),        // 31: warpscope.trace.v1.Loss
+	(*Index)(nil),       // 32: warpscope.trace.v1.Index
+	(*Entry)(nil),       // 33: warpscope.trace.v1.Entry
 }
 var file_warpscope_trace_v1_trace_proto_depIdxs = []int32{
 	3,   // 0: warpscope.trace.v1.Definitions.launches:type_name -> warpscope.trace.v1.Launch
@@ -3970,161 +4204,181 @@ var file_warpscope_trace_v1_trace_proto_depIdxs = []int32{
 	24,  // 20: warpscope.trace.v1.Batch.usages:type_name -> warpscope.trace.v1.Usages
 	25,  // 21: warpscope.trace.v1.Batch.windows:type_name -> warpscope.trace.v1.Windows
 	26,  // 22: warpscope.trace.v1.Batch.facts:type_name -> warpscope.trace.v1.Facts
-	8,   // 23: warpscope.trace.v1.Kernels.launch:type_name -> warpscope.trace.v1.Column
-	8,   // 24: warpscope.trace.v1.Kernels.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 25: warpscope.trace.v1.Kernels.start:type_name -> warpscope.trace.v1.Column
-	8,   // 26: warpscope.trace.v1.Kernels.correlation:type_name -> warpscope.trace.v1.Column
-	8,   // 27: warpscope.trace.v1.Kernels.device:type_name -> warpscope.trace.v1.Column
-	8,   // 28: warpscope.trace.v1.Kernels.context:type_name -> warpscope.trace.v1.Column
-	8,   // 29: warpscope.trace.v1.Kernels.stream:type_name -> warpscope.trace.v1.Column
-	8,   // 30: warpscope.trace.v1.Kernels.graph:type_name -> warpscope.trace.v1.Column
-	8,   // 31: warpscope.trace.v1.Kernels.graph_node:type_name -> warpscope.trace.v1.Column
-	8,   // 32: warpscope.trace.v1.Kernels.start_error:type_name -> warpscope.trace.v1.Column
-	8,   // 33: warpscope.trace.v1.Kernels.end_error:type_name -> warpscope.trace.v1.Column
-	8,   // 34: warpscope.trace.v1.Copies.kind:type_name -> warpscope.trace.v1.Column
-	8,   // 35: warpscope.trace.v1.Copies.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 36: warpscope.trace.v1.Copies.start:type_name -> warpscope.trace.v1.Column
-	8,   // 37: warpscope.trace.v1.Copies.bytes:type_name -> warpscope.trace.v1.Column
-	8,   // 38: warpscope.trace.v1.Copies.source:type_name -> warpscope.trace.v1.Column
-	8,   // 39: warpscope.trace.v1.Copies.target:type_name -> warpscope.trace.v1.Column
-	8,   // 40: warpscope.trace.v1.Copies.async:type_name -> warpscope.trace.v1.Column
-	8,   // 41: warpscope.trace.v1.Copies.correlation:type_name -> warpscope.trace.v1.Column
-	8,   // 42: warpscope.trace.v1.Copies.device:type_name -> warpscope.trace.v1.Column
-	8,   // 43: warpscope.trace.v1.Copies.peer:type_name -> warpscope.trace.v1.Column
-	8,   // 44: warpscope.trace.v1.Copies.context:type_name -> warpscope.trace.v1.Column
-	8,   // 45: warpscope.trace.v1.Copies.stream:type_name -> warpscope.trace.v1.Column
-	8,   // 46: warpscope.trace.v1.Copies.graph:type_name -> warpscope.trace.v1.Column
-	8,   // 47: warpscope.trace.v1.Copies.graph_node:type_name -> warpscope.trace.v1.Column
-	8,   // 48: warpscope.trace.v1.Copies.start_error:type_name -> warpscope.trace.v1.Column
-	8,   // 49: warpscope.trace.v1.Copies.end_error:type_name -> warpscope.trace.v1.Column
-	8,   // 50: warpscope.trace.v1.Sets.memory:type_name -> warpscope.trace.v1.Column
-	8,   // 51: warpscope.trace.v1.Sets.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 52: warpscope.trace.v1.Sets.start:type_name -> warpscope.trace.v1.Column
-	8,   // 53: warpscope.trace.v1.Sets.bytes:type_name -> warpscope.trace.v1.Column
-	8,   // 54: warpscope.trace.v1.Sets.value:type_name -> warpscope.trace.v1.Column
-	8,   // 55: warpscope.trace.v1.Sets.correlation:type_name -> warpscope.trace.v1.Column
-	8,   // 56: warpscope.trace.v1.Sets.device:type_name -> warpscope.trace.v1.Column
-	8,   // 57: warpscope.trace.v1.Sets.context:type_name -> warpscope.trace.v1.Column
-	8,   // 58: warpscope.trace.v1.Sets.stream:type_name -> warpscope.trace.v1.Column
-	8,   // 59: warpscope.trace.v1.Sets.graph:type_name -> warpscope.trace.v1.Column
-	8,   // 60: warpscope.trace.v1.Sets.graph_node:type_name -> warpscope.trace.v1.Column
-	8,   // 61: warpscope.trace.v1.Sets.start_error:type_name -> warpscope.trace.v1.Column
-	8,   // 62: warpscope.trace.v1.Sets.end_error:type_name -> warpscope.trace.v1.Column
-	8,   // 63: warpscope.trace.v1.Syncs.type:type_name -> warpscope.trace.v1.Column
-	8,   // 64: warpscope.trace.v1.Syncs.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 65: warpscope.trace.v1.Syncs.start:type_name -> warpscope.trace.v1.Column
-	8,   // 66: warpscope.trace.v1.Syncs.correlation:type_name -> warpscope.trace.v1.Column
-	8,   // 67: warpscope.trace.v1.Syncs.context:type_name -> warpscope.trace.v1.Column
-	8,   // 68: warpscope.trace.v1.Syncs.stream:type_name -> warpscope.trace.v1.Column
-	8,   // 69: warpscope.trace.v1.Syncs.event:type_name -> warpscope.trace.v1.Column
-	8,   // 70: warpscope.trace.v1.Calls.name:type_name -> warpscope.trace.v1.Column
-	8,   // 71: warpscope.trace.v1.Calls.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 72: warpscope.trace.v1.Calls.enter:type_name -> warpscope.trace.v1.Column
-	8,   // 73: warpscope.trace.v1.Calls.domain:type_name -> warpscope.trace.v1.Column
-	8,   // 74: warpscope.trace.v1.Calls.thread:type_name -> warpscope.trace.v1.Column
-	8,   // 75: warpscope.trace.v1.Calls.correlation:type_name -> warpscope.trace.v1.Column
-	8,   // 76: warpscope.trace.v1.Calls.result:type_name -> warpscope.trace.v1.Column
-	8,   // 77: warpscope.trace.v1.Markers.kind:type_name -> warpscope.trace.v1.Column
-	8,   // 78: warpscope.trace.v1.Markers.time:type_name -> warpscope.trace.v1.Column
-	8,   // 79: warpscope.trace.v1.Markers.id:type_name -> warpscope.trace.v1.Column
-	8,   // 80: warpscope.trace.v1.Markers.thread:type_name -> warpscope.trace.v1.Column
-	8,   // 81: warpscope.trace.v1.Markers.text:type_name -> warpscope.trace.v1.Column
-	8,   // 82: warpscope.trace.v1.Markers.domain:type_name -> warpscope.trace.v1.Column
-	8,   // 83: warpscope.trace.v1.Markers.payload_kind:type_name -> warpscope.trace.v1.Column
-	8,   // 84: warpscope.trace.v1.Markers.payload:type_name -> warpscope.trace.v1.Column
-	8,   // 85: warpscope.trace.v1.Markers.color:type_name -> warpscope.trace.v1.Column
-	8,   // 86: warpscope.trace.v1.Markers.category:type_name -> warpscope.trace.v1.Column
-	8,   // 87: warpscope.trace.v1.Graphs.graph:type_name -> warpscope.trace.v1.Column
-	8,   // 88: warpscope.trace.v1.Graphs.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 89: warpscope.trace.v1.Graphs.start:type_name -> warpscope.trace.v1.Column
-	8,   // 90: warpscope.trace.v1.Graphs.correlation:type_name -> warpscope.trace.v1.Column
-	8,   // 91: warpscope.trace.v1.Graphs.device:type_name -> warpscope.trace.v1.Column
-	8,   // 92: warpscope.trace.v1.Graphs.context:type_name -> warpscope.trace.v1.Column
-	8,   // 93: warpscope.trace.v1.Graphs.stream:type_name -> warpscope.trace.v1.Column
-	8,   // 94: warpscope.trace.v1.Graphs.start_error:type_name -> warpscope.trace.v1.Column
-	8,   // 95: warpscope.trace.v1.Graphs.end_error:type_name -> warpscope.trace.v1.Column
-	8,   // 96: warpscope.trace.v1.Overheads.kind:type_name -> warpscope.trace.v1.Column
-	8,   // 97: warpscope.trace.v1.Overheads.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 98: warpscope.trace.v1.Overheads.start:type_name -> warpscope.trace.v1.Column
-	8,   // 99: warpscope.trace.v1.Overheads.thread:type_name -> warpscope.trace.v1.Column
-	8,   // 100: warpscope.trace.v1.Overheads.correlation:type_name -> warpscope.trace.v1.Column
-	8,   // 101: warpscope.trace.v1.Allocations.api:type_name -> warpscope.trace.v1.Column
-	8,   // 102: warpscope.trace.v1.Allocations.duration:type_name -> warpscope.trace.v1.Column
-	8,   // 103: warpscope.trace.v1.Allocations.enter:type_name -> warpscope.trace.v1.Column
-	8,   // 104: warpscope.trace.v1.Allocations.sequence:type_name -> warpscope.trace.v1.Column
-	8,   // 105: warpscope.trace.v1.Allocations.op:type_name -> warpscope.trace.v1.Column
-	8,   // 106: warpscope.trace.v1.Allocations.space:type_name -> warpscope.trace.v1.Column
-	8,   // 107: warpscope.trace.v1.Allocations.address:type_name -> warpscope.trace.v1.Column
-	8,   // 108: warpscope.trace.v1.Allocations.size:type_name -> warpscope.trace.v1.Column
-	8,   // 109: warpscope.trace.v1.Allocations.handle:type_name -> warpscope.trace.v1.Column
-	8,   // 110: warpscope.trace.v1.Allocations.device:type_name -> warpscope.trace.v1.Column
-	8,   // 111: warpscope.trace.v1.Allocations.context:type_name -> warpscope.trace.v1.Column
-	8,   // 112: warpscope.trace.v1.Allocations.stream:type_name -> warpscope.trace.v1.Column
-	8,   // 113: warpscope.trace.v1.Allocations.thread:type_name -> warpscope.trace.v1.Column
-	8,   // 114: warpscope.trace.v1.Allocations.result:type_name -> warpscope.trace.v1.Column
-	8,   // 115: warpscope.trace.v1.Allocations.known:type_name -> warpscope.trace.v1.Column
-	8,   // 116: warpscope.trace.v1.Allocations.stack:type_name -> warpscope.trace.v1.Column
-	8,   // 117: warpscope.trace.v1.Contexts.time:type_name -> warpscope.trace.v1.Column
-	8,   // 118: warpscope.trace.v1.Contexts.created:type_name -> warpscope.trace.v1.Column
-	8,   // 119: warpscope.trace.v1.Contexts.context:type_name -> warpscope.trace.v1.Column
-	8,   // 120: warpscope.trace.v1.Contexts.device:type_name -> warpscope.trace.v1.Column
-	8,   // 121: warpscope.trace.v1.Contexts.null_stream:type_name -> warpscope.trace.v1.Column
-	8,   // 122: warpscope.trace.v1.Modules.time:type_name -> warpscope.trace.v1.Column
-	8,   // 123: warpscope.trace.v1.Modules.loaded:type_name -> warpscope.trace.v1.Column
-	8,   // 124: warpscope.trace.v1.Modules.module:type_name -> warpscope.trace.v1.Column
-	8,   // 125: warpscope.trace.v1.Modules.context:type_name -> warpscope.trace.v1.Column
-	8,   // 126: warpscope.trace.v1.Modules.bytes:type_name -> warpscope.trace.v1.Column
-	8,   // 127: warpscope.trace.v1.Modules.thread:type_name -> warpscope.trace.v1.Column
-	8,   // 128: warpscope.trace.v1.Pools.time:type_name -> warpscope.trace.v1.Column
-	8,   // 129: warpscope.trace.v1.Pools.device:type_name -> warpscope.trace.v1.Column
-	8,   // 130: warpscope.trace.v1.Pools.pool:type_name -> warpscope.trace.v1.Column
-	8,   // 131: warpscope.trace.v1.Pools.reserved:type_name -> warpscope.trace.v1.Column
-	8,   // 132: warpscope.trace.v1.Pools.used:type_name -> warpscope.trace.v1.Column
-	8,   // 133: warpscope.trace.v1.Pools.reserved_high:type_name -> warpscope.trace.v1.Column
-	8,   // 134: warpscope.trace.v1.Pools.used_high:type_name -> warpscope.trace.v1.Column
-	8,   // 135: warpscope.trace.v1.States.time:type_name -> warpscope.trace.v1.Column
-	8,   // 136: warpscope.trace.v1.States.state:type_name -> warpscope.trace.v1.Column
-	8,   // 137: warpscope.trace.v1.States.reason:type_name -> warpscope.trace.v1.Column
-	8,   // 138: warpscope.trace.v1.GPUSamples.gpu:type_name -> warpscope.trace.v1.Column
-	8,   // 139: warpscope.trace.v1.GPUSamples.time:type_name -> warpscope.trace.v1.Column
-	8,   // 140: warpscope.trace.v1.GPUSamples.used_memory:type_name -> warpscope.trace.v1.Column
-	8,   // 141: warpscope.trace.v1.GPUSamples.reserved_memory:type_name -> warpscope.trace.v1.Column
-	8,   // 142: warpscope.trace.v1.GPUSamples.utilization:type_name -> warpscope.trace.v1.Column
-	8,   // 143: warpscope.trace.v1.GPUSamples.memory_activity:type_name -> warpscope.trace.v1.Column
-	8,   // 144: warpscope.trace.v1.GPUSamples.sm_clock:type_name -> warpscope.trace.v1.Column
-	8,   // 145: warpscope.trace.v1.GPUSamples.memory_clock:type_name -> warpscope.trace.v1.Column
-	8,   // 146: warpscope.trace.v1.GPUSamples.power:type_name -> warpscope.trace.v1.Column
-	8,   // 147: warpscope.trace.v1.GPUSamples.temperature:type_name -> warpscope.trace.v1.Column
-	8,   // 148: warpscope.trace.v1.GPUSamples.throttle:type_name -> warpscope.trace.v1.Column
-	8,   // 149: warpscope.trace.v1.Usages.gpu:type_name -> warpscope.trace.v1.Column
-	8,   // 150: warpscope.trace.v1.Usages.time:type_name -> warpscope.trace.v1.Column
-	8,   // 151: warpscope.trace.v1.Usages.pid:type_name -> warpscope.trace.v1.Column
-	8,   // 152: warpscope.trace.v1.Usages.bytes:type_name -> warpscope.trace.v1.Column
-	8,   // 153: warpscope.trace.v1.Windows.begin:type_name -> warpscope.trace.v1.Column
-	8,   // 154: warpscope.trace.v1.Windows.length:type_name -> warpscope.trace.v1.Column
-	8,   // 155: warpscope.trace.v1.Windows.planned:type_name -> warpscope.trace.v1.Column
-	8,   // 156: warpscope.trace.v1.Windows.start:type_name -> warpscope.trace.v1.Column
-	8,   // 157: warpscope.trace.v1.Windows.span:type_name -> warpscope.trace.v1.Column
-	8,   // 158: warpscope.trace.v1.Windows.work:type_name -> warpscope.trace.v1.Column
-	8,   // 159: warpscope.trace.v1.Windows.span_work:type_name -> warpscope.trace.v1.Column
-	8,   // 160: warpscope.trace.v1.Windows.loss:type_name -> warpscope.trace.v1.Column
-	8,   // 161: warpscope.trace.v1.Windows.measured:type_name -> warpscope.trace.v1.Column
-	8,   // 162: warpscope.trace.v1.Facts.time:type_name -> warpscope.trace.v1.Column
-	8,   // 163: warpscope.trace.v1.Facts.gpu:type_name -> warpscope.trace.v1.Column
-	8,   // 164: warpscope.trace.v1.Facts.pid:type_name -> warpscope.trace.v1.Column
-	8,   // 165: warpscope.trace.v1.Facts.name:type_name -> warpscope.trace.v1.Column
-	8,   // 166: warpscope.trace.v1.Facts.value:type_name -> warpscope.trace.v1.Column
-	8,   // 167: warpscope.trace.v1.Facts.text:type_name -> warpscope.trace.v1.Column
-	18,  // 168: warpscope.trace.v1.LiveSet.live:type_name -> warpscope.trace.v1.Allocations
-	29,  // 169: warpscope.trace.v1.Summary.recorded:type_name -> warpscope.trace.v1.Count
-	30,  // 170: warpscope.trace.v1.Summary.losses:type_name -> warpscope.trace.v1.Loss
-	32,  // 171: warpscope.trace.v1.Index.entries:type_name -> warpscope.trace.v1.Entry
-	29,  // 172: warpscope.trace.v1.Entry.counts:type_name -> warpscope.trace.v1.Count
-	173, // [173:173] is the sub-list for method output_type
-	173, // [173:173] is the sub-list for method input_type
-	173, // [173:173] is the sub-list for extension type_name
-	173, // [173:173] is the sub-list for extension extendee
-	0,   // [0:173] is the sub-list for field type_name
+	27,  // 23: warpscope.trace.v1.Batch.activities:type_name -> warpscope.trace.v1.Activities
+	8,   // 24: warpscope.trace.v1.Kernels.launch:type_name -> warpscope.trace.v1.Column
+	8,   // 25: warpscope.trace.v1.Kernels.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 26: warpscope.trace.v1.Kernels.start:type_name -> warpscope.trace.v1.Column
+	8,   // 27: warpscope.trace.v1.Kernels.correlation:type_name -> warpscope.trace.v1.Column
+	8,   // 28: warpscope.trace.v1.Kernels.device:type_name -> warpscope.trace.v1.Column
+	8,   // 29: warpscope.trace.v1.Kernels.context:type_name -> warpscope.trace.v1.Column
+	8,   // 30: warpscope.trace.v1.Kernels.stream:type_name -> warpscope.trace.v1.Column
+	8,   // 31: warpscope.trace.v1.Kernels.graph:type_name -> warpscope.trace.v1.Column
+	8,   // 32: warpscope.trace.v1.Kernels.graph_node:type_name -> warpscope.trace.v1.Column
+	8,   // 33: warpscope.trace.v1.Kernels.start_error:type_name -> warpscope.trace.v1.Column
+	8,   // 34: warpscope.trace.v1.Kernels.end_error:type_name -> warpscope.trace.v1.Column
+	8,   // 35: warpscope.trace.v1.Copies.kind:type_name -> warpscope.trace.v1.Column
+	8,   // 36: warpscope.trace.v1.Copies.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 37: warpscope.trace.v1.Copies.start:type_name -> warpscope.trace.v1.Column
+	8,   // 38: warpscope.trace.v1.Copies.bytes:type_name -> warpscope.trace.v1.Column
+	8,   // 39: warpscope.trace.v1.Copies.source:type_name -> warpscope.trace.v1.Column
+	8,   // 40: warpscope.trace.v1.Copies.target:type_name -> warpscope.trace.v1.Column
+	8,   // 41: warpscope.trace.v1.Copies.async:type_name -> warpscope.trace.v1.Column
+	8,   // 42: warpscope.trace.v1.Copies.correlation:type_name -> warpscope.trace.v1.Column
+	8,   // 43: warpscope.trace.v1.Copies.device:type_name -> warpscope.trace.v1.Column
+	8,   // 44: warpscope.trace.v1.Copies.peer:type_name -> warpscope.trace.v1.Column
+	8,   // 45: warpscope.trace.v1.Copies.context:type_name -> warpscope.trace.v1.Column
+	8,   // 46: warpscope.trace.v1.Copies.stream:type_name -> warpscope.trace.v1.Column
+	8,   // 47: warpscope.trace.v1.Copies.graph:type_name -> warpscope.trace.v1.Column
+	8,   // 48: warpscope.trace.v1.Copies.graph_node:type_name -> warpscope.trace.v1.Column
+	8,   // 49: warpscope.trace.v1.Copies.start_error:type_name -> warpscope.trace.v1.Column
+	8,   // 50: warpscope.trace.v1.Copies.end_error:type_name -> warpscope.trace.v1.Column
+	8,   // 51: warpscope.trace.v1.Sets.memory:type_name -> warpscope.trace.v1.Column
+	8,   // 52: warpscope.trace.v1.Sets.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 53: warpscope.trace.v1.Sets.start:type_name -> warpscope.trace.v1.Column
+	8,   // 54: warpscope.trace.v1.Sets.bytes:type_name -> warpscope.trace.v1.Column
+	8,   // 55: warpscope.trace.v1.Sets.value:type_name -> warpscope.trace.v1.Column
+	8,   // 56: warpscope.trace.v1.Sets.correlation:type_name -> warpscope.trace.v1.Column
+	8,   // 57: warpscope.trace.v1.Sets.device:type_name -> warpscope.trace.v1.Column
+	8,   // 58: warpscope.trace.v1.Sets.context:type_name -> warpscope.trace.v1.Column
+	8,   // 59: warpscope.trace.v1.Sets.stream:type_name -> warpscope.trace.v1.Column
+	8,   // 60: warpscope.trace.v1.Sets.graph:type_name -> warpscope.trace.v1.Column
+	8,   // 61: warpscope.trace.v1.Sets.graph_node:type_name -> warpscope.trace.v1.Column
+	8,   // 62: warpscope.trace.v1.Sets.start_error:type_name -> warpscope.trace.v1.Column
+	8,   // 63: warpscope.trace.v1.Sets.end_error:type_name -> warpscope.trace.v1.Column
+	8,   // 64: warpscope.trace.v1.Syncs.type:type_name -> warpscope.trace.v1.Column
+	8,   // 65: warpscope.trace.v1.Syncs.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 66: warpscope.trace.v1.Syncs.start:type_name -> warpscope.trace.v1.Column
+	8,   // 67: warpscope.trace.v1.Syncs.correlation:type_name -> warpscope.trace.v1.Column
+	8,   // 68: warpscope.trace.v1.Syncs.context:type_name -> warpscope.trace.v1.Column
+	8,   // 69: warpscope.trace.v1.Syncs.stream:type_name -> warpscope.trace.v1.Column
+	8,   // 70: warpscope.trace.v1.Syncs.event:type_name -> warpscope.trace.v1.Column
+	8,   // 71: warpscope.trace.v1.Calls.name:type_name -> warpscope.trace.v1.Column
+	8,   // 72: warpscope.trace.v1.Calls.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 73: warpscope.trace.v1.Calls.enter:type_name -> warpscope.trace.v1.Column
+	8,   // 74: warpscope.trace.v1.Calls.domain:type_name -> warpscope.trace.v1.Column
+	8,   // 75: warpscope.trace.v1.Calls.thread:type_name -> warpscope.trace.v1.Column
+	8,   // 76: warpscope.trace.v1.Calls.correlation:type_name -> warpscope.trace.v1.Column
+	8,   // 77: warpscope.trace.v1.Calls.result:type_name -> warpscope.trace.v1.Column
+	8,   // 78: warpscope.trace.v1.Markers.kind:type_name -> warpscope.trace.v1.Column
+	8,   // 79: warpscope.trace.v1.Markers.time:type_name -> warpscope.trace.v1.Column
+	8,   // 80: warpscope.trace.v1.Markers.id:type_name -> warpscope.trace.v1.Column
+	8,   // 81: warpscope.trace.v1.Markers.thread:type_name -> warpscope.trace.v1.Column
+	8,   // 82: warpscope.trace.v1.Markers.text:type_name -> warpscope.trace.v1.Column
+	8,   // 83: warpscope.trace.v1.Markers.domain:type_name -> warpscope.trace.v1.Column
+	8,   // 84: warpscope.trace.v1.Markers.payload_kind:type_name -> warpscope.trace.v1.Column
+	8,   // 85: warpscope.trace.v1.Markers.payload:type_name -> warpscope.trace.v1.Column
+	8,   // 86: warpscope.trace.v1.Markers.color:type_name -> warpscope.trace.v1.Column
+	8,   // 87: warpscope.trace.v1.Markers.category:type_name -> warpscope.trace.v1.Column
+	8,   // 88: warpscope.trace.v1.Graphs.graph:type_name -> warpscope.trace.v1.Column
+	8,   // 89: warpscope.trace.v1.Graphs.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 90: warpscope.trace.v1.Graphs.start:type_name -> warpscope.trace.v1.Column
+	8,   // 91: warpscope.trace.v1.Graphs.correlation:type_name -> warpscope.trace.v1.Column
+	8,   // 92: warpscope.trace.v1.Graphs.device:type_name -> warpscope.trace.v1.Column
+	8,   // 93: warpscope.trace.v1.Graphs.context:type_name -> warpscope.trace.v1.Column
+	8,   // 94: warpscope.trace.v1.Graphs.stream:type_name -> warpscope.trace.v1.Column
+	8,   // 95: warpscope.trace.v1.Graphs.start_error:type_name -> warpscope.trace.v1.Column
+	8,   // 96: warpscope.trace.v1.Graphs.end_error:type_name -> warpscope.trace.v1.Column
+	8,   // 97: warpscope.trace.v1.Overheads.kind:type_name -> warpscope.trace.v1.Column
+	8,   // 98: warpscope.trace.v1.Overheads.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 99: warpscope.trace.v1.Overheads.start:type_name -> warpscope.trace.v1.Column
+	8,   // 100: warpscope.trace.v1.Overheads.thread:type_name -> warpscope.trace.v1.Column
+	8,   // 101: warpscope.trace.v1.Overheads.correlation:type_name -> warpscope.trace.v1.Column
+	8,   // 102: warpscope.trace.v1.Allocations.api:type_name -> warpscope.trace.v1.Column
+	8,   // 103: warpscope.trace.v1.Allocations.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 104: warpscope.trace.v1.Allocations.enter:type_name -> warpscope.trace.v1.Column
+	8,   // 105: warpscope.trace.v1.Allocations.sequence:type_name -> warpscope.trace.v1.Column
+	8,   // 106: warpscope.trace.v1.Allocations.op:type_name -> warpscope.trace.v1.Column
+	8,   // 107: warpscope.trace.v1.Allocations.space:type_name -> warpscope.trace.v1.Column
+	8,   // 108: warpscope.trace.v1.Allocations.address:type_name -> warpscope.trace.v1.Column
+	8,   // 109: warpscope.trace.v1.Allocations.size:type_name -> warpscope.trace.v1.Column
+	8,   // 110: warpscope.trace.v1.Allocations.handle:type_name -> warpscope.trace.v1.Column
+	8,   // 111: warpscope.trace.v1.Allocations.device:type_name -> warpscope.trace.v1.Column
+	8,   // 112: warpscope.trace.v1.Allocations.context:type_name -> warpscope.trace.v1.Column
+	8,   // 113: warpscope.trace.v1.Allocations.stream:type_name -> warpscope.trace.v1.Column
+	8,   // 114: warpscope.trace.v1.Allocations.thread:type_name -> warpscope.trace.v1.Column
+	8,   // 115: warpscope.trace.v1.Allocations.result:type_name -> warpscope.trace.v1.Column
+	8,   // 116: warpscope.trace.v1.Allocations.known:type_name -> warpscope.trace.v1.Column
+	8,   // 117: warpscope.trace.v1.Allocations.stack:type_name -> warpscope.trace.v1.Column
+	8,   // 118: warpscope.trace.v1.Contexts.time:type_name -> warpscope.trace.v1.Column
+	8,   // 119: warpscope.trace.v1.Contexts.created:type_name -> warpscope.trace.v1.Column
+	8,   // 120: warpscope.trace.v1.Contexts.context:type_name -> warpscope.trace.v1.Column
+	8,   // 121: warpscope.trace.v1.Contexts.device:type_name -> warpscope.trace.v1.Column
+	8,   // 122: warpscope.trace.v1.Contexts.null_stream:type_name -> warpscope.trace.v1.Column
+	8,   // 123: warpscope.trace.v1.Modules.time:type_name -> warpscope.trace.v1.Column
+	8,   // 124: warpscope.trace.v1.Modules.loaded:type_name -> warpscope.trace.v1.Column
+	8,   // 125: warpscope.trace.v1.Modules.module:type_name -> warpscope.trace.v1.Column
+	8,   // 126: warpscope.trace.v1.Modules.context:type_name -> warpscope.trace.v1.Column
+	8,   // 127: warpscope.trace.v1.Modules.bytes:type_name -> warpscope.trace.v1.Column
+	8,   // 128: warpscope.trace.v1.Modules.thread:type_name -> warpscope.trace.v1.Column
+	8,   // 129: warpscope.trace.v1.Pools.time:type_name -> warpscope.trace.v1.Column
+	8,   // 130: warpscope.trace.v1.Pools.device:type_name -> warpscope.trace.v1.Column
+	8,   // 131: warpscope.trace.v1.Pools.pool:type_name -> warpscope.trace.v1.Column
+	8,   // 132: warpscope.trace.v1.Pools.reserved:type_name -> warpscope.trace.v1.Column
+	8,   // 133: warpscope.trace.v1.Pools.used:type_name -> warpscope.trace.v1.Column
+	8,   // 134: warpscope.trace.v1.Pools.reserved_high:type_name -> warpscope.trace.v1.Column
+	8,   // 135: warpscope.trace.v1.Pools.used_high:type_name -> warpscope.trace.v1.Column
+	8,   // 136: warpscope.trace.v1.States.time:type_name -> warpscope.trace.v1.Column
+	8,   // 137: warpscope.trace.v1.States.state:type_name -> warpscope.trace.v1.Column
+	8,   // 138: warpscope.trace.v1.States.reason:type_name -> warpscope.trace.v1.Column
+	8,   // 139: warpscope.trace.v1.GPUSamples.gpu:type_name -> warpscope.trace.v1.Column
+	8,   // 140: warpscope.trace.v1.GPUSamples.time:type_name -> warpscope.trace.v1.Column
+	8,   // 141: warpscope.trace.v1.GPUSamples.used_memory:type_name -> warpscope.trace.v1.Column
+	8,   // 142: warpscope.trace.v1.GPUSamples.reserved_memory:type_name -> warpscope.trace.v1.Column
+	8,   // 143: warpscope.trace.v1.GPUSamples.utilization:type_name -> warpscope.trace.v1.Column
+	8,   // 144: warpscope.trace.v1.GPUSamples.memory_activity:type_name -> warpscope.trace.v1.Column
+	8,   // 145: warpscope.trace.v1.GPUSamples.sm_clock:type_name -> warpscope.trace.v1.Column
+	8,   // 146: warpscope.trace.v1.GPUSamples.memory_clock:type_name -> warpscope.trace.v1.Column
+	8,   // 147: warpscope.trace.v1.GPUSamples.power:type_name -> warpscope.trace.v1.Column
+	8,   // 148: warpscope.trace.v1.GPUSamples.temperature:type_name -> warpscope.trace.v1.Column
+	8,   // 149: warpscope.trace.v1.GPUSamples.throttle:type_name -> warpscope.trace.v1.Column
+	8,   // 150: warpscope.trace.v1.Usages.gpu:type_name -> warpscope.trace.v1.Column
+	8,   // 151: warpscope.trace.v1.Usages.time:type_name -> warpscope.trace.v1.Column
+	8,   // 152: warpscope.trace.v1.Usages.pid:type_name -> warpscope.trace.v1.Column
+	8,   // 153: warpscope.trace.v1.Usages.bytes:type_name -> warpscope.trace.v1.Column
+	8,   // 154: warpscope.trace.v1.Windows.begin:type_name -> warpscope.trace.v1.Column
+	8,   // 155: warpscope.trace.v1.Windows.length:type_name -> warpscope.trace.v1.Column
+	8,   // 156: warpscope.trace.v1.Windows.planned:type_name -> warpscope.trace.v1.Column
+	8,   // 157: warpscope.trace.v1.Windows.start:type_name -> warpscope.trace.v1.Column
+	8,   // 158: warpscope.trace.v1.Windows.span:type_name -> warpscope.trace.v1.Column
+	8,   // 159: warpscope.trace.v1.Windows.work:type_name -> warpscope.trace.v1.Column
+	8,   // 160: warpscope.trace.v1.Windows.span_work:type_name -> warpscope.trace.v1.Column
+	8,   // 161: warpscope.trace.v1.Windows.loss:type_name -> warpscope.trace.v1.Column
+	8,   // 162: warpscope.trace.v1.Windows.measured:type_name -> warpscope.trace.v1.Column
+	8,   // 163: warpscope.trace.v1.Facts.time:type_name -> warpscope.trace.v1.Column
+	8,   // 164: warpscope.trace.v1.Facts.gpu:type_name -> warpscope.trace.v1.Column
+	8,   // 165: warpscope.trace.v1.Facts.pid:type_name -> warpscope.trace.v1.Column
+	8,   // 166: warpscope.trace.v1.Facts.name:type_name -> warpscope.trace.v1.Column
+	8,   // 167: warpscope.trace.v1.Facts.value:type_name -> warpscope.trace.v1.Column
+	8,   // 168: warpscope.trace.v1.Facts.text:type_name -> warpscope.trace.v1.Column
+	8,   // 169: warpscope.trace.v1.Activities.gpu:type_name -> warpscope.trace.v1.Column
+	8,   // 170: warpscope.trace.v1.Activities.duration:type_name -> warpscope.trace.v1.Column
+	8,   // 171: warpscope.trace.v1.Activities.start:type_name -> warpscope.trace.v1.Column
+	8,   // 172: warpscope.trace.v1.Activities.sm:type_name -> warpscope.trace.v1.Column
+	8,   // 173: warpscope.trace.v1.Activities.occupancy:type_name -> warpscope.trace.v1.Column
+	8,   // 174: warpscope.trace.v1.Activities.tensor:type_name -> warpscope.trace.v1.Column
+	8,   // 175: warpscope.trace.v1.Activities.tensor_half:type_name -> warpscope.trace.v1.Column
+	8,   // 176: warpscope.trace.v1.Activities.tensor_integer:type_name -> warpscope.trace.v1.Column
+	8,   // 177: warpscope.trace.v1.Activities.tensor_double:type_name -> warpscope.trace.v1.Column
+	8,   // 178: warpscope.trace.v1.Activities.fp64:type_name -> warpscope.trace.v1.Column
+	8,   // 179: warpscope.trace.v1.Activities.fp32:type_name -> warpscope.trace.v1.Column
+	8,   // 180: warpscope.trace.v1.Activities.fp16:type_name -> warpscope.trace.v1.Column
+	8,   // 181: warpscope.trace.v1.Activities.integer:type_name -> warpscope.trace.v1.Column
+	8,   // 182: warpscope.trace.v1.Activities.dram:type_name -> warpscope.trace.v1.Column
+	8,   // 183: warpscope.trace.v1.Activities.dram_peak:type_name -> warpscope.trace.v1.Column
+	8,   // 184: warpscope.trace.v1.Activities.pcie_out:type_name -> warpscope.trace.v1.Column
+	8,   // 185: warpscope.trace.v1.Activities.pcie_in:type_name -> warpscope.trace.v1.Column
+	8,   // 186: warpscope.trace.v1.Activities.nvlink_out:type_name -> warpscope.trace.v1.Column
+	8,   // 187: warpscope.trace.v1.Activities.nvlink_in:type_name -> warpscope.trace.v1.Column
+	18,  // 188: warpscope.trace.v1.LiveSet.live:type_name -> warpscope.trace.v1.Allocations
+	30,  // 189: warpscope.trace.v1.Summary.recorded:type_name -> warpscope.trace.v1.Count
+	31,  // 190: warpscope.trace.v1.Summary.losses:type_name -> warpscope.trace.v1.Loss
+	33,  // 191: warpscope.trace.v1.Index.entries:type_name -> warpscope.trace.v1.Entry
+	30,  // 192: warpscope.trace.v1.Entry.counts:type_name -> warpscope.trace.v1.Count
+	193, // [193:193] is the sub-list for method output_type
+	193, // [193:193] is the sub-list for method input_type
+	193, // [193:193] is the sub-list for extension type_name
+	193, // [193:193] is the sub-list for extension extendee
+	0,   // [0:193] is the sub-list for field type_name
 }
 
 func init() { file_warpscope_trace_v1_trace_proto_init() }
@@ -4138,7 +4392,7 @@ func file_warpscope_trace_v1_trace_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_warpscope_trace_v1_trace_proto_rawDesc), len(file_warpscope_trace_v1_trace_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
