@@ -134,6 +134,8 @@ def main():
 if __name__ == "__main__":
     try:
         sys.exit(main())
+    except BrokenPipeError:
+        os._exit(1)  # whoever read this has seen enough
     except truth.TruthError as why:
         print(f"scenarios: {why}", file=sys.stderr)
         sys.exit(2)
