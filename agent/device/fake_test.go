@@ -34,6 +34,7 @@ type fakeGPU struct {
 	reads atomic.Int64
 	uses  []usage
 	hang  chan struct{} // when set, the second and later reads wait for it
+	of    counters      // nil: it is not watched
 }
 
 func (g *fakeGPU) describe() event.GPU { return event.GPU{UUID: "GPU-" + g.name, Name: g.name} }
@@ -50,3 +51,10 @@ func (g *fakeGPU) read() reading {
 }
 
 func (g *fakeGPU) processes(to []usage) []usage { return append(to, g.uses...) }
+
+func (g *fakeGPU) monitor() (monitor, error) {
+	if g.of == nil {
+		return nil, errNoMonitor
+	}
+	return &windows{of: g.of}, nil
+}

@@ -50,6 +50,8 @@ type Sampler struct {
 	batch  event.Batch
 	usages []usage
 	sent   time.Time
+	// monitors are of the system's GPUs, in order; nil: that one is not watched.
+	monitors []monitor
 }
 
 // NewSampler starts sampling; the first sample has been taken and emitted when it returns, so that
@@ -101,6 +103,8 @@ func (p *Sampler) Close() error {
 
 func (p *Sampler) run(first chan<- struct{}) {
 	defer close(p.done)
+	p.watch()
+	defer p.unwatch()
 	p.sample()
 	p.flush()
 	close(first)
@@ -141,6 +145,7 @@ func (p *Sampler) sample() {
 		s.Power = append(s.Power, r.power)
 		s.Temperature = append(s.Temperature, r.temperature)
 		s.Throttle = append(s.Throttle, r.throttle)
+		p.activity(i)
 		p.usages = g.processes(p.usages[:0])
 		for _, use := range p.usages {
 			u.Time = append(u.Time, now)

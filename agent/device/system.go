@@ -43,6 +43,8 @@ type gpu interface {
 	read() reading
 	// processes appends what each process uses of this GPU's memory.
 	processes(to []usage) []usage
+	// monitor watches what its units do; the error says in a few words why that cannot be.
+	monitor() (monitor, error)
 }
 
 // reading is one look at a GPU, in the units of event.GPUSamples.

@@ -1,0 +1,51 @@
+package device
+
+// watch begins to watch what the units of each GPU do. A GPU that cannot be watched is left out.
+func (p *Sampler) watch() {
+	p.monitors = make([]monitor, len(p.system.gpus))
+	for i, g := range p.system.gpus {
+		if m, err := g.monitor(); err == nil {
+			p.monitors[i] = m
+		}
+	}
+}
+
+// unwatch ends it.
+func (p *Sampler) unwatch() {
+	for _, m := range p.monitors {
+		if m != nil {
+			m.close()
+		}
+	}
+}
+
+// activity appends the window of one GPU that has ended, if one has.
+func (p *Sampler) activity(i int) {
+	if p.monitors[i] == nil {
+		return
+	}
+	w, ok := p.monitors[i].look(monotonic())
+	if !ok {
+		return
+	}
+	a := &p.batch.Activities
+	a.Start = append(a.Start, w.start)
+	a.Duration = append(a.Duration, w.duration)
+	a.GPU = append(a.GPU, p.config.GPUs[i])
+	a.SM = append(a.SM, w.sm)
+	a.Occupancy = append(a.Occupancy, w.occupancy)
+	a.Tensor = append(a.Tensor, w.tensor)
+	a.TensorHalf = append(a.TensorHalf, w.tensorHalf)
+	a.TensorInteger = append(a.TensorInteger, w.tensorInteger)
+	a.TensorDouble = append(a.TensorDouble, w.tensorDouble)
+	a.FP64 = append(a.FP64, w.fp64)
+	a.FP32 = append(a.FP32, w.fp32)
+	a.FP16 = append(a.FP16, w.fp16)
+	a.Integer = append(a.Integer, w.integer)
+	a.DRAM = append(a.DRAM, w.dram)
+	a.DRAMPeak = append(a.DRAMPeak, w.dramPeak)
+	a.PCIeOut = append(a.PCIeOut, w.pcieOut)
+	a.PCIeIn = append(a.PCIeIn, w.pcieIn)
+	a.NVLinkOut = append(a.NVLinkOut, w.nvlinkOut)
+	a.NVLinkIn = append(a.NVLinkIn, w.nvlinkIn)
+}
