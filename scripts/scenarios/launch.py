@@ -51,7 +51,14 @@ class Launcher:
         self.folder = folder
         self.python = python
         self.card = Card()
+        self.children = set()
         os.makedirs(folder, exist_ok=True)
+
+    def end(self):
+        """Ends what runs: programs are in sessions of their own, and would go on without us."""
+        for child in list(self.children):
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGKILL)
 
     def run(self, program, name, arguments, environment):
         """Runs a program once and returns what came of it."""
@@ -67,7 +74,9 @@ class Launcher:
         began = time.monotonic()
         with open(stem + ".out", "wb") as out, open(stem + ".err", "wb") as err:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, start_new_session=True)
+            self.children.add(child)
             turned, late = self.turn(program, child, turn)
+            self.children.discard(child)
         for rest in glob.glob(glob.escape(turn) + ".*"):
             os.remove(rest)
         run = {
@@ -86,6 +95,10 @@ class Launcher:
         deadline = time.monotonic() + 240  # of imports, and of waiting for the card
         while child.poll() is None and not os.path.exists(turn + ".ready") and time.monotonic() < deadline:
             time.sleep(0.01)
+        if child.poll() is None and not os.path.exists(turn + ".ready"):
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            return None, True
         if child.poll() is not None:
             return None, False
         self.card.take(program.alone)

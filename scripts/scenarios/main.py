@@ -6,6 +6,7 @@ import concurrent.futures
 import datetime
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -120,6 +121,13 @@ def main():
         todo = [p for p in programs if args.again or p.key not in results.lines]
         launcher = Launcher(args.warpscope, os.path.join(args.results, suite.name))
         where = provenance(args.warpscope)
+
+        def ended(_number, _frame):
+            launcher.end()
+            os._exit(1)  # runs that were not finished are not in the results
+
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, ended)
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
             for done in [pool.submit(one, launcher, p, results, where) for p in todo]:
                 done.result()
