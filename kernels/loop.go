@@ -23,8 +23,10 @@ static int64_t ws_now(void) {
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-// Launches n times; the first failure ends it. Parameters are copied to where all of them are aligned.
-static int ws_launch_loop(struct ws_launch l, const char *params, uint64_t size, const uint64_t *offsets, int n, int64_t *ns) {
+// Launches n times, each time followed by `then` (a call with one argument) unless that is 0; the first failure ends it. Parameters are copied
+// to where all of them are aligned.
+static int ws_launch_loop(struct ws_launch l, const char *params, uint64_t size, const uint64_t *offsets, int n, uintptr_t then,
+                          uintptr_t argument, int64_t *ns) {
   enum { MOST = 32, BYTES = 4096, ALIGN = 128 };
   _Alignas(ALIGN) char values[BYTES];
   void *pointers[MOST + 1];
@@ -34,9 +36,11 @@ static int ws_launch_loop(struct ws_launch l, const char *params, uint64_t size,
   ws_launch_kernel launch = (ws_launch_kernel)l.call;
   int rc = 0;
   const int64_t begin = ws_now();
-  for (int i = 0; i < n && rc == 0; i++)
+  for (int i = 0; i < n && rc == 0; i++) {
     rc = launch((void *)l.function, l.grid[0], l.grid[1], l.grid[2], l.block[0], l.block[1], l.block[2], l.shared,
                 (void *)l.stream, pointers, 0);
+    if (rc == 0 && then != 0) rc = ((int (*)(uintptr_t))then)(argument);
+  }
   *ns = ws_now() - begin;
   return rc;
 }
@@ -81,10 +85,20 @@ func (l Launch) Loop(s *cuda.Stream, f *cuda.Function) (*Loop, error) {
 
 // Run launches n times and does not wait for the kernels; it returns how long the calls took, host time. The calling
 // goroutine must be inside Context.Do.
-func (l *Loop) Run(n int) (time.Duration, error) {
+func (l *Loop) Run(n int) (time.Duration, error) { return l.run(n, 0, 0) }
+
+// RunThen is Run with a call of one argument after each launch, such as one that waits.
+func (l *Loop) RunThen(n int, then cuda.Call) (time.Duration, error) {
+	if len(then.Args) != 1 {
+		return 0, fmt.Errorf("launch %s, then a call with %d arguments: %w", l.kernel, len(then.Args), cuda.ErrInvalidValue)
+	}
+	return l.run(n, C.uintptr_t(then.Address), C.uintptr_t(then.Args[0]))
+}
+
+func (l *Loop) run(n int, then, argument C.uintptr_t) (time.Duration, error) {
 	var ns C.int64_t
 	code := C.ws_launch_loop(l.call, (*C.char)(unsafe.Pointer(&l.params[0])), C.uint64_t(len(l.params)),
-		(*C.uint64_t)(unsafe.Pointer(&l.offsets[0])), C.int(n), &ns)
+		(*C.uint64_t)(unsafe.Pointer(&l.offsets[0])), C.int(n), then, argument, &ns)
 	if code != 0 {
 		return 0, fmt.Errorf("launch %s: %w", l.kernel, cuda.Result(code))
 	}

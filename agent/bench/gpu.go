@@ -110,15 +110,23 @@ func (g *GPU) Seed() uint64 {
 	return g.seed
 }
 
+// module is a family's kernels, loaded once.
+func (g *GPU) module(f kernels.Family) (*cuda.Module, error) {
+	if m := g.modules[f]; m != nil {
+		return m, nil
+	}
+	m, err := f.Load(g.Driver, g.Device)
+	if err == nil {
+		g.modules[f] = m
+	}
+	return m, err
+}
+
 // Loop makes a launch ready for repetition.
 func (g *GPU) Loop(f kernels.Family, l kernels.Launch) (*kernels.Loop, error) {
-	m := g.modules[f]
-	if m == nil {
-		var err error
-		if m, err = f.Load(g.Driver, g.Device); err != nil {
-			return nil, err
-		}
-		g.modules[f] = m
+	m, err := g.module(f)
+	if err != nil {
+		return nil, err
 	}
 	function, err := l.Prepare(m)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/warpscope/warpscope/agent/bench/result"
-	"github.com/warpscope/warpscope/kernels"
 )
 
 // Suite is a family of measurements.
@@ -20,14 +19,17 @@ type Suite struct {
 func Suites() []Suite {
 	return []Suite{
 		{Name: "memory", Cases: memoryCases},
+		{Name: "matmul", Cases: matmulCases},
+		{Name: "attention", Cases: attentionCases},
+		{Name: "latency", Cases: latencyCases},
 	}
 }
 
 // Options narrow what suites measure.
 type Options struct {
-	Bytes    uint64            // of an array of the memory and transfer suites; 0: the suite's own size
-	Shape    [3]int            // M, N, K of products, or the length of sequences first; zeros: the suite's own
-	Elements []kernels.Element // only these types; none: all
+	Bytes    uint64   // of an array of the memory and transfer suites; 0: the suite's own size
+	Shape    [3]int   // M, N, K of products, or the length of sequences first; zeros: the suite's own
+	Elements []string // only these types of products, see ElementNames; none: all
 }
 
 // Case is one measurement that is to be made.
