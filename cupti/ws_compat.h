@@ -29,6 +29,7 @@
 WS_OLD(dlopen);
 WS_OLD(dlclose);
 WS_OLD(dlsym);
+WS_OLD(dlvsym);
 WS_OLD(dladdr);
 WS_OLD(pthread_create);
 WS_OLD(pthread_detach);
@@ -38,13 +39,14 @@ WS_OLD(pthread_attr_destroy);
 #pragma weak dlopen
 #pragma weak dlclose
 #pragma weak dlsym
+#pragma weak dlvsym
 #pragma weak dladdr
 #pragma weak pthread_create
 #pragma weak pthread_detach
 #pragma weak pthread_attr_setstacksize
 
 static inline bool ws_compat_complete(void) {
-  return dlopen && dlclose && dlsym && dladdr && pthread_create && pthread_detach &&
+  return dlopen && dlclose && dlsym && dlvsym && dladdr && pthread_create && pthread_detach &&
          pthread_attr_setstacksize;
 }
 #else

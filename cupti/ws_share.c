@@ -170,6 +170,11 @@ bool ws_share_serves(void *function) {
   return ws_shared.process == getpid() && base_of(function) == ws_shared.base;
 }
 
+void *ws_share_function(const char *name) {
+  if (atomic_load_explicit(&ws_shared.state, memory_order_acquire) != LOADED) return NULL;
+  return dlsym(ws_shared.real.handle, name);
+}
+
 void ws_share_open(struct ws_cupti *c) {
   if (!load(c) || ws_shared.process != getpid()) return;
   if (!ws_shared.enable_domain || !ws_shared.unsubscribe) return;

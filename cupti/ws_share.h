@@ -39,6 +39,10 @@ bool ws_share_is_ours(const struct cupti_record *record);
  * there already. */
 bool ws_share_serves(void *function);
 
+/* A function of the CUPTI that is shared, by its name; NULL: there is none, or none is shared yet.
+ */
+void *ws_share_function(const char *name);
+
 /* Whether activity records are shared: the capture has registered its buffers. */
 bool ws_share_has_buffers(void);
 

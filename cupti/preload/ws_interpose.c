@@ -2,8 +2,8 @@
  *
  * Owns: the exported functions of CUPTI's names that come before CUPTI's own for every library that
  * is linked to it (torch.profiler's is libtorch_cpu.so). Each goes straight through while there is
- * no capture here, and is served by ws_share otherwise. A tool that asks dlsym for CUPTI's
- * functions does not come by. With WARPSCOPE_DEBUG=FILE each call is a line of FILE.
+ * no capture here, and is served by ws_share otherwise. Tools that ask dlsym for CUPTI's functions
+ * get these too (ws_dlsym.c). With WARPSCOPE_DEBUG=FILE each call is a line of FILE.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -18,6 +18,7 @@
 
 #include "../ws_compat.h"
 #include "../ws_share.h"
+#include "ws_interpose.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -74,6 +75,9 @@ static void *find(const char *name, void *caller) {
     if (is_foreign(f)) return f;
   }
   f = dlsym(RTLD_NEXT, name);
+  if (is_foreign(f)) return f;
+  /* It was asked of dlsym: a process has one CUPTI. */
+  f = ws_share_function(name);
   if (is_foreign(f)) return f;
   char path[1024] = "";
   dl_iterate_phdr(look, path);
@@ -133,7 +137,7 @@ note(int result, bool served, const char *format, ...) {
 
 /* ---- the functions ---- */
 
-static bool is_enabled(void) {
+bool ws_interpose_is_enabled(void) {
   const char *off = getenv("WARPSCOPE_DISABLE");
   return !off || !*off || strcmp(off, "0") == 0;
 }
@@ -145,7 +149,7 @@ static bool is_enabled(void) {
   bool inside = false;                                                                             \
   *(void **)&f = real(&target, __builtin_return_address(0), &inside);                              \
   if (!f) return note(NOT_INITIALIZED, false, #name ": no CUPTI here");                            \
-  bool serves = !inside && is_enabled() && ws_share_serves(*(void **)&f)
+  bool serves = !inside && ws_interpose_is_enabled() && ws_share_serves(*(void **)&f)
 
 EXPORT int cuptiSubscribe(void **subscriber, cupti_callback_fn callback, void *user);
 int cuptiSubscribe(void **subscriber, cupti_callback_fn callback, void *user) {
@@ -306,4 +310,38 @@ int cuptiFinalize(void) {
   BEGIN(cuptiFinalize);
   int r = serves ? ws_share_finalize() : f();
   return note(r, serves, "cuptiFinalize()");
+}
+
+void *ws_interpose_function(const char *name) {
+#define FUNCTION(name)                                                                             \
+  { #name, (void *)&(name) }
+  static const struct {
+    const char *name;
+    void *function;
+  } functions[] = {
+      FUNCTION(cuptiActivityDisable),
+      FUNCTION(cuptiActivityDisableContext),
+      FUNCTION(cuptiActivityEnable),
+      FUNCTION(cuptiActivityEnableAndDump),
+      FUNCTION(cuptiActivityEnableContext),
+      FUNCTION(cuptiActivityEnableDriverApi),
+      FUNCTION(cuptiActivityEnableRuntimeApi),
+      FUNCTION(cuptiActivityFlushAll),
+      FUNCTION(cuptiActivityGetNumDroppedRecords),
+      FUNCTION(cuptiActivityRegisterCallbacks),
+      FUNCTION(cuptiActivityRegisterTimestampCallback),
+      FUNCTION(cuptiActivitySetAttribute),
+      FUNCTION(cuptiEnableAllDomains),
+      FUNCTION(cuptiEnableCallback),
+      FUNCTION(cuptiEnableDomain),
+      FUNCTION(cuptiFinalize),
+      FUNCTION(cuptiGetTimestamp),
+      FUNCTION(cuptiSetThreadIdType),
+      FUNCTION(cuptiSubscribe),
+      FUNCTION(cuptiSubscribe_v2),
+      FUNCTION(cuptiUnsubscribe),
+  };
+  for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+    if (strcmp(functions[i].name, name) == 0) return functions[i].function;
+  return NULL;
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -73,6 +74,41 @@ func TestShareProfiler(t *testing.T) {
 				t.Errorf("%d calls in the trace", calls)
 			}
 		})
+	}
+}
+
+// TestShareLoader runs a program whose profiler asks the loader for CUPTI's functions, of the library that the
+// capture uses and of another copy: it sees what it sees alone, and so does the trace.
+func TestShareLoader(t *testing.T) {
+	b := newBuild(t)
+	program := b.compile("share", "-DBY_LOADER", "-ldl")
+	tracer, err := filepath.Abs("../../bin/sim/libcupti.so.13")
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := os.ReadFile(tracer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(t.TempDir(), "libcupti.so.13")
+	if err := os.WriteFile(other, image, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, library := range map[string]string{"the same": tracer, "another copy": other} {
+		for _, scenario := range []string{"profile 0 3 3 0", "profile 0 2 3 1"} {
+			t.Run(name+" "+scenario, func(t *testing.T) {
+				w := newTool(t)
+				command := append([]string{"env", "TRACER=" + tracer, program}, strings.Fields(scenario)...)
+				want := w.plain(command...) // alone, another copy sees nothing: the simulated driver knows one
+				command[1] = "TRACER=" + library
+				r, f := w.trace(b, nil, command...)
+				if r.status != 0 || r.stdout != want || strings.Contains(want, " 0 kernels") {
+					t.Errorf("exit status %d, the program's profiler saw\n%swithout a tracer\n%s%s", r.status, r.stdout, want, r.stderr)
+				}
+				c := sum(w.tallies())
+				whole(t, f, &c)
+			})
+		}
 	}
 }
 

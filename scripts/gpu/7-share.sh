@@ -77,23 +77,61 @@ case_share_ledger() {
   "$python" "$workloads/profiled.py" compare "$plain" shared.json
 }
 
-cases+=("7 share_proton 60: Triton's profiler, which finds CUPTI by dlopen: what comes of it")
+cases+=("7 share_proton 90: Triton's profiler, which finds CUPTI by dlsym: it counts what it counts alone, the trace lacks nothing")
 case_share_proton() {
-  local got=0
   cat >proton.py <<'END'
+import json, sys
 import torch, triton.profiler as proton
 x = torch.randn(256, 256, device="cuda")
-proton.start("proton")
-for _ in range(100):
-    x = torch.relu(x @ x)
+y = torch.relu(x @ x)  # cuBLAS chooses before
 torch.cuda.synchronize()
-proton.finalize()
-print("proton finished")
+for round in range(2):
+    proton.start(f"{sys.argv[1]}{round}")
+    for _ in range(100):
+        y = torch.relu(x @ x)
+    torch.cuda.synchronize()
+    proton.finalize()
+def count(node):
+    return node.get("metrics", {}).get("count", 0) + sum(count(c) for c in node.get("children", []))
+for round in range(2):
+    with open(f"{sys.argv[1]}{round}.hatchet") as file:
+        print("proton counted", sum(count(n) for n in json.load(file)))
 END
-  "$python" proton.py >alone.txt 2>&1 || skip "Proton does not work here without warpscope: $(tail -n 1 alone.txt)"
-  "$warpscope" run -o t.wscope -- "$python" proton.py >said.txt 2>&1 || got=$?
-  cat said.txt
-  echo "figure Proton in a traced program: exit status $got: $(grep -i -m 1 -E 'proton finished|error' said.txt)"
+  "$python" proton.py alone >alone.txt 2>&1 || skip "Proton does not work here without warpscope: $(tail -n 1 alone.txt)"
+  WARPSCOPE_DEBUG=$PWD/calls.txt "$warpscope" run -o t.wscope -- "$python" proton.py traced >traced.txt 2>&1 || { cat traced.txt; return 1; }
+  cat traced.txt
+  echo "figure Proton alone: $(grep counted alone.txt | tr '\n' ' '), traced: $(grep counted traced.txt | tr '\n' ' ')"
+  head -n 60 calls.txt
+  inspect t.wscope
+  check t.wscope.json 'd["kernels"]["all"]["count"] >= 400 and d["losses"]["known"] and d["losses"]["lost"] == 0'
+  diff <(grep counted alone.txt) <(grep counted traced.txt)
+}
+
+cases+=("7 share_jax 90: JAX's profiler, which finds CUPTI by dlsym: it runs, and the trace lacks nothing")
+case_share_jax() {
+  needs_python jax
+  cat >profile_jax.py <<'END'
+import glob, gzip, json, sys
+import jax, jax.numpy as jnp
+f = jax.jit(lambda x: jnp.cos(x @ x))
+x = f(jnp.ones((256, 256))).block_until_ready()
+with jax.profiler.trace(sys.argv[1], create_perfetto_trace=True):
+    for _ in range(100):
+        x = f(x)
+    x.block_until_ready()
+path = glob.glob(f"{sys.argv[1]}/**/perfetto_trace.json.gz", recursive=True)[0]
+with gzip.open(path, "rt") as file:
+    events = json.load(file)["traceEvents"]
+streams = {(e["pid"], e.get("tid")) for e in events if e.get("name") == "thread_name" and "Stream" in e["args"]["name"]}
+print("jax counted", sum(1 for e in events if e.get("ph") == "X" and (e["pid"], e.get("tid")) in streams))
+END
+  "$python" profile_jax.py alone >alone.txt 2>&1 || skip "JAX's profiler does not work here without warpscope: $(tail -n 1 alone.txt)"
+  "$warpscope" run -o t.wscope -- "$python" profile_jax.py traced >traced.txt 2>&1 || { cat traced.txt; return 1; }
+  cat traced.txt
+  echo "figure JAX alone: $(grep counted alone.txt), traced: $(grep counted traced.txt)"
+  inspect t.wscope
+  check t.wscope.json 'd["kernels"]["all"]["count"] >= 200 and d["losses"]["known"] and d["losses"]["lost"] == 0'
+  diff <(grep counted alone.txt) <(grep counted traced.txt)
 }
 
 cases+=("7 share_twice 100: torch.profiler twice in a row, CUDA only: both see everything")

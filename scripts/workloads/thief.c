@@ -1,5 +1,5 @@
-/* thief.c: a tool inside a program that asks the loader for CUPTI's functions and registers buffers
- * of its own, as tools that bring no library linked to CUPTI do. Loaded by robbed.py. */
+/* thief.c: a tool inside a program that asks the C library itself for CUPTI's functions, by whoever
+ * has put a dlsym before it, and registers buffers of its own. Loaded by robbed.py. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdatomic.h>
@@ -35,12 +35,15 @@ static void completed(void *context, uint32_t stream, uint8_t *data, size_t size
 int take_over(void) {
   void *h = dlopen("libcupti.so.13", RTLD_NOW | RTLD_NOLOAD);
   if (!h) h = dlopen("libcupti.so.12", RTLD_NOW | RTLD_NOLOAD);
-  if (!h) return -1;
-  *(void **)&take_over_ = dlsym(h, "cuptiActivityRegisterCallbacks");
-  *(void **)&enable = dlsym(h, "cuptiActivityEnable");
-  *(void **)&disable = dlsym(h, "cuptiActivityDisable");
-  *(void **)&flush = dlsym(h, "cuptiActivityFlushAll");
-  *(void **)&next = dlsym(h, "cuptiActivityGetNextRecord");
+  void *(*find)(void *, const char *) = NULL;
+  void *c_library = dlopen("libc.so.6", RTLD_NOW | RTLD_NOLOAD);
+  *(void **)&find = dlvsym(c_library, "dlsym", "GLIBC_2.34");
+  if (!h || !find) return -1;
+  *(void **)&take_over_ = find(h, "cuptiActivityRegisterCallbacks");
+  *(void **)&enable = find(h, "cuptiActivityEnable");
+  *(void **)&disable = find(h, "cuptiActivityDisable");
+  *(void **)&flush = find(h, "cuptiActivityFlushAll");
+  *(void **)&next = find(h, "cuptiActivityGetNextRecord");
   int r = take_over_(requested, completed);
   return r ? r : enable(10);
 }
