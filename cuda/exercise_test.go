@@ -187,6 +187,13 @@ func testContexts(t *testing.T, s *session) {
 	limit, err := s.d.Limit(LimitPrintfFIFO)
 	must(t, err)
 	must(t, s.d.SetLimit(LimitPrintfFIFO, limit))
+	// A context is no peer of its own; a machine with several GPUs is what the transfers of bench are tried on.
+	if err := s.d.EnablePeer(s.ctx); err == nil {
+		t.Error("a context became its own peer")
+	}
+	if err := s.d.DisablePeer(s.ctx); err == nil {
+		t.Error("access was taken away that nobody had")
+	}
 	if least, greatest, err := s.d.StreamPriorities(); err != nil || greatest > least {
 		t.Errorf("priorities %d to %d, %v", least, greatest, err)
 	}

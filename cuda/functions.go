@@ -25,6 +25,7 @@ type functions struct {
 	poolCalls
 	vmmCalls
 	copyCalls
+	peerCalls
 	streamCalls
 	eventCalls
 	graphCalls

@@ -19,6 +19,7 @@ type Suite struct {
 func Suites() []Suite {
 	return []Suite{
 		{Name: "memory", Cases: memoryCases},
+		{Name: "transfer", Cases: transferCases},
 		{Name: "matmul", Cases: matmulCases},
 		{Name: "attention", Cases: attentionCases},
 		{Name: "latency", Cases: latencyCases},
