@@ -37,8 +37,8 @@ func latencyCases(g *GPU, o Options) ([]Case, error) {
 		{Row: row("graph, a node", fmt.Sprintf("%d nodes", graphNodes), graphNodes, "GPU's front end"), Prepare: func(g *GPU) (*Work, error) { return g.graph(true) }},
 		{Row: row("launch and wait", "empty kernel", waits, "host"), Prepare: (*GPU).launchAndWait},
 		{Row: row("wait, nothing to do", "idle stream", series, "host"), Prepare: (*GPU).wait},
-		{Row: row("copy to the GPU and wait", size(smallCopy), waits, "host"), Prepare: func(g *GPU) (*Work, error) { return g.copies(true) }},
-		{Row: row("copy from the GPU and wait", size(smallCopy), waits, "host"), Prepare: func(g *GPU) (*Work, error) { return g.copies(false) }},
+		{Row: row("copy to GPU, wait", size(smallCopy), waits, "host"), Prepare: func(g *GPU) (*Work, error) { return g.copies(true) }},
+		{Row: row("copy from GPU, wait", size(smallCopy), waits, "host"), Prepare: func(g *GPU) (*Work, error) { return g.copies(false) }},
 		{Row: row("one stream", fmt.Sprintf("%d kernels of %v", spins, spinTime), 0, "order"), Prepare: func(g *GPU) (*Work, error) { return g.streams(1) }},
 		{Row: row("two streams", fmt.Sprintf("%d kernels of %v", spins, spinTime), 0, "order"), Prepare: func(g *GPU) (*Work, error) { return g.streams(2) }},
 	}
@@ -350,10 +350,10 @@ func chainCases(g *GPU, o Options) []Case {
 	each, note := g.Fit(want, 2)
 	var cases []Case
 	for _, fused := range []bool{false, true} {
-		r := result.Row{Suite: "latency", What: "elementwise chain, 4 kernels", Shape: size(each), Element: "fp32", Kernel: "chain_scale", Bytes: float64(8 * each),
+		r := result.Row{Suite: "latency", What: "chain, 4 kernels", Shape: size(each), Element: "fp32", Kernel: "chain_scale", Bytes: float64(8 * each),
 			Memory: g.kind(ceilings.Copy, each)}
 		if fused {
-			r.What, r.Kernel, r.Bytes = "elementwise chain, fused", "chain_fused", float64(2*each)
+			r.What, r.Kernel, r.Bytes = "chain, fused", "chain_fused", float64(2*each)
 		}
 		if note != "" {
 			r.Notes = append(r.Notes, note)

@@ -31,19 +31,19 @@ func levelCases(g *GPU, _ Options) []Case {
 	}
 	return []Case{
 		{
-			Row: row("L2 cache, read", size(l2*wordBytes), "memory_l2", ceilings.L2, n*l2*l2Rounds, "L2"), Needs: l2 * wordBytes,
+			Row: row("L2, read", size(l2*wordBytes), "memory_l2", ceilings.L2, n*l2*l2Rounds, "L2"), Needs: l2 * wordBytes,
 			Prepare: func(g *GPU) (*Work, error) {
 				return g.reading(l2*wordBytes, 0, 4*l2, uint32(n*l2Rounds), func(x, sum cuda.Pointer) kernels.Launch { return s.L2(x, l2, l2Rounds, sum) })
 			},
 		},
 		{
-			Row: row("L1 cache, read", size(kernels.L1Words*wordBytes)+" each", "memory_l1", ceilings.L1, l1*l1Rounds, "L1"), Needs: l1 * wordBytes,
+			Row: row("L1, read", size(kernels.L1Words*wordBytes)+" each", "memory_l1", ceilings.L1, l1*l1Rounds, "L1"), Needs: l1 * wordBytes,
 			Prepare: func(g *GPU) (*Work, error) {
 				return g.reading(l1*wordBytes, 0, 4*l1, l1Rounds, func(x, sum cuda.Pointer) kernels.Launch { return s.L1(x, l1Rounds, sum) })
 			},
 		},
 		{
-			Row: row("shared memory, read", size(kernels.SharedWords*wordBytes)+" each", "memory_shared", ceilings.Shared, n*kernels.SharedWords*sharedRounds, "shared memory"),
+			Row: row("shared, read", size(kernels.SharedWords*wordBytes)+" each", "memory_shared", ceilings.Shared, n*kernels.SharedWords*sharedRounds, "shared memory"),
 			Prepare: func(g *GPU) (*Work, error) {
 				sum, err := g.Alloc(4)
 				if err != nil {
@@ -75,9 +75,9 @@ func chaseCases(g *GPU, _ Options) []Case {
 	far, note := g.Fit(1<<30, 2)
 	var cases []Case
 	for _, c := range []chase{
-		{what: "shared memory, latency", bytes: 32 << 10, steps: 8192, shared: true},
-		{what: "L1 cache, latency", bytes: 32 << 10, steps: 8192},
-		{what: "L2 cache, latency", bytes: 8 << 20, steps: 8192, pastL1: true},
+		{what: "shared, latency", bytes: 32 << 10, steps: 8192, shared: true},
+		{what: "L1, latency", bytes: 32 << 10, steps: 8192},
+		{what: "L2, latency", bytes: 8 << 20, steps: 8192, pastL1: true},
 		{what: "memory, latency", bytes: far, steps: 4096, pastL1: true, cold: true},
 	} {
 		kernel := "memory_chase"

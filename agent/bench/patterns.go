@@ -31,7 +31,7 @@ func patternCases(g *GPU, o Options) []Case {
 		}})
 	}
 	for _, size := range []int{4, 8, 16} {
-		add(fmt.Sprintf("read, %d bytes a thread", size), fmt.Sprintf("memory_read_%d", size), bytes, bytes,
+		add(fmt.Sprintf("read, %d B a thread", size), fmt.Sprintf("memory_read_%d", size), bytes, bytes,
 			func(x, sum cuda.Pointer) kernels.Launch { return s.ReadBy(size, x, bytes/uint64(size), sum) }, 0, 1)
 	}
 	for _, stride := range strides {
@@ -45,10 +45,10 @@ func patternCases(g *GPU, o Options) []Case {
 	}
 	const offset = 1
 	n := words - sectorBytes
-	add("misaligned by 4 bytes", "memory_stride", 4*n, 4*n, func(x, sum cuda.Pointer) kernels.Launch { return s.Stride(x, n, 1, offset, sum) }, offset, 1)
+	add("misaligned by 4 B", "memory_stride", 4*n, 4*n, func(x, sum cuda.Pointer) kernels.Launch { return s.Stride(x, n, 1, offset, sum) }, offset, 1)
 	// A power of two, so that the order without pattern meets each element once.
 	elements := uint64(1) << (bits.Len64(words) - 1)
-	add("random gather, 4 bytes", "memory_gather", 4*elements, sectorBytes*elements,
+	add("random gather, 4 B", "memory_gather", 4*elements, sectorBytes*elements,
 		func(x, sum cuda.Pointer) kernels.Launch { return s.Gather(x, elements, sum) }, 0, 1)
 	return cases
 }

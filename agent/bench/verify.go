@@ -3,6 +3,7 @@ package bench
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 
 	"github.com/warpscope/warpscope/agent/bench/result"
@@ -81,16 +82,51 @@ func (g *GPU) summed(sum cuda.Pointer, want uint32, method string) func(run func
 	}
 }
 
-// counted runs a check that counts wrong words into a u64.
+// whole checks every word of a result of so many bytes: check counts the wrong ones into a u64. What is poisoned must not pass: else the
+// check itself does nothing.
+func (g *GPU) whole(at cuda.Pointer, bytes uint64, check func(bad cuda.Pointer) kernels.Launch) func(run func(int) error) (result.Verification, error) {
+	return func(run func(int) error) (result.Verification, error) {
+		words := bytes / wordBytes
+		v := result.Verification{Method: "every word"}
+		bad, err := g.Alloc(8)
+		if err == nil {
+			err = g.poison(at, bytes)
+		}
+		if err != nil {
+			return v, err
+		}
+		control, err := g.wrong(bad, check)
+		if err != nil {
+			return v, err
+		}
+		if control < words/2 {
+			return v, fmt.Errorf("the check finds %d of %d poisoned words wrong", control, words)
+		}
+		if err := g.Once(run); err != nil {
+			return v, err
+		}
+		n, err := g.wrong(bad, check)
+		v.Error = result.Distance(float64(n) / float64(words))
+		return v, err
+	}
+}
+
+// wrong runs a check that counts into a u64.
+func (g *GPU) wrong(bad cuda.Pointer, check func(bad cuda.Pointer) kernels.Launch) (uint64, error) {
+	if err := errors.Join(g.zero(bad, 8), g.Do(kernels.Verify(), check(bad))); err != nil {
+		return 0, err
+	}
+	var b [8]byte
+	err := g.Driver.CopyToHost(b[:], bad)
+	return binary.LittleEndian.Uint64(b[:]), err
+}
+
+// counted is a Verification by a check that counts wrong words; whole also tries whether the check can fail.
 func (g *GPU) counted(method string, words uint64, check func(bad cuda.Pointer) kernels.Launch) (result.Verification, error) {
 	bad, err := g.Alloc(8)
-	if err == nil {
-		err = errors.Join(g.zero(bad, 8), g.Do(kernels.Verify(), check(bad)))
-	}
 	if err != nil {
 		return result.Verification{}, err
 	}
-	var b [8]byte
-	err = g.Driver.CopyToHost(b[:], bad)
-	return result.Verification{Method: method, Error: result.Distance(float64(binary.LittleEndian.Uint64(b[:])) / float64(words))}, err
+	n, err := g.wrong(bad, check)
+	return result.Verification{Method: method, Error: result.Distance(float64(n) / float64(words))}, err
 }

@@ -12,7 +12,7 @@ var levels = [][]string{
 	{"agent/cmd/warpscope"},
 	{"agent/cli"},
 	{"agent/view", "agent/monitor"},
-	{"agent/session", "agent/bench", "agent/report", "agent/exchange"},
+	{"agent/session", "agent/bench", "agent/bench/sample", "agent/report", "agent/exchange"},
 	{"agent/doctor"},
 	{"agent/analyze", "agent/collect", "agent/device", "agent/demo", "agent/bench/result"},
 	{"agent/ceilings", "agent/trace", "agent/budget", "agent/collect/symbols", "agent/event/scene", "agent/exchange/pickle"},

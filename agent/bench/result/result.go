@@ -25,6 +25,7 @@ type Result struct {
 	Measured  ceilings.Set `json:"measured"`  // what the shares of the roof are of: of this run, else saved
 	Datasheet ceilings.Set `json:"datasheet"` // empty where it is not known
 	Notes     []string     `json:"notes,omitempty"`
+	Compared  []Change     `json:"compared,omitempty"` // with another run
 }
 
 // GPU is what was measured.
