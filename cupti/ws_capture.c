@@ -229,6 +229,11 @@ int ws_capture_switch(bool on) {
   return is_another() ? WS_CONTROL_OVER : ws_control_switch(&capture.control, on);
 }
 
+bool ws_capture_recording(void) {
+  if (!ws_capture_armed() || capture.shm->header->mode != WS_MODE_TIMELINE) return false;
+  return __atomic_load_n(&capture.shm->header->state, __ATOMIC_ACQUIRE) == WS_STATE_ARMED;
+}
+
 int ws_capture_step(void) {
   if (ws_capture_armed() && capture.ledger.ruler) ws_ruler_step(capture.ledger.ruler);
   return is_another() ? WS_CONTROL_OVER : ws_control_step(&capture.control);

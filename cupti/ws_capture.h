@@ -45,6 +45,9 @@ void ws_capture_refuse(void);
 int ws_capture_switch(bool on);
 int ws_capture_step(void);
 
+/* Whether the timeline is recorded now. Any thread. */
+bool ws_capture_recording(void);
+
 /* NVTX found us before or after CUDA did: hands its table over to CUPTI. 1 if CUPTI took it. */
 int ws_capture_nvtx(void *get_export_table, int version);
 

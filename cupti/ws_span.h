@@ -7,6 +7,7 @@
 #ifndef WS_SPAN_H
 #define WS_SPAN_H
 
+#include "include/warpscope.h"
 #include "ws_arena.h"
 #include "ws_load.h"
 
@@ -19,5 +20,16 @@ void ws_span_open(struct ws_shm *shm,
 /* Records that the calling thread did `name` from `began` (CLOCK_MONOTONIC, ns) until now, with a
  * number that belongs to it. Any thread; names beyond SPAN_NAMES are refused. True if recorded. */
 bool ws_span_end(const char *name, uint64_t began, uint64_t value);
+
+/* Puts a text into the arena, once more each time; 0: no capture, or no room for it. Any thread. */
+uint32_t ws_span_text(const char *text, size_t size);
+
+/* Records moments and ranges whose texts came from ws_span_text; how many were. Any thread. */
+size_t ws_span_marks(const struct warpscope_mark *marks, size_t count);
+
+/* Sleeps until a moment of CLOCK_MONOTONIC, or until ws_span_wake is called for the word, which is 0 at
+ * first. When it woke; 0: it cannot sleep. */
+uint64_t ws_span_sleep(uint64_t until, uint32_t *word);
+void ws_span_wake(uint32_t *word);
 
 #endif

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +30,7 @@ type runFlags struct {
 	callTimes         string
 	force, quiet      bool
 	noPython          bool
+	stacks, operators string
 	doctor            bool
 	failOn            []string
 }
@@ -80,6 +82,8 @@ func newRun(env *Env) *cobra.Command {
 	flags.StringVar(&f.maxSize, "max-size", "", "stop recording when the trace has this `SIZE`, like 500M or 2G")
 	flags.StringVar(&f.callTimes, "call-times", "16ns", "times of API calls: `RESOLUTION` 16ns, below what reading the clock takes, or exact, in a larger trace")
 	flags.BoolVar(&f.noPython, "no-python", false, "leave Python alone: no steps, collector pauses, input waits and snapshots from inside")
+	flags.StringVar(&f.stacks, "python-sampling", "50", "samples a second, `RATE`, of what Python is doing; off: none, and no operators either")
+	flags.StringVar(&f.operators, "operators", "sampled", "PyTorch's operators, modules and regions: `sampled` (in a step now and then) or off")
 	flags.StringVar(&f.keep, "keep", "", "keep only the newest `TIME` in the trace, like 30m: what is older is dropped while the program runs")
 	flags.BoolVar(&f.doctor, "doctor", false, "print a diagnosis at the end: of PyTorch's memory if it ran out, else of the steps' time")
 	flags.StringSliceVar(&f.failOn, "fail-on", nil, "exit with status 3 on a finding `ID`, or one of this severity (error, warning, note) or a higher one")
@@ -134,6 +138,9 @@ func (f *runFlags) validate(given func(flag string) bool) (session.Config, error
 			return c, err
 		}
 	}
+	if err := f.python(&c, given); err != nil {
+		return c, err
+	}
 	switch f.callTimes {
 	case "16ns":
 	case "exact":
@@ -159,6 +166,39 @@ func (f *runFlags) validate(given func(flag string) bool) (session.Config, error
 		return c, usageError{err}
 	}
 	return c, nil
+}
+
+// mostSamples is the highest rate of --python-sampling: above, a program that runs Python only has no time for itself.
+const mostSamples = 1000
+
+// python reads what is asked of Python programs.
+func (f *runFlags) python(c *session.Config, given func(flag string) bool) error {
+	if f.noPython {
+		for _, flag := range []string{"python-sampling", "operators"} {
+			if given(flag) {
+				return usagef("--%s needs the module that --no-python leaves out: leave one of them out", flag)
+			}
+		}
+	}
+	switch f.operators {
+	case "sampled":
+	case "off":
+		c.NoOperators = true
+	default:
+		return usagef("--operators %q: give sampled or off", f.operators)
+	}
+	if f.stacks == "off" {
+		c.StackRate = -1
+		return nil
+	}
+	rate, err := strconv.ParseFloat(f.stacks, 64)
+	if err != nil || !(rate > 0 && rate <= mostSamples) {
+		return usagef("--python-sampling %q: give a number of samples a second up to %d, or off", f.stacks, mostSamples)
+	}
+	if given("python-sampling") {
+		c.StackRate = rate
+	}
+	return nil
 }
 
 // share reads --budget.

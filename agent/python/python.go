@@ -1,5 +1,5 @@
 // Package python carries the small Python module that runs inside traced Python programs: steps of the
-// optimizer, pauses of the garbage collector, waits for input, and PyTorch's memory when it runs out.
+// optimizer, pauses of the garbage collector, waits for input, stacks, operators, and PyTorch's memory when it runs out.
 //
 // It owns the module's files and the names of the variables that they read; it never runs Python and
 // writes nothing to disk. agent/session imports it and puts the files where Python finds them.
@@ -22,6 +22,12 @@ const (
 	// History: all of them, with each allocation in the snapshot, and a snapshot at the program's end.
 	AllocStacks = "WARPSCOPE_ALLOC_STACKS"
 	History     = "history"
+	// Sampling is how many samples of stacks a second are taken, as a number, or SamplingOff; "": the module's default.
+	Sampling    = "WARPSCOPE_PYTHON_SAMPLING"
+	SamplingOff = "off"
+	// Operators leaves operators, modules and regions out of sampled steps when it is OperatorsOff.
+	Operators    = "WARPSCOPE_OPERATORS"
+	OperatorsOff = "off"
 )
 
 //go:embed site/*.py

@@ -42,6 +42,11 @@ type Config struct {
 
 	// NoPython leaves out the module that runs in Python programs.
 	NoPython bool
+	// StackRate is how many samples a second the module takes of what Python is doing; 0: its default, negative: none,
+	// and no operators either.
+	StackRate float64
+	// NoOperators leaves operators, modules and regions of sampled steps out.
+	NoOperators bool
 	// MemoryHistory has PyTorch record each allocation with its stack, and leave a snapshot at the program's
 	// end; otherwise there is one when memory runs out, without a history.
 	MemoryHistory bool

@@ -6,8 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
+	"github.com/warpscope/warpscope/agent/collect"
 	"github.com/warpscope/warpscope/agent/python"
 )
 
@@ -44,8 +46,8 @@ func newPythonHook(environ []string, trace string) (*pythonHook, error) {
 // FailureSnapshot says whether a snapshot of Result.Snapshots was made when memory ran out.
 func FailureSnapshot(path string) bool { return strings.Contains(filepath.Base(path), ".oom-") }
 
-// environ returns the environment in which Python finds the module. history has it record allocations.
-func (h *pythonHook) environ(environ []string, history bool) []string {
+// environ returns the environment in which Python finds the module, and what it is to do.
+func (h *pythonHook) environ(environ []string, c *Config) []string {
 	if h.folder == "" {
 		return environ
 	}
@@ -54,8 +56,17 @@ func (h *pythonHook) environ(environ []string, history bool) []string {
 		path += string(os.PathListSeparator) + before
 	}
 	environ = with(environ, python.Path, path)
-	if history {
+	if c.MemoryHistory {
 		environ = with(environ, python.AllocStacks, python.History)
+	}
+	switch {
+	case c.StackRate < 0 || c.Mode == collect.Ledger: // what Python did while the GPU was idle takes a timeline
+		environ = with(environ, python.Sampling, python.SamplingOff)
+	case c.StackRate > 0:
+		environ = with(environ, python.Sampling, strconv.FormatFloat(c.StackRate, 'f', -1, 64))
+	}
+	if c.NoOperators || c.Budget > 0 { // a budget's windows are not to measure sampled steps
+		environ = with(environ, python.Operators, python.OperatorsOff)
 	}
 	if h.drop == "" {
 		return environ

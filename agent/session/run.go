@@ -186,7 +186,7 @@ func (s *session) start(signals <-chan os.Signal) error {
 		var notes []string
 		environ, notes = captureEnviron(c.Environ, s.library, s.server.Address())
 		environ = triggerEnviron(environ, c.Trigger)
-		environ = s.python.environ(environ, c.MemoryHistory)
+		environ = s.python.environ(environ, c)
 		for _, note := range notes {
 			s.say(note)
 		}

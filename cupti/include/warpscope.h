@@ -16,6 +16,7 @@
 #ifndef WARPSCOPE_H
 #define WARPSCOPE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* What they return. */
@@ -45,6 +46,34 @@ WARPSCOPE_FUNCTION int warpscope_step(void);
  * belongs to it. A range of the domain "warpscope" in the trace, with --mode ledger too. At most 64
  * different names of at most 63 bytes; others are WARPSCOPE_NOT_RECORDED. */
 WARPSCOPE_FUNCTION int warpscope_span(const char *name, uint64_t began_ns, uint64_t value);
+
+/* What follows is for warpscope's module for Python, and may change with it. */
+
+/* A text for marks: its number, 0 if there is no capture or no room. The same text twice takes twice
+ * the room: callers keep the number. */
+WARPSCOPE_FUNCTION uint32_t warpscope_text(const char *text, size_t size);
+
+/* Something that a thread did or was at. */
+struct warpscope_mark {
+  uint64_t began; /* CLOCK_MONOTONIC, ns */
+  uint64_t ended; /* 0: it is a moment */
+  uint64_t value;
+  uint32_t thread; /* the kernel's thread id, or any other number for a thread */
+  uint32_t text;   /* both from warpscope_text */
+  uint32_t domain;
+  uint32_t reserved;
+};
+
+/* Records marks as NVTX markers; how many were recorded. */
+WARPSCOPE_FUNCTION size_t warpscope_marks(const struct warpscope_mark *marks, size_t count);
+
+/* Sleeps until a moment of CLOCK_MONOTONIC (ns) or until another thread calls warpscope_wake with the
+ * same word, which is 0 before. Returns when it woke: what Python measures its own waiting from. */
+WARPSCOPE_FUNCTION uint64_t warpscope_sleep(uint64_t until_ns, uint32_t *word);
+WARPSCOPE_FUNCTION void warpscope_wake(uint32_t *word);
+
+/* 1 while the timeline is recorded, else 0. */
+WARPSCOPE_FUNCTION int warpscope_recording(void);
 
 #ifdef __cplusplus
 }

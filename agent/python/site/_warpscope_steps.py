@@ -8,6 +8,7 @@ class Steps:
 
     def __init__(self, library):
         self.library = library
+        self.after = None  # called at each step's end
         self.optimizer = None  # weak: a search over settings makes many
         self.began = 0
         self.count = 0
@@ -23,9 +24,16 @@ class Steps:
         self.count += 1
         self.began = self.library.now()
         self.library.step()
+        if self.after is not None:
+            try:
+                self.after()
+            except Exception:
+                self.after = None  # the program's step goes on without
 
 
 def begin(torch, library):
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
-    register_optimizer_step_post_hook(Steps(library).after_step)
+    steps = Steps(library)
+    register_optimizer_step_post_hook(steps.after_step)
+    return steps
