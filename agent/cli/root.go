@@ -31,6 +31,7 @@ func commands() []constructor {
 		newRecover,
 		newInspect,
 		newDoctor,
+		newBench,
 		newDemo,
 		newLib,
 		newVersion,
