@@ -219,7 +219,7 @@ func (g *GPU) oneProduct(p path, n number, q kernels.Product, rows int) (*Work, 
 		return g.distance(q.Element.Result(), q.C, c, n.allowed)
 	}}
 	if n.name == coresName {
-		w.Problem = nil // libraries' products of floats are those of the tensor cores here
+		w.Problem = FullProduct(q)
 	}
 	return w, nil
 }

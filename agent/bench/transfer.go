@@ -82,9 +82,29 @@ func (g *GPU) host(bytes uint64, pinned bool) ([]byte, error) {
 	return h.Bytes(), nil
 }
 
-// same compares two arrays on the device.
-func (g *GPU) same(x, y cuda.Pointer, bytes uint64) (result.Verification, error) {
-	return g.counted("every word", bytes/wordBytes, func(bad cuda.Pointer) kernels.Launch { return kernels.Same(x, y, bytes/wordBytes, bad) })
+// verifier is what compares the result of a run.
+type verifier = func(run func(n int) error) (result.Verification, error)
+
+// becomes checks that a run makes y the same as x.
+func (g *GPU) becomes(y, x cuda.Pointer, bytes uint64) verifier {
+	return g.whole(y, bytes, func(bad cuda.Pointer) kernels.Launch { return kernels.Same(x, y, bytes/wordBytes, bad) })
+}
+
+// then runs something after the run.
+func then(run func(n int) error, after func() error) func(n int) error {
+	return func(n int) error { return errors.Join(run(n), after()) }
+}
+
+// all is the first verification that fails, or the last one.
+func all(verifiers ...verifier) verifier {
+	return func(run func(n int) error) (v result.Verification, err error) {
+		for _, f := range verifiers {
+			if v, err = f(run); err != nil || v.Err() != nil {
+				break
+			}
+		}
+		return v, err
+	}
 }
 
 // arrays are random numbers on the device, room for as many, and host memory.
@@ -109,13 +129,8 @@ func (g *GPU) upwards(bytes uint64, pinned bool) (*Work, error) {
 		return nil, err
 	}
 	return &Work{
-		Run: repeat(func() error { return g.Stream.CopyToDevice(y, host) }),
-		Verify: func(run func(int) error) (result.Verification, error) {
-			if err := errors.Join(g.poison(y, bytes), g.Once(run)); err != nil {
-				return result.Verification{}, err
-			}
-			return g.same(x, y, bytes)
-		},
+		Run:    repeat(func() error { return g.Stream.CopyToDevice(y, host) }),
+		Verify: g.becomes(y, x, bytes),
 	}, nil
 }
 
@@ -126,15 +141,18 @@ func (g *GPU) downwards(bytes uint64, pinned bool) (*Work, error) {
 		return nil, err
 	}
 	return &Work{
-		Run: repeat(func() error { return g.Stream.CopyToHost(host, x) }),
-		Verify: func(run func(int) error) (result.Verification, error) {
-			clear(host)
-			if err := errors.Join(g.poison(y, bytes), g.Once(run), g.Stream.CopyToDevice(y, host)); err != nil {
-				return result.Verification{}, err
-			}
-			return g.same(x, y, bytes)
-		},
+		Run:    repeat(func() error { return g.Stream.CopyToHost(host, x) }),
+		Verify: g.broughtBack(y, x, host),
 	}, nil
+}
+
+// broughtBack checks that a run puts x into host memory; y is room for the comparison.
+func (g *GPU) broughtBack(y, x cuda.Pointer, host []byte) verifier {
+	return func(run func(n int) error) (result.Verification, error) {
+		clear(host)
+		back := func() error { return g.Stream.CopyToDevice(y, host) }
+		return g.becomes(y, x, uint64(len(host)))(then(run, back))
+	}
 }
 
 // bothWays copies from and to the host at the same time, in two streams.
@@ -155,18 +173,8 @@ func (g *GPU) bothWays(bytes uint64) (*Work, error) {
 		return nil, err
 	}
 	return &Work{
-		Run: other.together(func() error { return g.Stream.CopyToDevice(y, from) }, func(s *cuda.Stream) error { return s.CopyToHost(to, z) }),
-		Verify: func(run func(int) error) (result.Verification, error) {
-			clear(to)
-			if err := errors.Join(g.poison(y, bytes), g.poison(back, bytes), g.Once(run), g.Stream.CopyToDevice(back, to)); err != nil {
-				return result.Verification{}, err
-			}
-			v, err := g.same(x, y, bytes)
-			if err != nil || v.Err() != nil {
-				return v, err
-			}
-			return g.same(z, back, bytes)
-		},
+		Run:    other.together(func() error { return g.Stream.CopyToDevice(y, from) }, func(s *cuda.Stream) error { return s.CopyToHost(to, z) }),
+		Verify: all(g.becomes(y, x, bytes), g.broughtBack(back, z, to)),
 	}, nil
 }
 

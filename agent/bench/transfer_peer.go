@@ -151,27 +151,17 @@ func (g *GPU) withPeer(device cuda.Device, way peerWay, bytes uint64) (*Work, er
 		}
 		w.Run = other.together(func() error { return to(g.Stream) }, from)
 	}
-	back := func() error { return g.Stream.CopyPeer(y, g.Context, there[0], p.ctx, bytes) }
-	put := g.Stream.CopyPeer(there[1], p.ctx, x, g.Context, bytes)
-	w.Verify = func(run func(int) error) (result.Verification, error) {
-		poisoned := func() error {
-			return errors.Join(g.poison(y, bytes), g.Stream.Synchronize(), p.ctx.Do(func() error {
-				return errors.Join(g.Driver.Set8(there[0], poisonByte, bytes), g.Driver.Synchronize())
-			}))
-		}
-		if err := errors.Join(poisoned(), g.Once(run)); err != nil {
+	arrives := g.becomes(y, x, bytes)
+	// What lies there is poisoned, then brought back after the run.
+	lies := func(run func(n int) error) (result.Verification, error) {
+		err := p.ctx.Do(func() error {
+			return errors.Join(g.Driver.Set8(there[0], poisonByte, bytes), g.Driver.Synchronize())
+		})
+		if err != nil {
 			return result.Verification{}, err
 		}
-		if way != toPeer { // y came from there
-			v, err := g.same(x, y, bytes)
-			if err != nil || v.Err() != nil || way == fromPeer {
-				return v, err
-			}
-		}
-		if err := errors.Join(g.poison(y, bytes), back()); err != nil {
-			return result.Verification{}, err
-		}
-		return g.same(x, y, bytes)
+		return arrives(then(run, func() error { return g.Stream.CopyPeer(y, g.Context, there[0], p.ctx, bytes) }))
 	}
-	return w, errors.Join(put, g.Stream.Synchronize())
+	w.Verify = map[peerWay]verifier{toPeer: lies, fromPeer: arrives, bothPeers: all(arrives, lies)}[way]
+	return w, errors.Join(g.Stream.CopyPeer(there[1], p.ctx, x, g.Context, bytes), g.Stream.Synchronize())
 }
