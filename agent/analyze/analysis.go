@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/warpscope/warpscope/agent/ceilings"
 	"github.com/warpscope/warpscope/agent/event"
 )
 
@@ -23,7 +24,9 @@ const (
 	PartSteps    // where steps begin and end
 	PartAccount  // where the time of a step goes
 	PartIdle     // why GPUs have nothing to do
-	PartsOfSteps = PartSteps | PartAccount | PartIdle
+	PartActivity // what the GPU's units did in steps
+	PartRoofline // steps and operators under the GPU's ceilings
+	PartsOfSteps = PartSteps | PartAccount | PartIdle | PartActivity | PartRoofline
 	PartOverview = PartKernels | PartCopies | PartCalls | PartMemory
 )
 
@@ -38,6 +41,8 @@ type Config struct {
 	// Start is when the trace begins, for an analysis that is given a part of it; 0: it is given all,
 	// and finds out.
 	Start event.Time
+	// Ceilings returns what is known of a GPU's ceilings, by its UUID and its product's name; nil: nothing.
+	Ceilings func(uuid, product string) (ceilings.GPU, error)
 }
 
 // Analysis computes an Inspection from the parts of one trace, given to it in order. It copies
@@ -334,6 +339,7 @@ func (a *Analysis) Inspect() *Inspection {
 	}
 	if a.timelines != nil {
 		a.timelines.finish(r, a.config.Parts)
+		a.roofline(r)
 	}
 	a.sampled(r)
 	return r

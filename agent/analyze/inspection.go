@@ -43,6 +43,9 @@ type Inspection struct {
 	Steps   *StepSummary    `json:"steps,omitempty"`
 	Account *AccountSummary `json:"account,omitempty"`
 	Idle    *IdleSummary    `json:"idle,omitempty"`
+
+	Activity *ActivitySummary `json:"activity,omitempty"`
+	Roofline *RooflineSummary `json:"roofline,omitempty"`
 }
 
 // Origin says where a trace comes from.

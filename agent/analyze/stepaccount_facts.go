@@ -201,11 +201,14 @@ func (ln *lane) clocks(a *Analysis, f *AccountFacts) {
 // finish sorts what came out of order, finds the steps and computes what was asked for.
 func (t *timelines) finish(r *Inspection, parts Part) {
 	slices.SortStableFunc(t.readings, func(x, y clockReading) int { return int(min(max(x.time-y.time, -1), 1)) })
+	slices.SortStableFunc(t.activity, func(x, y activityWindow) int { return int(min(max(x.start-y.start, -1), 1)) })
+	activity := &ActivitySummary{Rows: []ActivityRow{}}
 	steps, account, idle := &StepSummary{Rows: []StepRow{}}, &AccountSummary{Rows: []AccountRow{}}, &IdleSummary{Rows: []IdleRow{}}
 	for _, l := range t.inOrder {
 		for _, ln := range l.lanes() {
 			ln.find(t.a)
 			steps.Rows = append(steps.Rows, ln.row(t.a))
+			activity.Rows = append(activity.Rows, ln.activity(t.a))
 			if parts&(PartAccount|PartIdle) == 0 {
 				continue
 			}
@@ -217,6 +220,9 @@ func (t *timelines) finish(r *Inspection, parts Part) {
 	}
 	if parts&PartSteps != 0 {
 		r.Steps = steps
+	}
+	if parts&PartActivity != 0 {
+		r.Activity = activity
 	}
 	if parts&PartAccount != 0 {
 		r.Account = account

@@ -103,6 +103,7 @@ type timelines struct {
 	classes  classTable
 	kinds    []uint8 // by StringID of a call's name: cpuKind + 1
 	readings []clockReading
+	activity []activityWindow
 }
 
 func newTimelines(a *Analysis) *timelines {
@@ -125,6 +126,7 @@ func (t *timelines) of(p *process) *timeline {
 // add adds the events of one process.
 func (t *timelines) add(p *process, b *event.Batch) {
 	t.addReadings(&b.GPUSamples)
+	t.addActivity(&b.Activities)
 	if p.id == 0 {
 		return // the machine's
 	}

@@ -22,8 +22,10 @@ func (d *Document) steps(in *analyze.Inspection) {
 		}
 		d.more(len(s.Rows)-stepRows, "--json lists them")
 	}
+	d.activity(in)
 	d.account(in)
 	d.idle(in)
+	d.rooflines(in)
 }
 
 // of names the process and GPU of a row where there are several.
