@@ -120,13 +120,3 @@ func (g *GPU) wrong(bad cuda.Pointer, check func(bad cuda.Pointer) kernels.Launc
 	err := g.Driver.CopyToHost(b[:], bad)
 	return binary.LittleEndian.Uint64(b[:]), err
 }
-
-// counted is a Verification by a check that counts wrong words; whole also tries whether the check can fail.
-func (g *GPU) counted(method string, words uint64, check func(bad cuda.Pointer) kernels.Launch) (result.Verification, error) {
-	bad, err := g.Alloc(8)
-	if err != nil {
-		return result.Verification{}, err
-	}
-	n, err := g.wrong(bad, check)
-	return result.Verification{Method: method, Error: result.Distance(float64(n) / float64(words))}, err
-}
