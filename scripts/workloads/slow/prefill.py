@@ -1,0 +1,26 @@
+#!/usr/bin/env python3
+"""A transformers model reads prompts: large matrix products.
+
+Variant 1 is Llama, 2 GPT-2, 3 Qwen2, all with random weights.
+"""
+
+import frame
+
+
+def build(variant, _fixed):
+    import torch
+
+    import llama
+
+    model = llama.model(variant, layers=6)
+    tokens = llama.prompt(8, 2048)
+
+    @torch.inference_mode()
+    def step():
+        model(input_ids=tokens, use_cache=True, logits_to_keep=1)
+
+    return step
+
+
+if __name__ == "__main__":
+    frame.run(__doc__, build, unfixable="the GPU works all the time")
