@@ -206,6 +206,7 @@ func (i *inspection) analyzeInput(input *input) (*analyze.Inspection, error) {
 	}
 	config := i.config
 	config.Start = start
+	config.Ceilings = i.ceilings
 	a := analyze.New(config)
 	notes, err := i.feed(input, options, a, a.Summary)
 	if err != nil {

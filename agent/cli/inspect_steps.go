@@ -14,6 +14,7 @@ import (
 // inspectStepFlags are the flags of inspect that are about steps.
 type inspectStepFlags struct {
 	steps, account, idle, diff bool
+	roofline                   bool
 	stepsBy                    string
 }
 
@@ -22,15 +23,19 @@ func (f *inspectStepFlags) register(c *cobra.Command) {
 	flags.BoolVar(&f.steps, "steps", false, "steps: training steps or tokens, how long each takes")
 	flags.BoolVar(&f.account, "account", false, "where the time of a step goes, adding up to all of it")
 	flags.BoolVar(&f.idle, "idle", false, "why the GPU is idle within a step, and where")
+	flags.BoolVar(&f.roofline, "roofline", false, "what the GPU's units did, and how near that is to the GPU's ceilings")
 	flags.BoolVar(&f.diff, "diff", false, "compare the steps of two traces: what took the difference")
 	flags.StringVar(&f.stepsBy, "steps-by", "auto", "what marks steps: auto (NVTX ranges where there are some) or kernels (their sequence)")
 }
 
 func (f *inspectStepFlags) validate(i *inspection, c *cobra.Command) error {
-	for part, asked := range map[analyze.Part]bool{analyze.PartSteps: f.steps, analyze.PartAccount: f.account, analyze.PartIdle: f.idle} {
+	for part, asked := range map[analyze.Part]bool{analyze.PartSteps: f.steps, analyze.PartAccount: f.account, analyze.PartIdle: f.idle, analyze.PartRoofline: f.roofline} {
 		if asked {
 			i.config.Parts |= part
 		}
+	}
+	if f.steps || f.roofline {
+		i.config.Parts |= analyze.PartActivity
 	}
 	switch f.stepsBy {
 	case "auto":
@@ -50,14 +55,14 @@ func (f *inspectStepFlags) validate(i *inspection, c *cobra.Command) error {
 		i.config.Parts = analyze.PartAccount
 	}
 	if i.config.Parts&analyze.PartsOfSteps == 0 && c.Flags().Changed("steps-by") {
-		return usagef("--steps-by goes with --steps, --account, --idle or --diff")
+		return usagef("--steps-by goes with --steps, --account, --idle, --roofline or --diff")
 	}
 	return nil
 }
 
 // stepKinds are the records that steps and their account are made of, beside what runs on GPUs.
 func stepKinds() []event.Kind {
-	return []event.Kind{event.KindCall, event.KindMarker, event.KindAllocation, event.KindOverhead, event.KindModule, event.KindGPUSample}
+	return []event.Kind{event.KindCall, event.KindMarker, event.KindAllocation, event.KindOverhead, event.KindModule, event.KindGPUSample, event.KindActivity}
 }
 
 // compare prints how the steps of two traces differ.

@@ -19,7 +19,7 @@ func (d *Document) activity(in *analyze.Inspection) {
 
 func (d *Document) activityRow(in *analyze.Inspection, r *analyze.ActivityRow, several bool) {
 	if len(r.Phases) == 0 {
-		if r.Windows > 0 || in.Steps == nil { // where nothing was monitored, a page about steps is complete without
+		if r.Windows > 0 && in.Roofline == nil { // the roofline says so itself; pages about steps need no word of what never was
 			d.Note("GPU activity" + of(&r.Key, several) + ": " + in.NoActivity(r))
 		}
 		return
@@ -103,8 +103,11 @@ func (d *Document) rooflineRow(r *analyze.RooflineRow, several bool) {
 		estimated = estimated || p.OperationsFrom == analyze.SourceEstimated
 		chart.Points = append(chart.Points, point)
 	}
-	if len(chart.Points) > 0 {
+	switch {
+	case len(chart.Points) > 0:
 		d.Roofline(chart)
+	case len(chart.Roofs) > 0:
+		d.ceilings(chart)
 	}
 	if estimated {
 		d.Note(analyze.EstimateNote)

@@ -131,6 +131,11 @@ func (d *Document) Roofline(r *Roofline) {
 	}
 	t.Columns[2].Fit = Fitted(names)
 	d.Table(t)
+	d.ceilings(r)
+}
+
+// ceilings lists the ceilings and where they come from.
+func (d *Document) ceilings(r *Roofline) {
 	var roofs []string
 	for i := range r.Roofs {
 		roofs = append(roofs, r.Roofs[i].text(true))
