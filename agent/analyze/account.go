@@ -110,6 +110,8 @@ type account struct {
 	failing  []*failure
 	failedN  uint64
 	stacks   map[event.StackID]event.StringID // who asked
+	// changed is told what a device holds in all, of device memory.
+	changed func(device int32, t event.Time, bytes uint64)
 }
 
 func newAccount(s *span, tables *event.Tables) *account {
@@ -194,6 +196,14 @@ func (a *account) opened(o *open, time event.Time, call bool) {
 	if t.all.peak > peak {
 		t.atPeak = true
 	}
+	a.tell(t, time)
+}
+
+// tell passes on what a device holds.
+func (a *account) tell(t *total, time event.Time) {
+	if t.kind == DeviceMemory && t.device >= 0 && a.changed != nil && a.enter(time) {
+		a.changed(t.device, time, t.all.live)
+	}
 }
 
 func (a *account) closed(o *open, time event.Time, call bool) {
@@ -203,6 +213,7 @@ func (a *account) closed(o *open, time event.Time, call bool) {
 	t.all.close(o.Size, counted)
 	t.space(o.Space).close(o.Size, counted)
 	a.asker(t, o.Stack).close(o.Size, counted)
+	a.tell(t, time)
 }
 
 // note notes what each library holds at the peak. It is put off until the total falls: while it

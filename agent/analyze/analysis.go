@@ -61,6 +61,7 @@ type Analysis struct {
 	copies     copyTable
 	calls      callTable
 	pools      map[poolKey]*PoolRow
+	held       *heldFacts
 	graphs     graphTable
 	ranges     *rangeTable
 	timelines  *timelines
@@ -79,7 +80,7 @@ func New(config Config) *Analysis {
 	if config.GroupBy == "" {
 		config.GroupBy = ByName
 	}
-	a := &Analysis{config: config, span: span{all: true, from: math.MinInt64, to: math.MaxInt64}, pools: make(map[poolKey]*PoolRow)}
+	a := &Analysis{config: config, span: span{all: true, from: math.MinInt64, to: math.MaxInt64}, pools: make(map[poolKey]*PoolRow), held: newHeld()}
 	a.clock.Begin(config.Start)
 	a.kernels = newKernelTable(config.GroupBy, a.matches)
 	a.copies.by = config.GroupBy
@@ -204,6 +205,8 @@ func (a *Analysis) Batch(b *event.Batch) error {
 			a.ledger(p).Add(&b.Allocations)
 		}
 		a.addPools(p, &b.Pools)
+		p.loads(a, b)
+		a.held.add(a, &b.Facts)
 	}
 	if a.ranges != nil {
 		a.ranges.add(p, b)
@@ -250,6 +253,9 @@ func (a *Analysis) Live(l *event.LiveSet) error {
 func (a *Analysis) ledger(p *process) *Ledger {
 	if p.ledger == nil {
 		p.account = newAccount(&a.span, &a.tables)
+		p.account.changed = func(ordinal int32, t event.Time, bytes uint64) {
+			a.devices.of(p, uint32(ordinal)).allocated.add(t, bytes)
+		}
 		p.ledger = newLedger(p.account, a.span.to)
 	}
 	return p.ledger

@@ -28,6 +28,7 @@ type process struct {
 	windows  windows
 	ledger   *Ledger
 	account  *account
+	code     code
 	null     map[uint32]uint32 // context → its null stream
 }
 
@@ -52,6 +53,8 @@ type device struct {
 	sets        uint64
 	graphs      uint64
 	samples     sampleStats
+	looks       looks
+	allocated   series // by traced processes
 }
 
 // devices resolves ordinals of processes to GPUs.

@@ -32,8 +32,9 @@ func isDriver(module string) bool {
 func asker(tables *event.Tables, id event.StackID) event.StringID {
 	for _, frame := range tables.Stack(id) {
 		f := tables.Frame(frame)
-		if f.Module != 0 && !isDriver(tables.String(f.Module)) {
-			return f.Module
+		module := tables.String(f.Module)
+		if f.Module != 0 && (!isDriver(module) || strings.HasPrefix(path.Base(module), "libcupti.so")) {
+			return f.Module // CUPTI's own allocations are nobody else's
 		}
 	}
 	return 0

@@ -12,6 +12,10 @@ import (
 // MemorySummary says what was allocated from the driver, counted call by call.
 type MemorySummary struct {
 	Processes []ProcessMemory `json:"processes"`
+	// Moments are those worth an account, Accounts what was asked for of them.
+	Moments  []MemoryMoment   `json:"moments"`
+	Accounts []*MemoryAccount `json:"accounts"`
+	Timeline []MemoryTimeline `json:"timeline"`
 }
 
 // ProcessMemory is the memory of one process.
@@ -172,6 +176,8 @@ func (a *Analysis) memorySummary() *MemorySummary {
 		}
 		s.Processes = append(s.Processes, m)
 	}
+	s.Moments, s.Timeline = a.memoryMoments(), a.memoryTimelines()
+	s.Accounts = []*MemoryAccount{a.memoryAccount()}
 	return s
 }
 

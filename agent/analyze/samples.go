@@ -94,6 +94,7 @@ func (a *Analysis) addSamples(b *event.Batch) {
 		}
 		s := &dev.samples
 		s.count++
+		dev.looks.add(t, g.UsedMemory[i], g.ReservedMemory[i])
 		s.used.add(g.UsedMemory[i])
 		s.reserved.add(g.ReservedMemory[i])
 		s.utilization.add(int64(g.Utilization[i]))
@@ -115,6 +116,7 @@ func (a *Analysis) addSamples(b *event.Batch) {
 		if dev == nil || !a.span.has(t) {
 			continue
 		}
+		dev.looks.process(t, u.PID[i], u.Bytes[i])
 		s := &dev.samples
 		if s.usage == nil {
 			s.usage = make(map[int32]*gauge)

@@ -20,7 +20,9 @@ type Env struct {
 	Stdout  io.Writer
 	Stderr  io.Writer
 	Environ []string // "NAME=value"
-	Now     func() time.Time
+	// Executable is this program's file; "": it cannot be started again, as in tests.
+	Executable string
+	Now        func() time.Time
 	// Terminal returns the columns of the terminal that w writes to, and false if it writes to
 	// something else.
 	Terminal func(w io.Writer) (columns int, ok bool)
@@ -31,8 +33,13 @@ type Env struct {
 
 // System returns the real world.
 func System() *Env {
+	executable, err := os.Executable()
+	if err != nil {
+		executable = ""
+	}
 	return &Env{
-		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Environ: os.Environ(), Now: time.Now, Terminal: terminal,
+		Executable: executable,
+		Args:       os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Environ: os.Environ(), Now: time.Now, Terminal: terminal,
 		Exit: cuda.Exit,
 	}
 }

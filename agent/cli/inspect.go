@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/warpscope/warpscope/agent/analyze"
+	"github.com/warpscope/warpscope/agent/event"
 	"github.com/warpscope/warpscope/agent/exchange"
 	"github.com/warpscope/warpscope/agent/report"
 )
@@ -18,8 +19,8 @@ import (
 // inspectFlags are the flags of inspect, as they were given.
 type inspectFlags struct {
 	kernels, copies, memory, streams, nvtx, events bool
-	fragmentation                                  bool
 	inspectStepFlags
+	inspectMemoryFlags
 
 	top      int
 	sort     string
@@ -37,7 +38,10 @@ type inspection struct {
 	env      *Env
 	config   analyze.Config
 	overview bool
-	pieces   bool // --fragmentation
+	pieces   bool           // --fragmentation
+	leaks    bool           // --leaks
+	at       analyze.Moment // --at
+	only     []event.Kind   // that are read; nil: what the parts need
 	events   bool
 	diff     bool
 	format   report.EventFormat
@@ -79,11 +83,11 @@ func newInspect(env *Env) *cobra.Command {
 	flags.SortFlags = false
 	flags.BoolVar(&f.kernels, "kernels", false, "kernels: count, time, percentiles, launch configuration")
 	flags.BoolVar(&f.copies, "copies", false, "copies and fills: bytes, time, rate")
-	flags.BoolVar(&f.memory, "memory", false, "memory: by library and space, peak, end, failed calls")
-	flags.BoolVar(&f.fragmentation, "fragmentation", false, "of a PyTorch memory snapshot: free memory between tensors, and what other settings would do")
+	flags.BoolVar(&f.memory, "memory", false, "memory: where all of a GPU's is, at the failure and the peak; by library and space, over time, failed calls")
+	f.inspectMemoryFlags.register(c)
 	flags.BoolVar(&f.streams, "streams", false, "streams: what ran on each, how busy it was")
 	flags.BoolVar(&f.nvtx, "nvtx", false, "NVTX ranges: count, time, GPU time launched inside")
-	f.register(c)
+	f.inspectStepFlags.register(c)
 	flags.BoolVar(&f.events, "events", false, "every single event, see --format")
 	flags.StringVar(&f.format, "format", "text", "of --events: text, jsonl or csv")
 	flags.IntVar(&f.top, "top", listRows, "rows of each list; of --events: records; 0 is all")
@@ -124,9 +128,11 @@ func (f *inspectFlags) validate(env *Env, c *cobra.Command) (*inspection, error)
 	if i.config.Parts == 0 && (f.name != "" || f.sort != "" || c.Flags().Changed("group-by")) {
 		i.config.Parts = analyze.PartKernels
 	}
-	i.pieces = f.fragmentation
+	if err := f.inspectMemoryFlags.validate(i); err != nil {
+		return nil, err
+	}
 	if i.config.Parts == 0 {
-		i.overview = !i.pieces
+		i.overview = !i.pieces && !i.leaks
 		i.config.Parts = analyze.PartOverview
 	}
 	i.config.GroupBy = analyze.GroupBy(f.groupBy)
@@ -239,7 +245,13 @@ func (i *inspection) inspect(file string) error {
 	if input.format == exchange.Pickle {
 		return i.inspectSnapshot(input)
 	}
+	if i.leaks {
+		return i.inspectLeaks(input)
+	}
 	in, err := i.analyzeInput(input)
+	if err == nil && !i.overview {
+		err = i.accounts(input, in)
+	}
 	if err != nil {
 		return err
 	}

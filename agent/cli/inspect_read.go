@@ -49,12 +49,15 @@ func (i *inspection) open(in *input, options ...trace.ReadOption) (*trace.Reader
 
 // kinds returns the kinds of events that are needed; none: all.
 func (i *inspection) kinds() []event.Kind {
+	if i.only != nil {
+		return i.only
+	}
 	if i.overview || i.events {
 		return nil
 	}
 	kinds := []event.Kind{event.KindKernel, event.KindCopy, event.KindSet, event.KindGraph, event.KindContext, event.KindState, event.KindWindow}
 	if i.config.Parts&analyze.PartMemory != 0 {
-		kinds = append(kinds, event.KindAllocation, event.KindPool, event.KindGPUSample, event.KindUsage)
+		kinds = append(kinds, event.KindAllocation, event.KindPool, event.KindGPUSample, event.KindUsage, event.KindModule, event.KindFact)
 	}
 	if i.config.Parts&analyze.PartsOfSteps != 0 {
 		kinds = append(kinds, stepKinds()...)

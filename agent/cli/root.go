@@ -34,6 +34,7 @@ func commands() []constructor {
 		newBench,
 		newDemo,
 		newLib,
+		newCalibrate,
 		newVersion,
 	}
 }

@@ -234,7 +234,7 @@ func (f *runFlags) trigger(c *session.Config) error {
 // demand, 0: none.
 func run(env *Env, c session.Config, quiet bool, judge func(r *session.Result, w *os.File) int) error {
 	var streams streams
-	c.Environ = env.Environ
+	c.Environ, c.Self = env.Environ, env.Executable
 	c.Stdin, c.Stdout, c.Stderr = streams.in(env.Stdin), streams.out(env.Stdout), streams.out(env.Stderr)
 	c.Tool = "warpscope " + version.String()
 	notes := io.Writer(c.Stderr) // as the program's, so that the order is kept

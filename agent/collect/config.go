@@ -111,6 +111,10 @@ type Config struct {
 	// Ruler is told how far programs come; nil: nobody is, and the programs do not count.
 	Ruler Ruler
 
+	// OutOfMemory is called when a call has been read that failed for want of memory; nil: nobody wants to know. It
+	// is called by many goroutines and must not wait.
+	OutOfMemory func()
+
 	Dir     string  // where the private directory of the socket is made, if that works; else in the temporary directory
 	Sizes   Sizes   // zero fields: defaults
 	Resolve Resolve // nil: a symbols.Resolver of its own

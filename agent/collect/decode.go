@@ -37,6 +37,8 @@ type decoder struct {
 	unaligned bool
 	sample    uint64 // a CUPTI time of such a row
 
+	outOfMemory func() // nil: nobody wants to know
+
 	ruler     Ruler // nil: nobody wants to know how far the program comes
 	pid       int32
 	calls     dense // arena id → place in callNames + 1

@@ -2,6 +2,7 @@ package collect
 
 import (
 	"sort"
+	"strings"
 
 	"github.com/warpscope/warpscope/agent/event"
 	"github.com/warpscope/warpscope/cupti/abi"
@@ -17,6 +18,11 @@ func (r *Reader) publish() {
 	if s.Executable == "" && h.Executable != 0 {
 		s.Executable = r.memory.arena.text(h.Executable, &d.budget)
 		s.Command = words(r.memory.arena.text(h.Command, &d.budget))
+	}
+	if s.CUPTIPath == "" {
+		if at := loadUint64(&h.Cupti_path); at != 0 {
+			s.CUPTIPath = strings.ToValidUTF8(r.memory.arena.text(at, &d.budget), "\uFFFD")
+		}
 	}
 	s.State, s.Reason = event.State(loadUint32(&h.State)), loadUint32(&h.Reason)
 	if d.state == event.StateKilled {

@@ -82,7 +82,7 @@ func NewReader(memory []byte, config Config) (*Reader, error) {
 
 func newReader(m *memory, config Config, o *output, l *ledger, who owner) *Reader {
 	r := &Reader{config: config, output: o, ledger: l, memory: m, decode: newDecoder(m, o.ids), owner: who}
-	r.decode.ruler = config.Ruler
+	r.decode.ruler, r.decode.outOfMemory = config.Ruler, config.OutOfMemory
 	r.live.taken = config.Now()
 	r.stacks = r.decode.stacks
 	r.stacks.root = who.root

@@ -140,6 +140,9 @@ func (d *decoder) overhead(r *abi.Overhead) {
 	o.Correlation = append(o.Correlation, r.Correlation)
 }
 
+// outOfMemory is CUDA_ERROR_OUT_OF_MEMORY.
+const outOfMemory = 2
+
 func (d *decoder) alloc(r *abi.Alloc) {
 	a := &d.ledger.rows
 	a.Sequence = append(a.Sequence, r.Seq)
@@ -158,6 +161,9 @@ func (d *decoder) alloc(r *abi.Alloc) {
 	a.Result = append(a.Result, r.Result)
 	a.Known = append(a.Known, r.Known != 0)
 	d.ledger.stacks = append(d.ledger.stacks, r.Stack)
+	if r.Result == outOfMemory && d.outOfMemory != nil {
+		d.outOfMemory()
+	}
 }
 
 func (d *decoder) context(r *abi.Context) {

@@ -121,6 +121,9 @@ func (s *Server) Processes() []Status {
 // what knows most about GPUs should come first.
 func (s *Server) GPU(g event.GPU) event.GPUID { return s.output.ids.gpu(g) }
 
+// Text returns the identifier of a string in this trace, 0 of "".
+func (s *Server) Text(text string) event.StringID { return s.output.ids.text(text) }
+
 // Emit writes events of the machine, such as samples of its GPUs, in order with everything else.
 func (s *Server) Emit(b *event.Batch) error { return s.output.batch(b) }
 

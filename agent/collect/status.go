@@ -18,6 +18,7 @@ type Status struct {
 	Simulated     bool
 	Start         event.Time
 	CUPTIVersion  uint32 // 0 unknown
+	CUPTIPath     string // "" unknown
 	DriverVersion uint32 // 0 unknown
 	Recorded      map[event.Kind]uint64
 	Losses        []event.Loss

@@ -18,6 +18,9 @@ const DefaultInterval = 100 * time.Millisecond
 // compressing, short enough that little is missing when the agent is killed.
 const batchTime = time.Second
 
+// lookLimit is the least time between two looks out of turn.
+const lookLimit = 10 * time.Millisecond
+
 // stopLimit bounds how long Close waits for a reading under way. NVML can hang for good when a
 // GPU has fallen off its bus.
 const stopLimit = 2 * time.Second
@@ -32,6 +35,9 @@ type Config struct {
 	// from one goroutine at a time and never after Close has returned. After its first error
 	// nothing more is sampled.
 	Emit func(*event.Batch) error
+	// Text returns the trace's identifier of a string: with it, processes that use a GPU are described when they
+	// are first seen and, for a trace that keeps only its end, once more in Close. nil: they are not.
+	Text func(string) event.StringID
 }
 
 // Sampler reads the GPUs of a System at an interval until it is closed.
@@ -40,6 +46,7 @@ type Sampler struct {
 	config   Config
 	stop     chan struct{}
 	done     chan struct{}
+	now      chan struct{} // a look out of turn is wanted
 	stopOnce sync.Once
 
 	mu      sync.Mutex // guards what follows against an abandoned goroutine
@@ -52,6 +59,8 @@ type Sampler struct {
 	sent   time.Time
 	// monitors are of the system's GPUs, in order; nil: that one is not watched.
 	monitors []monitor
+	known    map[int32]neighbour // processes that have been described
+	seen     []map[int32]bool    // processes, by GPU
 }
 
 // NewSampler starts sampling; the first sample has been taken and emitted when it returns, so that
@@ -64,7 +73,7 @@ func NewSampler(s *System, c Config) (*Sampler, error) {
 	if c.Interval <= 0 {
 		c.Interval = DefaultInterval
 	}
-	p := &Sampler{system: s, config: c, stop: make(chan struct{}), done: make(chan struct{})}
+	p := &Sampler{system: s, config: c, stop: make(chan struct{}), done: make(chan struct{}), now: make(chan struct{}, 1), known: map[int32]neighbour{}, seen: make([]map[int32]bool, len(s.gpus))}
 	first := make(chan struct{})
 	go p.run(first)
 	timer := time.NewTimer(stopLimit)
@@ -74,6 +83,15 @@ func NewSampler(s *System, c Config) (*Sampler, error) {
 	case <-timer.C: // the samples come when they come; the program does not wait for them
 	}
 	return p, nil
+}
+
+// Look asks for a look at once, out of turn: something has happened that the next one would come too late
+// for. It does not wait.
+func (p *Sampler) Look() {
+	select {
+	case p.now <- struct{}{}:
+	default: // one is due already
+	}
 }
 
 // Samples returns how many samples of a GPU were emitted.
@@ -110,6 +128,7 @@ func (p *Sampler) run(first chan<- struct{}) {
 	close(first)
 	ticker := time.NewTicker(p.config.Interval)
 	defer ticker.Stop()
+	var looked time.Time
 	for {
 		select {
 		case <-ticker.C:
@@ -120,8 +139,16 @@ func (p *Sampler) run(first chan<- struct{}) {
 			if p.failed() {
 				return
 			}
+		case <-p.now:
+			// A program that catches each of its failures must not make the agent read without pause.
+			if since := time.Since(looked); since < lookLimit {
+				time.Sleep(lookLimit - since)
+			}
+			p.sample()
+			looked = time.Now()
 		case <-p.stop:
 			p.sample()
+			p.describeAgain()
 			p.flush()
 			return
 		}
@@ -152,6 +179,7 @@ func (p *Sampler) sample() {
 			u.GPU = append(u.GPU, id)
 			u.PID = append(u.PID, use.pid)
 			u.Bytes = append(u.Bytes, use.bytes)
+			p.meet(i, use.pid, now)
 		}
 	}
 }

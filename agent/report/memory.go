@@ -131,6 +131,7 @@ func (d *Document) memory(in *analyze.Inspection) {
 		d.Heading("Memory", memoryNote)
 		d.Line("no allocation recorded")
 	}
+	d.accounts(m)
 	for i := range m.Processes {
 		d.processMemory(&m.Processes[i])
 	}

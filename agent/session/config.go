@@ -57,6 +57,10 @@ type Config struct {
 	// Resolve names addresses in the program's code; nil: stacks keep libraries and offsets.
 	Resolve collect.Resolve
 
+	// Self is this agent's executable, which measures what a context takes of a GPU, once for each driver; "": that is
+	// not measured.
+	Self string
+
 	library string        // capture library; "": the embedded one, extracted
 	grace   time.Duration // for processes that outlive the program; 0: the default
 }

@@ -43,6 +43,8 @@ type session struct {
 	pacer   *pacer         // nil: no budget
 	system  *device.System // nil: no NVML
 	sampler *device.Sampler
+	failing chan struct{} // a call has failed for want of memory
+	host    *device.Host
 	child   *child
 }
 
@@ -63,7 +65,7 @@ func Run(c Config) (*Result, error) {
 	if c.grace == 0 {
 		c.grace = defaultGrace
 	}
-	s := &session{config: c, library: c.library}
+	s := &session{config: c, library: c.library, failing: make(chan struct{}, 1)}
 	signals, release := catch(c.BySignal)
 	defer release()
 	err := s.prepare()
@@ -144,7 +146,7 @@ func (s *session) open() error {
 	config := collect.Config{
 		Sink: s.sink, Mode: c.Mode, API: c.API, Graphs: c.Graphs,
 		StartPaused: c.StartAfter > 0 || c.BySignal || c.Budget > 0, Trigger: c.Trigger, Resolve: c.Resolve,
-		Checkpoint: checkpoints(c.Keep),
+		Checkpoint: checkpoints(c.Keep), OutOfMemory: s.outOfMemory,
 	}
 	if c.Budget > 0 {
 		if s.pacer, err = newPacer(c.Budget); err != nil {
@@ -168,8 +170,16 @@ func (s *session) sample() error {
 		ids = append(ids, s.server.GPU(g))
 	}
 	var err error
-	s.sampler, err = device.NewSampler(s.system, device.Config{GPUs: ids, Emit: s.server.Emit})
+	s.sampler, err = device.NewSampler(s.system, device.Config{GPUs: ids, Emit: s.server.Emit, Text: s.server.Text})
 	return err
+}
+
+// outOfMemory has the GPUs looked at while what failed is still there.
+func (s *session) outOfMemory() {
+	select {
+	case s.failing <- struct{}{}:
+	default: // it has been asked for
+	}
 }
 
 // start starts the program and gives the trace its name.
@@ -198,6 +208,7 @@ func (s *session) start(signals <-chan os.Signal) error {
 	if err := s.output.settle(s.child.process.Pid); err != nil {
 		s.say(err.Error())
 	}
+	s.host = device.NewHost(device.HostConfig{PID: s.child.process.Pid, Emit: s.server.Emit, Text: s.server.Text})
 	if s.pacer != nil {
 		s.pacer.start(s.server)
 	}
@@ -226,6 +237,10 @@ func (s *session) supervise(signals <-chan os.Signal) exit {
 		select {
 		case ended := <-s.child.ended:
 			return ended
+		case <-s.failing:
+			if s.sampler != nil {
+				s.sampler.Look()
+			}
 		case <-ticker.C:
 			// The writer looks at the age of what it holds when it is called: while nothing
 			// happens nobody else does, and a trace is to be readable while it grows.
@@ -280,9 +295,11 @@ func (s *session) running() []collect.Status {
 func (s *session) finish(ended exit, left []collect.Status) *Result {
 	r := &Result{ExitCode: ended.code, Signal: ended.signal, Foreign: s.foreign, Path: s.output.path, Size: -1}
 	errs := []error{ended.err}
+	s.host.Close()
 	if s.sampler != nil {
 		err := s.sampler.Close()
 		if err == nil {
+			s.calibrate()
 			err = s.system.Close()
 		}
 		if err != nil {
