@@ -148,6 +148,8 @@ func (b *bench) one(ctx context.Context, c *Case, at int, sustain bool) error {
 		b.config.Progress(Progress{Done: b.done, Of: b.n, Row: r})
 	}
 	b.done++
+	began := b.config.Now()
+	defer func() { r.Took += b.config.Now().Sub(began).Seconds() }()
 	err := b.prepared(c, r, func(w *Work) error {
 		if sustain {
 			return b.sustain(ctx, w, at)

@@ -28,6 +28,7 @@ import (
 // benchFlags are the flags of bench, as they were given.
 type benchFlags struct {
 	size, device, duration, compare string
+	output                          string
 	elements                        []string
 	json, csv, save, sample, wide   bool
 }
@@ -50,7 +51,18 @@ func newBench(env *Env) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx, cancel := signal.NotifyContext(c.Context(), os.Interrupt, unix.SIGTERM)
 			defer cancel()
-			return f.run(ctx, env, c.Flags().Changed, args)
+			err := f.run(ctx, env, c.Flags().Changed, args)
+			if env.Exit == nil || errors.As(err, new(usageError)) {
+				return err
+			}
+			// A profiler may have been injected: it gets its turn.
+			status := statusDone
+			if err != nil {
+				say(env, err)
+				status = statusFailed
+			}
+			env.Exit(status)
+			return err
 		},
 	}
 	flags := c.Flags()
@@ -61,6 +73,7 @@ func newBench(env *Env) *cobra.Command {
 	flags.StringVar(&f.duration, "duration", "2s", "how long at most 12 rows also run without a pause; 0: none does")
 	flags.BoolVar(&f.json, "json", false, "print the result as JSON")
 	flags.BoolVar(&f.csv, "csv", false, "print the rows as CSV")
+	flags.StringVarP(&f.output, "output", "o", "", "also write the result to this `FILE`, as JSON, for --compare")
 	flags.BoolVar(&f.save, "save", false, "keep the rates as this GPU's ceilings")
 	flags.StringVar(&f.compare, "compare", "", "set the rows beside those of another run, a `FILE` of --json")
 	flags.BoolVar(&f.sample, "sample", false, "print the bundled result of an H100 instead of measuring")
@@ -100,7 +113,7 @@ func (f *benchFlags) config(given func(flag string) bool, args []string) (c benc
 		return c, usagef("--json and --csv: give one of them")
 	}
 	if f.sample {
-		for _, flag := range []string{"size", "dtype", "device", "duration", "save"} {
+		for _, flag := range []string{"size", "dtype", "device", "duration", "save", "output"} {
 			if given(flag) {
 				return c, usagef("--%s is about measuring, and --sample measures nothing", flag)
 			}
@@ -190,6 +203,10 @@ func (f *benchFlags) run(ctx context.Context, env *Env, given func(flag string) 
 		}
 		return f.show(env, r, before)
 	}
+	output, err := f.create()
+	if err != nil {
+		return err
+	}
 	driver, release, err := openBench(env, f.device)
 	if err != nil {
 		return err
@@ -217,7 +234,11 @@ func (f *benchFlags) run(ctx context.Context, env *Env, given func(flag string) 
 		return err
 	}
 	r.Tool = version.String()
-	if showErr := f.show(env, r, before); showErr != nil {
+	showErr := f.show(env, r, before)
+	if output != nil {
+		showErr = errors.Join(showErr, r.Write(output), output.Close())
+	}
+	if showErr != nil {
 		return errors.Join(err, showErr)
 	}
 	if err == nil && f.save {
@@ -247,6 +268,14 @@ func (f *benchFlags) before() (*result.Result, error) {
 		return nil, fmt.Errorf("--compare %s: %w", f.compare, err)
 	}
 	return r, nil
+}
+
+// create makes the file of --output before anything is measured for it; nil: none was named.
+func (f *benchFlags) create() (*os.File, error) {
+	if f.output == "" {
+		return nil, nil
+	}
+	return os.OpenFile(f.output, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 }
 
 // show prints the result in the form that was asked for.

@@ -92,9 +92,29 @@ func (d *Document) benchSuite(r *result.Result, rows []result.Row) {
 		if ref := row.Reference; ref != nil && ref.Failure != "" {
 			d.Alert(fmt.Sprintf("%s: %s: %s", name, ref.Library, ref.Failure))
 		}
-		for _, n := range row.Notes {
-			d.Note(name + ": " + n)
+	}
+	d.benchNotes(rows)
+}
+
+// benchNotes says what is to be said of rows, and what several have in common once.
+func (d *Document) benchNotes(rows []result.Row) {
+	of := map[string][]string{}
+	var notes []string
+	for i := range rows {
+		for _, n := range rows[i].Notes {
+			if of[n] == nil {
+				notes = append(notes, n)
+			}
+			of[n] = append(of[n], strings.TrimSpace(rows[i].What+" "+rows[i].Shape))
 		}
+	}
+	const few = 3
+	for _, n := range notes {
+		who := strings.Join(of[n], ", ")
+		if len(of[n]) > few {
+			who = fmt.Sprintf("%d rows", len(of[n]))
+		}
+		d.Note(who + ": " + n)
 	}
 }
 

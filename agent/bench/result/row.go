@@ -32,6 +32,7 @@ type Row struct {
 	Reference  *Reference    `json:"reference,omitempty"`
 	Traced     *Times        `json:"traced_seconds,omitempty"` // the same runs as CUPTI saw them
 	Notes      []string      `json:"notes,omitempty"`
+	Took       float64       `json:"took_seconds"`      // to prepare, verify and time it
 	Skipped    string        `json:"skipped,omitempty"` // why this GPU does not run it
 	Failure    string        `json:"failure,omitempty"` // why there is nothing to judge, or what is wrong with it
 }
