@@ -19,21 +19,25 @@ const (
 	causeCode                    // code for the GPU was loaded or built
 	causeCapture                 // the tracing itself held up the thread
 	causeDependency              // the next piece of work was queued, and waited for another stream or an event
-	causeHost                    // the thread ran code outside CUDA: what it did is not in the trace
+	causeInput                   // the thread waited for the next batch of a DataLoader
+	causeGC                      // Python's garbage collector held all threads
+	causeGIL                     // another thread kept Python's lock: an estimate, from samples
+	causeHost                    // the thread ran code outside CUDA: what it did, stacks say at most
 	causeUnrecorded              // the launching call is not in the trace
 	causes
 )
 
 func (c cause) String() string {
 	return word([]string{
-		"launch-bound", "gaps", "sync", "copy-call", "allocator", "code", "capture", "dependency", "host", "unrecorded",
+		"launch-bound", "gaps", "sync", "copy-call", "allocator", "code", "capture", "dependency", "input", "gc", "gil", "host", "unrecorded",
 	}, "cause", c)
 }
 
 func (c cause) title() string {
 	return word([]string{
 		"the CPU launches too slowly", "between queued kernels", "the CPU waited for the GPU", "the CPU was held up in a copy call",
-		"the driver's allocator", "loading or building GPU code", "the tracing itself", "waiting for another stream", "host code, unknown",
+		"the driver's allocator", "loading or building GPU code", "the tracing itself", "waiting for another stream", "waiting for input (DataLoader)",
+		"Python's garbage collector", "another thread held the GIL (estimated)", "host code",
 		"launch not recorded",
 	}, "cause", c)
 }
@@ -55,6 +59,8 @@ type IdleRow struct {
 	Causes []IdleCause `json:"causes"`
 	// Longest are the longest gaps.
 	Longest []IdleGap `json:"longest"`
+	// GIL is nil where Python was not sampled.
+	GIL *GILEstimate `json:"gil,omitempty"`
 }
 
 // IdleCause is one reason for idleness.
@@ -66,6 +72,8 @@ type IdleCause struct {
 	Share   float64     `json:"share"` // of the steps' wall time
 	Places  []IdlePlace `json:"places"`
 	Omitted int         `json:"omitted_places"`
+	// Python is what Python was doing then; nil where nothing was sampled.
+	Python *PythonIdle `json:"python,omitempty"`
 }
 
 // IdlePlace is where in a step a cause strikes: between two pieces of work on the GPU.
@@ -93,6 +101,8 @@ type IdleGap struct {
 	Process int32  `json:"pid,omitempty"`
 	// BeforeSymbol is the symbol of Before, where it is a kernel.
 	BeforeSymbol string `json:"before_symbol,omitempty"`
+	// Python is the stack found most often in the gap; nil where nothing was sampled.
+	Python *PythonStack `json:"python,omitempty"`
 }
 
 // Bounds of what is kept: places are told apart by the kernels around them.
@@ -126,6 +136,7 @@ type idleTable struct {
 	places map[placeKey]*idleSpot
 	gaps   uint64
 	long   []longGap
+	python pythonTable
 }
 
 type longGap struct {
@@ -138,7 +149,7 @@ type longGap struct {
 }
 
 func newIdleTable(a *Analysis, ln *lane) *idleTable {
-	return &idleTable{a: a, ln: ln, walk: newCPUWalk(ln.l, ln.calls), places: make(map[placeKey]*idleSpot)}
+	return &idleTable{a: a, ln: ln, walk: newCPUWalk(ln.l, ln.calls), places: make(map[placeKey]*idleSpot), python: pythonTable{r: &ln.l.python}}
 }
 
 // workKey tells pieces of work apart as places do: kernels by name.
@@ -163,23 +174,25 @@ func (t *idleTable) gap(lines []int64, g0, g1 event.Time, last *gpuWork, next in
 	parts := t.walk.explain(g0, g1, before)
 	long := longGap{start: g0, ns: int64(g1 - g0), after: last, before: before}
 	var most int64
+	at := g0
 	for _, p := range parts {
 		ns := p.ns
+		t.python.part(p.cause, p.thread, at, at+event.Time(ns))
+		at += event.Time(ns)
 		lines[int(lineIdle)+int(p.cause)] += ns
 		t.total[p.cause] += ns
 		t.count[p.cause]++
 		key := placeKey{p.cause, p.call, t.workKey(last), t.workKey(before)}
-		at := t.places[key]
-		if at == nil {
-			if len(t.places) >= maxPlaces {
-				continue
-			}
-			at = &idleSpot{after: last, before: before}
-			t.places[key] = at
+		spot := t.places[key]
+		if spot == nil && len(t.places) < maxPlaces {
+			spot = &idleSpot{after: last, before: before}
+			t.places[key] = spot
 		}
-		at.count++
-		at.total += ns
-		at.max = max(at.max, ns)
+		if spot != nil {
+			spot.count++
+			spot.total += ns
+			spot.max = max(spot.max, ns)
+		}
 		if ns > most {
 			most = ns
 			long.cause, long.call, long.thread = p.cause, p.call, p.thread
@@ -228,6 +241,7 @@ func (t *idleTable) row(r *AccountRow) IdleRow {
 		})
 		row := IdleCause{ID: c.String(), Title: c.title(), Count: t.count[c], TotalNS: t.total[c], Share: share(t.total[c], r.WallNS)}
 		row.Places, row.Omitted = first(places[c], shownPlaces)
+		row.Python = t.python.row(&t.a.tables, c)
 		out.IdleNS += t.total[c]
 		out.Causes = append(out.Causes, row)
 	}
@@ -236,8 +250,10 @@ func (t *idleTable) row(r *AccountRow) IdleRow {
 		row := IdleGap{AtNS: t.a.offset(g.start), IdleNS: g.ns, Cause: g.cause.String(), Call: t.a.tables.String(g.call), Thread: g.thread, Process: t.ln.l.p.info.PID}
 		row.After, _ = t.name(g.after)
 		row.Before, row.BeforeSymbol = t.name(g.before)
+		row.Python = t.python.within(&t.a.tables, g.thread, g.start, g.start+event.Time(g.ns))
 		out.Longest = append(out.Longest, row)
 	}
+	out.GIL = t.python.gil()
 	return out
 }
 

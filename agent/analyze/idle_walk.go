@@ -55,7 +55,7 @@ func newCPUWalk(l *timeline, calls *callIndex) *cpuWalk {
 func (w *cpuWalk) explain(g0, g1 event.Time, next *gpuWork) []part {
 	w.parts = w.parts[:0]
 	if next == nil {
-		w.add(causeHost, 0, 0, g0, g1)
+		w.python(0, 0, g0, g1)
 		return w.parts
 	}
 	at := w.calls.of(next.correlation)
@@ -206,7 +206,7 @@ func (w *cpuWalk) host(from, to, begin, end event.Time, prev, next *cpuWork, thr
 		if prev != nil {
 			name = prev.name
 		}
-		w.add(causeHost, name, thread, from, to)
+		w.python(name, thread, from, to)
 	}
 }
 

@@ -155,6 +155,7 @@ func (ln *lane) account(a *Analysis) (AccountRow, *idleTable) {
 			continue
 		}
 		lines := s.step(st)
+		idle.python.step(st.start, st.end)
 		r.lines = append(r.lines, lines)
 		r.walls = append(r.walls, st.wall())
 		r.WallNS += st.wall()

@@ -91,8 +91,9 @@ type timeline struct {
 	textAt     map[string]uint32
 	textOf     map[event.StringID]uint32
 	cut        event.Time // what began before was dropped; 0: nothing was
-	lateRanges uint64     // ranges that no longer fit
-	limit      int        // of gpu and cpu each
+	python     pythonRecord
+	lateRanges uint64 // ranges that no longer fit
+	limit      int    // of gpu and cpu each
 }
 
 // timelines collects what the account is made of, of all processes.
@@ -287,6 +288,9 @@ func kindOfCall(name string) cpuKind {
 // addMarkers pairs the ends of ranges.
 func (t *timelines) addMarkers(l *timeline, m *event.Markers) {
 	for i, at := range m.Time {
+		if l.python.add(&t.a.tables, m, i) {
+			continue
+		}
 		switch m.Kind[i] {
 		case event.MarkerStart:
 			if len(l.open) < maxOpenRanges {
@@ -374,4 +378,5 @@ func (l *timeline) sort() {
 	slices.SortStableFunc(l.cpu, func(x, y cpuWork) int { return byStart(x.start, y.start) })
 	slices.SortStableFunc(l.ranges, func(x, y stepRange) int { return byStart(x.start, y.start) })
 	slices.Sort(l.loads)
+	l.python.sort()
 }
