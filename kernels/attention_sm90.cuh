@@ -292,7 +292,7 @@ VARIANTS_SM90
 #else
 ATTENTION(attention_sm90_bf16_128, bf16, 128, 128, 2, false, true, false)
 ATTENTION(attention_sm90_bf16_128_w, bf16, 128, 176, 2, false, false, false)
-ATTENTION(attention_sm90_bf16_128_causal, bf16, 128, 128, 2, true, true, false)
+ATTENTION(attention_sm90_bf16_128_causal, bf16, 128, 128, 2, true, true, true)
 ATTENTION(attention_sm90_bf16_64, bf16, 64, 128, 3, false, true, false)
 ATTENTION(attention_sm90_bf16_64_causal, bf16, 64, 128, 3, true, true, false)
 #endif

@@ -24,7 +24,9 @@ func Spin(d time.Duration, count cuda.Pointer) Launch {
 
 // The factors of the chain: y = max(0, x * A + B) * C.
 const (
-	ChainA, ChainB, ChainC float32 = 1.5, -0.25, 3
+	ChainA float32 = 1.5
+	ChainB float32 = -0.25
+	ChainC float32 = 3
 )
 
 // each covers n groups of 4 floats; multiprocessors is the device's number of them.

@@ -12,17 +12,16 @@
 #endif
 #include "matmul_sm80.cuh"
 
-#define MATMUL_SM80(NAME, T)                                                                                 \
-  extern "C" __global__ void __launch_bounds__(256, 1)                                                       \
-      NAME(const char *a, const char *b, char *c, int m, int n, u64 bytes) {                                 \
-    sm80::matmul<T>(a, b, c, m, n, bytes);                                                                   \
-  }
-MATMUL_SM80(matmul_sm80_bf16, bf16)
-MATMUL_SM80(matmul_sm80_fp16, fp16)
-MATMUL_SM80(matmul_sm80_tf32, tf32)
-MATMUL_SM80(matmul_sm80_s8, s8)
+#ifdef VARIANTS // of the tuner
+VARIANTS
+#else
+MATMUL_SM80(matmul_sm80_bf16, bf16, 128, 256, 64, 4, 8, 1)
+MATMUL_SM80(matmul_sm80_fp16, fp16, 128, 256, 64, 4, 8, 1)
+MATMUL_SM80(matmul_sm80_tf32, tf32, 128, 256, 64, 4, 8, 1)
+MATMUL_SM80(matmul_sm80_s8, s8, 128, 256, 64, 4, 8, 1)
 #if __CUDA_ARCH__ == 890
-MATMUL_SM80(matmul_sm80_e4m3, e4m3)
+MATMUL_SM80(matmul_sm80_e4m3, e4m3, 128, 256, 64, 4, 8, 1)
+#endif
 #endif
 
 // C = A B^T in floats on the CUDA cores.

@@ -74,7 +74,9 @@ func (p Product) Hopper(d *cuda.Driver, multiprocessors int, order cuda.Pointer)
 		return Launch{}, fmt.Errorf("result: %w", err)
 	}
 	tiles := len(p.HopperOrder())
+	// As many clusters as finish in the same number of rounds: when the last round is not full, the others may as well rest.
 	clusters := min(multiprocessors/hopperCluster, tiles)
+	clusters = ceil(tiles, ceil(tiles, clusters))
 	return Launch{
 		Kernel: "matmul_sm90_" + element.tensorCore(),
 		Config: cuda.LaunchConfig{

@@ -11,7 +11,14 @@
 #endif
 #include "patterns.cuh"
 
-enum Cache { USUAL, STREAMING, NO_L1 };
+// Hints: STREAMING is .cs; NO_L1 passes the first cache; FIRST is the first to leave L2.
+enum Cache { USUAL, STREAMING, NO_L1, FIRST };
+
+__device__ __forceinline__ u64 leave_first() {
+  u64 policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+  return policy;
+}
 
 template <int C> __device__ __forceinline__ uint4 get(const uint4 *p) {
   uint4 v;
@@ -21,6 +28,10 @@ template <int C> __device__ __forceinline__ uint4 get(const uint4 *p) {
     asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
                  : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
                  : "l"(p));
+  else if (C == FIRST)
+    asm volatile("ld.global.nc.L1::no_allocate.L2::cache_hint.v4.u32 {%0, %1, %2, %3}, [%4], %5;"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "l"(p), "l"(leave_first()));
   else asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p));
   return v;
 }
@@ -28,6 +39,11 @@ template <int C> __device__ __forceinline__ uint4 get(const uint4 *p) {
 template <int C> __device__ __forceinline__ void put(uint4 *p, uint4 v) {
   if (C == STREAMING)
     asm volatile("st.global.cs.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(p), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+  else if (C == NO_L1)
+    asm volatile("st.global.L1::no_allocate.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(p), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+  else if (C == FIRST)
+    asm volatile("st.global.L2::cache_hint.v4.u32 [%0], {%1, %2, %3, %4}, %5;" ::"l"(p), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w), "l"(leave_first())
+                 : "memory");
   else asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(p), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
 }
 

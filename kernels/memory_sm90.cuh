@@ -12,6 +12,17 @@ __device__ __forceinline__ void bulk_store(char *to, u32 from, u32 bytes) {
   asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(from), "r"(bytes) : "memory");
 }
 
+// The same with a policy for L2.
+__device__ __forceinline__ void bulk_load(u32 to, const char *from, u32 bytes, u32 bar, u64 policy) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], %4;" ::"r"(to),
+               "l"(from), "r"(bytes), "r"(bar), "l"(policy)
+               : "memory");
+}
+__device__ __forceinline__ void bulk_store(char *to, u32 from, u32 bytes, u64 policy) {
+  asm volatile("cp.async.bulk.global.shared::cta.bulk_group.L2::cache_hint [%0], [%1], %2, %3;" ::"l"(to), "r"(from), "r"(bytes), "l"(policy)
+               : "memory");
+}
+
 namespace bulk {
 
 // y = x, n bytes, a multiple of the chunk.
@@ -49,10 +60,43 @@ template <int CHUNK, int STAGES> __device__ __forceinline__ void copy(const char
   asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
 }
 
+// The same with many blocks, of which each copies STAGES chunks: all loads at once, a store when its load is there. n is a multiple of
+// a block's chunks.
+template <int CHUNK, int STAGES, bool FIRST> __device__ __forceinline__ void copy_once(const char *x, char *y, u64 n) {
+  extern __shared__ char raw[];
+  const u32 ring = (shared_address(raw) + 127) & ~127u, full = ring + CHUNK * STAGES;
+  if (threadIdx.x != 0) return;
+  const u64 first = (u64)blockIdx.x * CHUNK * STAGES;
+  if (first >= n) return;
+  u64 policy = 0;
+  if (FIRST) asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+#pragma unroll
+  for (int i = 0; i < STAGES; i++) barrier_init(full + 8 * i, 1);
+  barrier_init_fence();
+  fence_for_tma();
+#pragma unroll
+  for (int i = 0; i < STAGES; i++) {
+    barrier_expect(full + 8 * i, CHUNK);
+    if (FIRST) bulk_load(ring + i * CHUNK, x + first + i * CHUNK, CHUNK, full + 8 * i, policy);
+    else bulk_load(ring + i * CHUNK, x + first + i * CHUNK, CHUNK, full + 8 * i);
+  }
+#pragma unroll
+  for (int i = 0; i < STAGES; i++) {
+    barrier_wait(full + 8 * i, 0);
+    if (FIRST) bulk_store(y + first + i * CHUNK, ring + i * CHUNK, CHUNK, policy);
+    else bulk_store(y + first + i * CHUNK, ring + i * CHUNK, CHUNK);
+    store_commit();
+  }
+  store_wait_read<0>();
+}
+
 } // namespace bulk
 
 #define COPY_BULK(NAME, CHUNK, STAGES)                                                                     \
   extern "C" __global__ void __launch_bounds__(32) NAME(const char *x, char *y, u64 n) { bulk::copy<CHUNK, STAGES>(x, y, n); }
+
+#define COPY_ONCE(NAME, CHUNK, STAGES, FIRST)                                                                  \
+  extern "C" __global__ void __launch_bounds__(32) NAME(const char *x, char *y, u64 n) { bulk::copy_once<CHUNK, STAGES, FIRST>(x, y, n); }
 
 #ifdef VARIANTS_SM90 // of the tuner
 VARIANTS_SM90

@@ -39,9 +39,9 @@ __device__ __forceinline__ void load_matrix_across(u32 *d, u32 from) {
                : "memory");
 }
 
-// Copies 16 bytes, or zeroes where `there` is false.
+// Copies 16 bytes, or zeroes where `there` is false; L2 fetches the whole line.
 __device__ __forceinline__ void copy_async(u32 to, const void *from, bool there) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(there ? 16 : 0) : "memory");
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(there ? 16 : 0) : "memory");
 }
 __device__ __forceinline__ void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int N> __device__ __forceinline__ void copy_wait() {

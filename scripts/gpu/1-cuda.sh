@@ -21,10 +21,10 @@ case_cupti_package() {
   WARPSCOPE_REQUIRE=gpu ./cupti.test -test.v -test.timeout 180s
 }
 
-cases+=("1 kernels_package 120: kernels compute what they say: the demo's from machine code and from PTX, products of all types; the launch loop")
+cases+=("1 kernels_package 120: kernels compute what they say: the demo's from machine code and from PTX, products of all types, attention, memory; the launch loop")
 case_kernels_package() {
   cd "$bundle/kernels" || return 1
-  WARPSCOPE_REQUIRE=gpu ./kernels.test -test.v -test.run '^(TestKernelsComputeWhatTheySay|TestProducts|TestLoopLaunchesAsOftenAsItSays)$' -test.timeout 100s
+  WARPSCOPE_REQUIRE=gpu ./kernels.test -test.v -test.run '^(TestKernelsComputeWhatTheySay|TestProducts|TestAttention|TestStreams|TestLoopLaunchesAsOftenAsItSays)$' -test.timeout 100s
 }
 
 cases+=("1 demo_package 120: the demo's training loop learns on the real GPU")

@@ -138,9 +138,12 @@ def case_matmul_race(cuda, case):
 
 
 def matmul80_launch(cuda, v, a, b, c):
+    """v: file, name, and what differs from the usual of bm, bn, kb, stages"""
     m, n, size = a.shape[0], b.shape[0], a.shape[1] * a.element_size()
-    f = cuda.function(v["file"], v["name"], 4 * 384 * 64)
-    return cuda.launch(f, [-(-m // 128) * -(-n // 256)], [256], 4 * 384 * 64, [address(a), address(b), address(c), i32(m), i32(n), u64(size)])
+    bm, bn = v.get("bm", 128), v.get("bn", 256)
+    shared = v.get("stages", 4) * (bm + bn) * v.get("kb", 64)
+    f = cuda.function(v["file"], v["name"], shared)
+    return cuda.launch(f, [-(-m // bm) * -(-n // bn)], [bm * bn // 128], shared, [address(a), address(b), address(c), i32(m), i32(n), u64(size)])
 
 
 def fp32_launch(cuda, v, a, b, c):
@@ -150,27 +153,35 @@ def fp32_launch(cuda, v, a, b, c):
 
 
 def case_matmul80(cuda, case):
+    """Checks every variant (or the case itself) at all shapes, then times those that are right."""
     worst, dtype = 0.0, torch.float32 if case["dtype"] == "fp32" else DTYPES[case["dtype"]]
     prepare = fp32_launch if case["dtype"] == "fp32" else matmul80_launch
     bound = {"bf16": 4e-3, "fp16": 6e-4, "e4m3": 1e-2, "tf32": 2e-3, "s8": 0.0, "fp32": 1e-5}[case["dtype"]]
+    good, bad = {v.get("label", "ours"): v for v in case.get("variants", [case])}, []
+    if "variants" not in case:
+        good = {"ours": case}
     for m, n, k in case["shapes"]:
         a, b = random_matrix(m, k, dtype), random_matrix(n, k, dtype)
-        c = torch.full((m, n), 77, device="cuda").to(out_type(dtype))
-        c.fill_(float("nan") if c.dtype.is_floating_point else 77)
-        prepare(cuda, case, a, b, c)()
-        torch.cuda.synchronize()
-        e = error(c, reference(a, b))
-        worst = max(worst, e)
-        if not e <= bound:
-            return f"WRONG at {m}x{n}x{k}: relative error {e:.3g}"
+        want = reference(a, b)
+        for label, v in list(good.items()):
+            c = torch.full((m, n), 77, device="cuda").to(out_type(dtype))
+            c.fill_(float("nan") if c.dtype.is_floating_point else 77)
+            prepare(cuda, v, a, b, c)()
+            torch.cuda.synchronize()
+            e = error(c, want)
+            worst = max(worst, e)
+            if not e <= bound:
+                bad.append(f"{label} WRONG at {m}x{n}x{k}: relative error {e:.3g}")
+                del good[label]
     m, n, k = case["race"]
     a, b = random_matrix(m, k, dtype), random_matrix(n, k, dtype)
     c = torch.empty(m, n, device="cuda", dtype=out_type(dtype))
     torch.backends.cuda.matmul.allow_tf32 = case["dtype"] == "tf32"
-    names = {"peer": (lambda: torch.matmul(a, b.T)) if dtype == torch.float32 else peer(case, a, b), "ours": prepare(cuda, case, a, b, c)}
-    each = max(1, int(6 / (2 * m * n * k / (5e10 if case["dtype"] == "fp32" else 3e11))))
-    t = interleave(names, 5, each)
-    return f"ok, worst relative error {worst:.2g}; " + rates(t, 2 * m * n * k, 1e9, "peer") + " TFLOP/s"
+    names = {"peer": (lambda: torch.matmul(a, b.T)) if dtype == torch.float32 else peer(case, a, b)}
+    names |= {label: prepare(cuda, v, a, b, c) for label, v in good.items()}
+    each = max(1, int(case.get("ms", 6) / (2 * m * n * k / (5e10 if case["dtype"] == "fp32" else 3e11))))
+    t = interleave(names, case.get("rounds", 5), each)
+    return f"worst relative error {worst:.2g}; " + rates(t, 2 * m * n * k, 1e9, "peer") + " TFLOP/s " + "; ".join(bad)
 
 
 def case_transpose(cuda, case):
