@@ -31,6 +31,7 @@ type benchFlags struct {
 	output                          string
 	elements                        []string
 	json, csv, save, sample, wide   bool
+	beside                          benchBeside
 }
 
 func newBench(env *Env) *cobra.Command {
@@ -77,6 +78,7 @@ func newBench(env *Env) *cobra.Command {
 	flags.BoolVar(&f.save, "save", false, "keep the rates as this GPU's ceilings")
 	flags.StringVar(&f.compare, "compare", "", "set the rows beside those of another run, a `FILE` of --json")
 	flags.BoolVar(&f.sample, "sample", false, "print the bundled result of an H100 instead of measuring")
+	f.beside.flags(c)
 	flags.BoolVar(&f.wide, "wide", false, "all columns, however long the lines")
 	return c
 }
@@ -113,11 +115,14 @@ func (f *benchFlags) config(given func(flag string) bool, args []string) (c benc
 		return c, usagef("--json and --csv: give one of them")
 	}
 	if f.sample {
-		for _, flag := range []string{"size", "dtype", "device", "duration", "save", "output"} {
+		for _, flag := range []string{"size", "dtype", "device", "duration", "save", "output", "reference", "trace"} {
 			if given(flag) {
 				return c, usagef("--%s is about measuring, and --sample measures nothing", flag)
 			}
 		}
+	}
+	if err = f.beside.validate(given); err != nil {
+		return c, err
 	}
 	if f.duration != "0" {
 		if c.Sustain, err = parseLength("--duration", f.duration); err != nil {
@@ -224,12 +229,16 @@ func (f *benchFlags) run(ctx context.Context, env *Env, given func(flag string) 
 		return err
 	}
 	c.Seed, c.Now = rand.Uint64(), env.Now
-	// partners
-	// watcher
+	c.Partners = f.beside.partners(env)
+	recorded, err := f.beside.record(env, &c)
+	if err != nil {
+		return err
+	}
 	bar := newBar(env)
 	c.Progress = bar.show
 	r, err := bench.Run(ctx, c)
 	bar.end()
+	err = errors.Join(err, recorded())
 	if r == nil || len(r.Rows) == 0 {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/warpscope/warpscope/agent/collect"
+	"github.com/warpscope/warpscope/agent/event"
 	"github.com/warpscope/warpscope/agent/session"
 	"github.com/warpscope/warpscope/agent/trace"
 	"github.com/warpscope/warpscope/agent/version"
@@ -30,6 +31,7 @@ type inProcess struct {
 	driver *cuda.Driver
 	path   string
 	force  bool
+	also   event.Sink // told of everything that the trace is told of; nil: nobody
 
 	file     *os.File
 	writer   *trace.Writer
@@ -76,7 +78,11 @@ func (p *inProcess) Start() (err error) {
 	if err != nil {
 		return fmt.Errorf("%w (is another profiler active, or no libcupti installed?)", err)
 	}
-	p.reader, err = collect.NewReader(p.capture.Memory(), collect.Config{Sink: p.writer})
+	var sink event.Sink = p.writer
+	if p.also != nil {
+		sink = bothSinks{p.writer, p.also}
+	}
+	p.reader, err = collect.NewReader(p.capture.Memory(), collect.Config{Sink: sink})
 	if err != nil {
 		p.capture.Stop(flushTimeout)
 		return err
@@ -129,3 +135,14 @@ func (p *inProcess) Stop() error {
 func (p *inProcess) tell(w io.Writer) {
 	fmt.Fprintf(w, "warpscope: %d records, %d lost, in %s\nnext: warpscope inspect %s\n", p.recorded, p.lost, p.path, p.path)
 }
+
+// bothSinks tells two.
+type bothSinks [2]event.Sink
+
+func (s bothSinks) Define(d *event.Definitions) error {
+	return errors.Join(s[0].Define(d), s[1].Define(d))
+}
+
+func (s bothSinks) Batch(b *event.Batch) error { return errors.Join(s[0].Batch(b), s[1].Batch(b)) }
+
+func (s bothSinks) Live(l *event.LiveSet) error { return errors.Join(s[0].Live(l), s[1].Live(l)) }

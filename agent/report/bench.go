@@ -51,6 +51,7 @@ func Bench(r *result.Result, compared []result.Change) *Document {
 		d.Heading("roofline", "what products and attention reach, under the ceilings")
 		d.Roofline(roofs)
 	}
+	d.benchTraced(r.Rows)
 	d.benchCompared(compared)
 	d.benchSummary(r)
 	return d
