@@ -45,7 +45,9 @@ func (c *fakeClock) steady(_ context.Context, w *Work, n int, d time.Duration) (
 	return out, c.err
 }
 
-func right(func(int) error) (result.Verification, error) { return result.Verification{Method: "fake"}, nil }
+func right(func(int) error) (result.Verification, error) {
+	return result.Verification{Method: "fake"}, nil
+}
 
 // fake is a case that passes.
 func fake(what string) Case {
