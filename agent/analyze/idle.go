@@ -131,6 +131,7 @@ type idleTable struct {
 	a      *Analysis
 	ln     *lane
 	walk   *cpuWalk
+	ahead  *runAhead
 	total  [causes]int64
 	count  [causes]uint64
 	places map[placeKey]*idleSpot
@@ -149,7 +150,8 @@ type longGap struct {
 }
 
 func newIdleTable(a *Analysis, ln *lane) *idleTable {
-	return &idleTable{a: a, ln: ln, walk: newCPUWalk(ln.l, ln.calls), places: make(map[placeKey]*idleSpot), python: pythonTable{r: &ln.l.python}}
+	walk := newCPUWalk(ln.l, ln.calls)
+	return &idleTable{a: a, ln: ln, walk: walk, ahead: newRunAhead(walk), places: make(map[placeKey]*idleSpot), python: pythonTable{r: &ln.l.python}}
 }
 
 // workKey tells pieces of work apart as places do: kernels by name.
@@ -171,7 +173,7 @@ func (t *idleTable) gap(lines []int64, g0, g1 event.Time, last *gpuWork, next in
 	if next >= 0 {
 		before = &t.ln.work[next]
 	}
-	parts := t.walk.explain(g0, g1, before)
+	parts := t.ahead.settle(t.walk.explain(g0, g1, before), g0, g1)
 	long := longGap{start: g0, ns: int64(g1 - g0), after: last, before: before}
 	var most int64
 	at := g0

@@ -164,3 +164,69 @@ func TestBystander(t *testing.T) {
 		t.Errorf("%d of %d ns idle for host code: %+v", host.TotalNS, idle.IdleNS, idle.Causes)
 	}
 }
+
+// TestRunAhead: idle time between launches is the fault of a wait as far as the CPU would have been ahead without it.
+func TestRunAhead(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		busy         int64 // of the GPU before the wait, ns
+		launches     int
+		sync, launch [2]int64 // bounds of what each is blamed for in a step, ns
+	}{
+		// 6 ms of waiting, 10 launches 40 µs apart of kernels of 5 µs: about 0.4 ms idle.
+		{"a long wait", 6_000_000, 10, [2]int64{300_000, 500_000}, [2]int64{0, 1_000}},
+		// Without work there is nothing to wait for.
+		{"a wait for nothing", 0, 10, [2]int64{0, 30_000}, [2]int64{300_000, 500_000}},
+		// 0.4 ms of waiting cover 0.4 ms of 1.75 ms.
+		{"a short wait", 400_000, 50, [2]int64{300_000, 500_000}, [2]int64{1_250_000, 1_450_000}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := scene.New()
+			th := p.Thread()
+			const n = 40
+			for range n {
+				th.Launch("embedding_kernel", 5_000)
+				if c.busy > 0 {
+					th.Launch("big_gemm", c.busy)
+				}
+				th.Sync()
+				for range c.launches {
+					th.Host(36_000)
+					th.Launch("gemm", 5_000)
+				}
+			}
+			in := steps(t, p, Config{})
+			exact(t, in)
+			idle := &in.Idle.Rows[0]
+			for id, want := range map[string][2]int64{"sync": c.sync, "launch-bound": c.launch} {
+				if got := idle.Cause(id).TotalNS / int64(idle.Steps); got < want[0] || got > want[1] {
+					t.Errorf("%d ns a step idle for %s, want %d to %d: %+v", got, id, want[0], want[1], idle.Causes)
+				}
+			}
+		})
+	}
+}
+
+// TestReadValue: a small copy to pageable memory is a value that the program reads, and its call a wait.
+func TestReadValue(t *testing.T) {
+	p := scene.New()
+	th := p.Thread()
+	for range 40 {
+		th.Launch("embedding_kernel", 5_000)
+		th.Launch("big_gemm", 3_000_000)
+		th.Copy(scene.Stream, event.CopyDeviceToHost, event.MemoryDevice, event.MemoryPageable, 4, 1_000)
+		for range 10 {
+			th.Host(36_000)
+			th.Launch("gemm", 5_000)
+		}
+	}
+	in := steps(t, p, Config{})
+	exact(t, in)
+	idle := &in.Idle.Rows[0]
+	if sync := idle.Cause("sync"); sync.TotalNS*10 < idle.IdleNS*8 {
+		t.Errorf("%d of %d ns idle for the value: %+v", sync.TotalNS, idle.IdleNS, idle.Causes)
+	}
+	if idle.Cause("unrecorded").TotalNS != 0 {
+		t.Error("the copy's call is not found")
+	}
+}

@@ -30,6 +30,10 @@ type part struct {
 	call   event.StringID
 	thread uint32
 	ns     int64
+	// after: the program's own code after a wait. It is the wait's fault as far as the CPU would have been ahead without it;
+	// otherwise is the cause of the rest.
+	after     bool
+	otherwise cause
 }
 
 // cpuWalk finds out what the CPU did while a GPU was idle.
@@ -87,7 +91,10 @@ func (w *cpuWalk) launching(from, g1 event.Time, launch *cpuWork, late bool, nex
 	inside := min(launch.end, g1)
 	if inside > from {
 		c := causeLaunch
-		if launch.kind == cpuCopy && next.how == copyPageable {
+		switch {
+		case launch.kind == cpuSync:
+			c = causeSync // it copies a value that the program reads
+		case launch.kind == cpuCopy && next.how == copyPageable:
 			c = causeCopy
 		}
 		w.cover(from, inside, launch.thread, c, launch.name)
@@ -100,11 +107,7 @@ func (w *cpuWalk) launching(from, g1 event.Time, launch *cpuWork, late bool, nex
 		// On its way to an idle GPU: the price of having been late, whatever it was late for.
 		reach := min(g1, max(launch.end, launch.start)+latency)
 		if reach > from {
-			c, name := causeLaunch, launch.name
-			if n := len(w.parts); n > 0 && w.parts[n-1].cause == causeSync {
-				c, name = causeSync, w.parts[n-1].call
-			}
-			w.add(c, name, launch.thread, from, reach)
+			w.add(causeLaunch, launch.name, launch.thread, from, reach)
 			from = reach
 		}
 	} else if g1-from <= latency {
@@ -198,7 +201,7 @@ func (w *cpuWalk) host(from, to, begin, end event.Time, prev, next *cpuWork, thr
 		// A long pause that ends with new code for the GPU being loaded was spent on making it.
 		w.add(causeCode, next.name, thread, from, to)
 	case prev != nil && prev.kind == cpuSync && pause <= afterSync:
-		w.add(causeSync, prev.name, thread, from, to)
+		w.afterWait(prev.name, prev.thread, pause, from, to)
 	case prev != nil && pause <= launchPause:
 		w.add(causeLaunch, next.name, thread, from, to)
 	default:
@@ -277,9 +280,21 @@ func (w *cpuWalk) add(c cause, call event.StringID, thread uint32, from, to even
 	if to <= from {
 		return
 	}
-	if n := len(w.parts); n > 0 && w.parts[n-1].cause == c && w.parts[n-1].call == call {
+	if n := len(w.parts); n > 0 && w.parts[n-1].cause == c && w.parts[n-1].call == call && !w.parts[n-1].after {
 		w.parts[n-1].ns += int64(to - from)
 		return
 	}
-	w.parts = append(w.parts, part{c, call, thread, int64(to - from)})
+	w.parts = append(w.parts, part{cause: c, call: call, thread: thread, ns: int64(to - from)})
+}
+
+// afterWait adds the program's own code after a wait.
+func (w *cpuWalk) afterWait(call event.StringID, thread uint32, pause, from, to event.Time) {
+	if to <= from {
+		return
+	}
+	otherwise := causeHost
+	if pause <= launchPause {
+		otherwise = causeLaunch
+	}
+	w.parts = append(w.parts, part{causeSync, call, thread, int64(to - from), true, otherwise})
 }

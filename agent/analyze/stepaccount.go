@@ -154,6 +154,7 @@ func (ln *lane) account(a *Analysis) (AccountRow, *idleTable) {
 		if st.phase != PhaseSteady {
 			continue
 		}
+		idle.ahead.most = st.wall()
 		lines := s.step(st)
 		idle.python.step(st.start, st.end)
 		r.lines = append(r.lines, lines)

@@ -240,7 +240,7 @@ type callIndex struct {
 func newCallIndex(cpu []cpuWork) *callIndex {
 	c := &callIndex{cpu: cpu}
 	for i := range cpu {
-		if w := &cpu[i]; w.correlation != 0 && (w.kind == cpuLaunch || w.kind == cpuCopy || w.kind == cpuOther) {
+		if w := &cpu[i]; w.correlation != 0 && (w.kind == cpuLaunch || w.kind == cpuCopy || w.kind == cpuSync || w.kind == cpuOther) {
 			c.keys = append(c.keys, uint64(w.correlation)<<32|uint64(uint32(i)))
 		}
 	}

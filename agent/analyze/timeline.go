@@ -378,5 +378,6 @@ func (l *timeline) sort() {
 	slices.SortStableFunc(l.cpu, func(x, y cpuWork) int { return byStart(x.start, y.start) })
 	slices.SortStableFunc(l.ranges, func(x, y stepRange) int { return byStart(x.start, y.start) })
 	slices.Sort(l.loads)
+	l.results()
 	l.python.sort()
 }
