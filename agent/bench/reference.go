@@ -20,7 +20,7 @@ func References(where cuda.Search) []Partner {
 // The best of so many algorithms counts, each with so much memory to work in.
 const (
 	mostAlgorithms = 16
-	mostPlans      = 4
+	mostPlans      = 2 // of each kind; preparing one compiles kernels
 	blasWorkspace  = 64 << 20
 )
 
