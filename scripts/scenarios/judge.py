@@ -18,7 +18,7 @@ def verdict(program, run):
     data = (run.get("diagnosis") or {}).get("findings", [])
     row = {
         "truth": program.truth, "verdict": "nothing", "severity": "", "line": "", "cost_bytes": None, "lost_ms": None,
-        "residual": residual(run.get("memory")), "gain": "", "confidence": "",
+        "residual": residual(run.get("inspection")), "gain": "", "confidence": "",
     }  # fmt: skip
     if run["late"]:
         wrong.append(f"did not end within {program.limit} s")
@@ -87,11 +87,14 @@ def blamed(finding):
     return ""
 
 
-def residual(memory):
-    """What the ledger cannot account for, as a part of what is used; None: the trace has no such line."""
+def residual(inspection):
+    """What the account of a GPU's memory cannot account for, as a part of what is used: at the failure, else at the
+    peak or whatever moment the trace has. None: there is no such account."""
+    accounts = ((inspection or {}).get("memory") or {}).get("accounts") or []
+    moment = next((a for a in accounts if a.get("when") == "at the failure"), accounts[0] if accounts else {})
     worst = None
-    for ledger in (memory or {}).get("gpu_memory") or []:
-        used, rest = ledger.get("used_bytes"), ledger.get("residual_bytes")
+    for gpu in moment.get("gpus") or []:
+        used, rest = gpu.get("used_bytes"), gpu.get("residual_bytes")
         if used and rest is not None and (worst is None or abs(rest / used) > abs(worst)):
             worst = rest / used
     return worst

@@ -128,7 +128,9 @@ class Launcher:
         of = snapshots[0] if snapshots and program.judge != "trace" else trace
         run["diagnosis"], run["doctor_seconds"], run["doctor_error"] = self.json("doctor", "--json", of)
         if os.path.exists(trace):
-            run["memory"], _, _ = self.json("inspect", "--memory", "--json", trace)
+            inspection, _, _ = self.json("inspect", "--memory", "--json", trace)
+            memory = (inspection or {}).get("memory") or {}
+            run["inspection"] = {"memory": {"accounts": memory.get("accounts"), "moments": memory.get("moments")}}
 
     def json(self, *arguments):
         began = time.monotonic()

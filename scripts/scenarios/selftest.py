@@ -25,7 +25,8 @@ elif a[0] == "run":
 elif a[0] == "doctor":
     print(open(a[2]).read())
 else:
-    print(json.dumps({"gpu_memory": [{"used_bytes": 1000, "residual_bytes": -5}]}))
+    gpus = [{"used_bytes": 1000, "residual_bytes": -5}, {"used_bytes": 1000, "residual_bytes": 2}]
+    print(json.dumps({"memory": {"accounts": [{"when": "at the peak", "gpus": [{"used_bytes": 9, "residual_bytes": 9}]}, {"when": "at the failure", "gpus": gpus}]}}))
 '''
 PROGRAM = '''import os, sys, time
 turn = os.environ["WARPSCOPE_SCENARIO_TURN"]

@@ -10,7 +10,7 @@ import re
 
 KNOWN = {
     "name", "is", "program", "files", "first", "then", "ceiling", "setup", "line", "flags", "arguments", "environment",
-    "limit_s", "card", "exit", "fixes", "variants", "residual", "judge", "history",
+    "limit_s", "card", "exit", "fixes", "variants", "residual", "judge", "fixture",
 }  # fmt: skip
 MARKER = re.compile(r"#\s*guilty(?::\s*([\w. -]+))?\s*$")
 
