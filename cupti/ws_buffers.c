@@ -141,6 +141,8 @@ void ws_buffers_complete(void *context, uint32_t stream, uint8_t *data, size_t s
   atomic_store_explicit(&pool.queue[at].ready, 2, memory_order_release);
 }
 
+uint32_t ws_buffers_out(void) { return atomic_load(&pool.out); }
+
 bool ws_buffers_next(struct ws_filled *filled) {
   uint32_t at = pool.tail % (2 * BUFFERS_MAX);
   if (atomic_load_explicit(&pool.queue[at].ready, memory_order_acquire) != 2) return false;

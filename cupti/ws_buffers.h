@@ -37,6 +37,9 @@ void ws_buffers_close(void);
  * CLOCK_MONOTONIC. */
 void ws_buffers_turn(uint64_t now);
 
+/* How many buffers CUPTI has. */
+uint32_t ws_buffers_out(void);
+
 /* Worker: the next full buffer; false if there is none. */
 bool ws_buffers_next(struct ws_filled *filled);
 

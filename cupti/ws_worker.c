@@ -25,6 +25,8 @@
 #define FLUSH_EVERY (250 * MS)
 /* For how long after the timeline was switched off: what was launched before ends by then. */
 #define FLUSH_AFTER (2000 * MS)
+/* How long the end waits for buffers that other threads have in hand. */
+#define SETTLE (20 * MS)
 #define CLOCK_EVERY (1000 * MS)
 #define HOUSEKEEPING_EVERY (100 * MS)
 /* The worker's own stack: what a program has set as the default for its threads may be too small
@@ -223,6 +225,10 @@ static void let_go(struct ws_worker *w) {
   if (w->subscriber) ws_ledger_watch_work(w->ledger, w->subscriber, false);
   ws_timeline_set(&w->timeline, false);
   flush_last(w);
+  drain(w);
+  /* A thread that filled its buffer may be on its way to give it back. */
+  for (uint64_t until = ws_mono() + SETTLE; ws_buffers_out() && ws_mono() < until; drain(w))
+    usleep(1000);
   drain(w);
 }
 
