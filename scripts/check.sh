@@ -68,6 +68,8 @@ check_python() {
 
 # scripts/overhead.sh: its statistics on invented times of known effect, its machinery on the simulated device.
 check_overhead() { python_venv && PYTHON=$venv/bin/python scripts/overhead.sh --simulate; }
+# scripts/scenarios.sh: invented runs of known truth, and the suites' own declarations.
+check_scenarios() { python_venv && PYTHON=$venv/bin/python scripts/scenarios.sh --self-test; }
 check_overhead_run() { python_venv && PYTHON=$venv/bin/python scripts/overhead.sh --dry-run; }
 
 lint() {
@@ -81,6 +83,7 @@ lint() {
   step "shellcheck" check_shell
   step "Python sources compile" check_python
   step "overhead benchmark: statistics" check_overhead
+  step "scenarios: the harness" check_scenarios
   step "generated files are fresh" scripts/generate.sh --check
 }
 

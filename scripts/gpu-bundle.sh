@@ -23,6 +23,7 @@ for package in cuda cupti kernels agent/demo; do
 done
 
 cp -r scripts/workloads scripts/gpu-test.sh scripts/gpu scripts/record-fixtures.sh scripts/overhead.sh scripts/overhead \
+  scripts/scenarios.sh scripts/scenarios \
   "$bundle/scripts/"
 rm -rf "$bundle"/scripts/*/__pycache__
 git describe --tags --always --dirty >"$bundle/VERSION" 2>/dev/null || echo unknown >"$bundle/VERSION"
