@@ -87,9 +87,6 @@ func (d *Document) benchSuite(r *result.Result, rows []result.Row) {
 		if row.Failure != "" {
 			d.Alert(name + ": FAILED: " + row.Failure)
 		}
-		if row.Skipped != "" {
-			d.Note(name + ": skipped: " + row.Skipped)
-		}
 		if ref := row.Reference; ref != nil && ref.Failure != "" {
 			d.Alert(fmt.Sprintf("%s: %s: %s", name, ref.Library, ref.Failure))
 		}
@@ -102,7 +99,11 @@ func (d *Document) benchNotes(rows []result.Row) {
 	of := map[string][]string{}
 	var notes []string
 	for i := range rows {
-		for _, n := range rows[i].Notes {
+		all := rows[i].Notes
+		if rows[i].Skipped != "" {
+			all = append(slices.Clone(all), "skipped: "+rows[i].Skipped)
+		}
+		for _, n := range all {
 			if of[n] == nil {
 				notes = append(notes, n)
 			}
@@ -170,16 +171,18 @@ func spread(t result.Times) string {
 	return low + "–" + high
 }
 
+// benchRate writes a rate; operations in tera, so that a column compares.
 func benchRate(r *result.Row, rate float64) string {
+	const tera = 1e12
 	switch {
 	case rate <= 0:
 		return ""
 	case r.Operations == 0:
 		return Rate(rate)
 	case r.Element == "int8":
-		return strings.Replace(OperationRate(rate), "FLOP", "OP", 1)
+		return digits(rate/tera) + " TOP/s"
 	}
-	return OperationRate(rate)
+	return digits(rate/tera) + " TFLOP/s"
 }
 
 func shareOrBlank(part float64) string {
