@@ -140,7 +140,15 @@ func (d *Diagnosis) rank(cases []*Case) {
 			left -= f.Cost.Share
 		}
 	}
-	slices.SortStableFunc(d.Findings, func(x, y Finding) int { return cmp.Compare(y.Severity.rank(), x.Severity.rank()) })
+	slices.SortStableFunc(d.Findings, func(x, y Finding) int {
+		if x.Severity == NoteSev && y.Severity == NoteSev && x.verdict != y.verdict {
+			if x.verdict {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(y.Severity.rank(), x.Severity.rank())
+	})
 	for i := range d.Findings {
 		f := &d.Findings[i]
 		if f.Evidence == nil {

@@ -80,6 +80,9 @@ type Finding struct {
 	Evidence []Evidence `json:"evidence"`
 	Fix      []Fix      `json:"fix"`
 	RuledOut []string   `json:"ruled_out"`
+
+	// verdict: it says what limits the step; among notes it comes first, whatever they cost.
+	verdict bool
 }
 
 // Note says what could not be judged, and what would bring the evidence.

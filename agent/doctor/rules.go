@@ -14,6 +14,7 @@ const (
 	needKernels             // kernels one by one, not hidden in graphs
 	needSamples             // NVML's readings in the measured steps
 	needSMs                 // the GPU's number of multiprocessors
+	needLimits              // what its units did in the measured steps, and its ceilings
 )
 
 // missing says what a need lacks in a case, and which rerun brings it; "" if it is there.
@@ -41,6 +42,9 @@ func (n need) missing(c *Case) (text, again string) {
 		if !f.SmallKnown {
 			return "the trace does not say how many multiprocessors the GPU has", ""
 		}
+	case needLimits:
+		_, text, again = c.limits()
+		return text, again
 	}
 	return "", ""
 }
@@ -58,7 +62,7 @@ type Rule struct {
 // Rules returns all rules, each in a file of its own.
 func Rules() []Rule {
 	return []Rule{
-		launchBound(), synchronisation(), warmup(), allocator(), pageableCopy(), copyOverlap(), communication(), serialised(), throttled(), unfused(), compute(),
+		launchBound(), synchronisation(), warmup(), allocator(), pageableCopy(), copyOverlap(), communication(), serialised(), throttled(), unfused(), bandwidth(), compute(),
 	}
 }
 

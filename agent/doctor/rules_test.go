@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/warpscope/warpscope/agent/analyze"
+	"github.com/warpscope/warpscope/agent/ceilings"
 	"github.com/warpscope/warpscope/agent/doctor"
 	"github.com/warpscope/warpscope/agent/event"
 	"github.com/warpscope/warpscope/agent/event/scene"
@@ -31,7 +32,10 @@ func play(t *testing.T, p *scene.Program, step func(th *scene.Thread, i int)) *d
 
 func judge(t *testing.T, p *scene.Program) *doctor.Diagnosis {
 	t.Helper()
-	a := analyze.New(analyze.Config{Parts: doctor.Parts})
+	a := analyze.New(analyze.Config{Parts: doctor.Parts, Ceilings: func(_, product string) (ceilings.GPU, error) {
+		set, err := ceilings.OfDatasheet(product)
+		return ceilings.GPU{Datasheet: set}, err
+	}})
 	a.Provenance(&event.Provenance{Command: p.Info.Command})
 	if err := p.Feed(a); err != nil {
 		t.Fatal(err)
@@ -69,6 +73,7 @@ var scenarios = []struct {
 	yes, no func(th *scene.Thread, i int)
 	cost    float64 // seconds a step that yes costs
 	samples [2][2]int64
+	watch   [2]scene.Activity
 }{
 	{id: "time.launch-bound", cost: 20 * 42e-6,
 		yes: func(th *scene.Thread, _ int) {
@@ -160,6 +165,9 @@ var scenarios = []struct {
 				th.Launch("vectorized_elementwise_kernel", 400_000)
 			}
 		}},
+	{id: "time.bandwidth", cost: -1, yes: dense, no: dense, watch: [2]scene.Activity{
+		{SM: 0.9, Tensor: 0.1, DRAM: 0.85, DRAMPeak: 3_352_320_000_000}, {SM: 0.9, Tensor: 0.7, DRAM: 0.5, DRAMPeak: 3_352_320_000_000},
+	}},
 	{id: "time.compute", cost: -1, yes: dense, no: func(th *scene.Thread, _ int) {
 		th.Host(3_000_000)
 		th.Launch("nvjet_gemm", 400_000)
@@ -171,8 +179,11 @@ func TestRules(t *testing.T) {
 	for _, s := range scenarios {
 		covered[s.id] = true
 		t.Run(s.id, func(t *testing.T) {
-			run := func(step func(*scene.Thread, int), sample [2]int64) *doctor.Diagnosis {
+			run := func(step func(*scene.Thread, int), sample [2]int64, watch scene.Activity) *doctor.Diagnosis {
 				p := scene.New()
+				if watch.SM > 0 {
+					monitored(p, watch)
+				}
 				if sample[0] > 0 {
 					// The highest clock is seen before the work, the others while it runs.
 					p.Sample(1e9-5e6, 2000, 1)
@@ -182,7 +193,7 @@ func TestRules(t *testing.T) {
 				}
 				return play(t, p, step)
 			}
-			f := find(run(s.yes, s.samples[0]), s.id)
+			f := find(run(s.yes, s.samples[0], s.watch[0]), s.id)
 			if f == nil {
 				t.Fatalf("not found where it is")
 			}
@@ -200,7 +211,7 @@ func TestRules(t *testing.T) {
 					t.Errorf("incomplete change: %+v", fix)
 				}
 			}
-			no := run(s.no, s.samples[1])
+			no := run(s.no, s.samples[1], s.watch[1])
 			if f := find(no, s.id); f != nil {
 				t.Errorf("found where it is not: %+v", f)
 			}

@@ -2,6 +2,9 @@ package doctor
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/warpscope/warpscope/agent/analyze"
 )
@@ -13,40 +16,65 @@ const (
 	throttledLoss = 0.03
 )
 
+// heldDown returns the reason for a lower clock that most of NVML's readings in the measured steps name, in which part of
+// them it stands, and the clock meanwhile; "": there is none that matters.
+func (c *Case) heldDown() (reason string, part float64, clock int64) {
+	f := &c.Account.Facts
+	most := 0
+	for name, n := range f.Throttled {
+		if n > most || n == most && name < reason {
+			reason, most = name, n
+		}
+	}
+	part = float64(most) / float64(max(f.Samples, 1))
+	clock = f.ThrottleMHz[reason]
+	if part < throttledSamples || 1-float64(clock)/float64(max(f.ClockHighest, 1)) < throttledLoss {
+		return "", part, clock
+	}
+	return reason, part, clock
+}
+
 // throttled finds GPUs whose clock is held down by power or heat.
 func throttled() Rule {
 	return Rule{
 		ID: "time.throttled", What: "the GPU's clock is held down by its power cap, heat or hardware", needs: []need{needWork, needSamples},
 		judge: func(c *Case) (*Finding, string) {
 			f := &c.Account.Facts
-			reason, most := "", 0
-			for name, n := range f.Throttled {
-				if n > most || n == most && name < reason {
-					reason, most = name, n
-				}
+			reason, part, clock := c.heldDown()
+			if reason == "" {
+				return nil, fmt.Sprintf("%s name a reason for a lower clock; it is %d MHz of at most %d", reasons(f), f.ClockMedian, f.ClockHighest)
 			}
-			part := float64(most) / float64(max(f.Samples, 1))
-			if part < throttledSamples {
-				return nil, fmt.Sprintf("%d of %d NVML readings name a reason for a lower clock; it is %d MHz of at most %d", most, f.Samples, f.ClockMedian, f.ClockHighest)
-			}
-			clock := f.ThrottleMHz[reason]
 			loss := 1 - float64(clock)/float64(max(f.ClockHighest, 1))
-			if loss < throttledLoss {
-				return nil, fmt.Sprintf("%s in %d of %d readings, but the clock is %d MHz of at most %d", reason, most, f.Samples, clock, f.ClockHighest)
-			}
 			lost := int64(float64(c.group(analyze.GroupCompute)) * loss * part)
-			return &Finding{
+			out := &Finding{
 				Title: fmt.Sprintf("The GPU's clock is held down: %s", reason), Confidence: Low, Cost: c.cost(lost, Estimated),
 				Evidence: []Evidence{
-					{What: "readings that name " + reason, Figure: part, Unit: "share", Source: Counted, Where: "NVML, in the measured steps"},
+					{What: "readings that name " + reason, Figure: part, Unit: "share", Source: Counted, Where: "NVML, in the measured steps: " + reasons(f)},
 					{What: "clock meanwhile, median", Figure: float64(clock), Unit: "MHz", Source: Measured},
 					{What: "highest clock in the trace", Figure: float64(f.ClockHighest), Unit: "MHz", Source: Measured},
 				},
 				Fix:      []Fix{throttleFix(reason, c, lost)},
-				RuledOut: []string{},
-			}, ""
+				RuledOut: []string{"kernels that wait for memory lose less than the clock does"},
+			}
+			if reason == "power cap" {
+				// Matrix kernels reach the cap of every large GPU: that is its design, and no fault of the program.
+				out.Severity = NoteSev
+			}
+			return out, ""
 		},
 	}
+}
+
+// reasons lists how often NVML's readings name each reason for a lower clock.
+func reasons(f *analyze.AccountFacts) string {
+	if len(f.Throttled) == 0 {
+		return fmt.Sprintf("none of %d NVML readings", f.Samples)
+	}
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(f.Throttled)) {
+		parts = append(parts, fmt.Sprintf("%s in %d", name, f.Throttled[name]))
+	}
+	return fmt.Sprintf("%s of %d NVML readings", strings.Join(parts, ", "), f.Samples)
 }
 
 func throttleFix(reason string, c *Case, lost int64) Fix {

@@ -139,6 +139,8 @@ func evidenceText(e *doctor.Evidence) (figure, text string) {
 		figure = Duration(e.Figure * 1e9)
 	case "share":
 		figure = Share(e.Figure)
+	case "FLOP/s":
+		figure = OperationRate(e.Figure)
 	case "B/s":
 		figure = Rate(e.Figure)
 	case "B":

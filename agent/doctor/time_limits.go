@@ -1,0 +1,115 @@
+package doctor
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/warpscope/warpscope/agent/analyze"
+	"github.com/warpscope/warpscope/agent/ceilings"
+)
+
+const (
+	// computeBound and memoryBound are from which part of a ceiling on it is what limits: kernels come no nearer to that
+	// of arithmetic, which is that of one large product, than this.
+	computeBound = 0.5
+	memoryBound  = 0.6
+	// limitWindows is from how many windows of NVML's on they are believed.
+	limitWindows = 3
+)
+
+// limits is how near the measured steps come to the GPU's ceilings.
+type limits struct {
+	activity            *analyze.PhaseActivity
+	operations, bytes   float64 // a second
+	compute, memory     *analyze.Ceiling
+	ofCompute, ofMemory float64 // parts of the ceilings
+}
+
+// row returns the case's GPU in the roofline; nil: there is none.
+func (c *Case) row() (*analyze.ActivityRow, *analyze.RooflineRow) {
+	if c.In.Activity == nil || c.In.Roofline == nil {
+		return nil, nil
+	}
+	for i := range c.In.Activity.Rows {
+		if a := &c.In.Activity.Rows[i]; same(&a.Key, &c.Account.Key) && i < len(c.In.Roofline.Rows) {
+			return a, &c.In.Roofline.Rows[i]
+		}
+	}
+	return nil, nil
+}
+
+func same(x, y *analyze.Key) bool {
+	return x.Name == y.Name && x.PID == y.PID && x.GPU == y.GPU && x.UUID == y.UUID
+}
+
+// limits returns how near the ceilings are, or what is missing to say it and which run brings it.
+func (c *Case) limits() (l *limits, text, again string) {
+	activity, roofline := c.row()
+	if activity == nil {
+		return nil, "what the GPU's units did was not looked at", ""
+	}
+	l = &limits{activity: activity.Phase(analyze.PhaseSteady)}
+	if l.activity == nil || l.activity.Windows < limitWindows || l.activity.DRAMBytes == nil {
+		text := c.In.NoActivity(activity)
+		switch {
+		case l.activity != nil:
+			return nil, fmt.Sprintf("what the GPU's units did is known for %d windows of the measured steps only", l.activity.Windows), c.rerun("") + "   # for ten seconds of steps or more"
+		case activity.Windows > 0:
+			return nil, text, c.rerun("") + "   # for ten seconds of steps or more"
+		case strings.Contains(text, "Hopper"):
+			return nil, text, "" // no run on that GPU brings it
+		}
+		return nil, text, c.rerun("")
+	}
+	for i := range roofline.Points {
+		if p := &roofline.Points[i]; p.Phase == analyze.PhaseSteady && p.OperationsFrom == analyze.SourceEstimated {
+			l.operations, l.bytes = p.Operations, p.Bytes
+			l.compute = roofline.Ceiling(ceilings.Kind(p.Ceiling))
+		}
+	}
+	if l.memory = roofline.Ceiling(ceilings.Copy); l.memory == nil || l.compute == nil {
+		return nil, "what this GPU can do is not known: " + strings.Join(roofline.Missing, "; "), "warpscope bench"
+	}
+	l.ofCompute, l.ofMemory = l.operations/l.compute.PerSecond, l.bytes/l.memory.PerSecond
+	return l, "", ""
+}
+
+// evidence is what the verdicts rest on.
+func (l *limits) evidence() []Evidence {
+	where := fmt.Sprintf("NVML, mean of %d windows in the measured steps", l.activity.Windows)
+	out := []Evidence{
+		{What: "memory traffic", Figure: l.bytes, Unit: "B/s", Source: Measured, Where: where},
+		{What: "of what memory can do (" + l.memory.Source + ")", Figure: l.ofMemory, Unit: "share", Source: Measured, Where: bytesRate(l.memory.PerSecond)},
+	}
+	if l.operations > 0 {
+		out = append(out,
+			Evidence{What: "arithmetic", Figure: l.operations, Unit: "FLOP/s", Source: Estimated, Where: "from how busy the pipes were; half of it where tensor cores work on TF32"},
+			Evidence{What: "of what " + l.compute.Name + " can do (" + l.compute.Source + ")", Figure: l.ofCompute, Unit: "share", Source: Estimated, Where: operationsRate(l.compute.PerSecond)})
+	}
+	add := func(what string, level *analyze.Level) {
+		if level != nil {
+			out = append(out, Evidence{What: what, Figure: level.Mean, Unit: "share", Source: Measured, Where: where})
+		}
+	}
+	add("tensor cores at work", l.activity.Tensor)
+	add("multiprocessors with work", l.activity.SM)
+	add("warps of those that fit", l.activity.Occupancy)
+	return out
+}
+
+// near writes how near both ceilings are.
+func (l *limits) near() string {
+	if l.operations <= 0 {
+		return fmt.Sprintf("memory traffic reaches %s of its ceiling", percent(l.ofMemory))
+	}
+	return fmt.Sprintf("arithmetic reaches about %s of its ceiling, memory traffic %s of its", percent(l.ofCompute), percent(l.ofMemory))
+}
+
+func bytesRate(v float64) string {
+	if v >= 999.5e9 {
+		return digits(v/1e12) + " TB/s"
+	}
+	return digits(v/1e9) + " GB/s"
+}
+
+func operationsRate(v float64) string { return digits(v/1e12) + " TFLOP/s" }
