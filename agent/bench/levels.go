@@ -71,8 +71,13 @@ type chase struct {
 // lineBytes is how far apart links lie at least: a line of the caches.
 const lineBytes = 128
 
-func chaseCases(g *GPU, _ Options) []Case {
-	far, note := g.Fit(1<<30, 2)
+func chaseCases(g *GPU, o Options) []Case {
+	const usual, least = 1 << 30, 4 << 20 // far more lines than a walk has steps
+	want := uint64(usual)
+	if o.Bytes > 0 {
+		want = max(o.Bytes, least)
+	}
+	far, note := g.Fit(want, 2)
 	var cases []Case
 	for _, c := range []chase{
 		{what: "shared, latency", bytes: 32 << 10, steps: 8192, shared: true},
