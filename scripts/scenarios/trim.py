@@ -104,7 +104,7 @@ def main(folder, into):
                 continue
             total += size
             entries.append({
-                "file": name, "program": line["name"], "variant": line["variant"], "line": line["line"],
+                "file": name, "program": line["name"], "variant": line["variant"], "lines": line["guilty"],
                 "gpu": line["gpu"], "date": line["date"], "warpscope": line["warpscope"], "bytes": size,
             })  # fmt: skip
         with open(os.path.join(into, suite + ".json"), "w", encoding="utf-8") as file:
