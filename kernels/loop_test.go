@@ -74,6 +74,21 @@ func loops(t *testing.T, d *cuda.Driver, device cuda.Device, counts bool) {
 		if n := binary.LittleEndian.Uint32(got); counts && n != 1000 {
 			t.Errorf("1000 launches added %d", n)
 		}
+		wait, err := s.SynchronizeCall()
+		must(err)
+		took, err = loop.RunThen(10, wait)
+		must(err)
+		waits, err := NewSeries(wait, wait)
+		must(err)
+		more, err := waits.Run(10)
+		must(err)
+		if took <= 0 || more <= 0 {
+			t.Errorf("10 launches with a wait each took %v, 20 waits %v", took, more)
+		}
+		must(d.CopyToHost(got, count))
+		if n := binary.LittleEndian.Uint32(got); counts && n != 1010 {
+			t.Errorf("1010 launches added %d", n)
+		}
 		l.Config.Block = cuda.Dim{4096} // more threads than any GPU allows
 		loop, err = l.Loop(s, f)
 		must(err)
