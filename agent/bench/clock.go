@@ -77,21 +77,20 @@ func runsFor(once, fill float64) int {
 // eventClock is the device's own clock: events around the runs.
 type eventClock struct {
 	g    *GPU
-	ran  cuda.Pointer // where the kernel that holds the stream says that it ran
-	once float64      // seconds of a run, of the work at hand
-	of   *Work
+	ran  cuda.Pointer      // where the kernel that holds the stream says that it ran
+	once map[*Work]float64 // seconds of a run, of the work at hand and of what it is compared with
 }
 
 func newEventClock(g *GPU) (*eventClock, error) {
 	p, err := g.Driver.Alloc(4)
-	return &eventClock{g: g, ran: p}, err
+	return &eventClock{g: g, ran: p, once: map[*Work]float64{}}, err
 }
 
 func (c *eventClock) close() error { return c.g.Driver.Free(c.ran) }
 
 // hold keeps the stream busy until the host has put n short runs into it: otherwise the host's pace is measured.
 func (c *eventClock) hold(w *Work, n int) error {
-	if c.of != w || c.once > shortRun || w.Before != nil {
+	if once, known := c.once[w]; !known || once > shortRun || w.Before != nil {
 		return nil
 	}
 	seconds := min(holdAhead+float64(n)*launchTime, mostHold)
@@ -130,7 +129,10 @@ func (c *eventClock) batch(w *Work, n int) (seconds float64, err error) {
 		return 0, err
 	}
 	took, err := cuda.Elapsed(begin, end)
-	c.of, c.once = w, took.Seconds()/float64(n)
+	if _, known := c.once[w]; !known && len(c.once) > 1 {
+		clear(c.once)
+	}
+	c.once[w] = took.Seconds() / float64(n)
 	return took.Seconds(), err
 }
 

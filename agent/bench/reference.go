@@ -24,7 +24,7 @@ const (
 	blasWorkspace  = 64 << 20
 )
 
-// once opens something at the first call and remembers how that went.
+// once opens something at the first call. That it cannot be had is said once: afterwards there is no partner.
 type once[T any] struct {
 	done  bool
 	value T
@@ -32,6 +32,9 @@ type once[T any] struct {
 }
 
 func (o *once[T]) get(open func() (T, error)) (T, error) {
+	if o.done && o.err != nil {
+		return o.value, ErrNoPartner
+	}
 	if !o.done {
 		o.done = true
 		o.value, o.err = open()
@@ -207,7 +210,7 @@ func (g *GPU) fastest(n int, run func(i int) error) (best int, err error) {
 
 // sample is the seconds that one of n runs takes.
 func (g *GPU) sample(n int, run func() error) (seconds float64, err error) {
-	c := &eventClock{g: g}
+	c := &eventClock{g: g, once: map[*Work]float64{}}
 	seconds, err = c.batch(&Work{Run: repeat(run)}, n)
 	return seconds / float64(n), err
 }
