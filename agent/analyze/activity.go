@@ -28,8 +28,10 @@ type ActivityRow struct {
 	Key
 	Unit string `json:"unit"`
 	// Windows counts those in the trace, of which some lie in no phase alone.
-	Windows int             `json:"windows"`
-	Phases  []PhaseActivity `json:"phases"`
+	Windows int `json:"windows"`
+	// Unmonitored says why there are none, where the trace does.
+	Unmonitored string          `json:"unmonitored,omitempty"`
+	Phases      []PhaseActivity `json:"phases"`
 }
 
 // PhaseActivity is the windows that lie in steps of one phase. Figures that NVML did not give are nil. Those without a
@@ -120,6 +122,21 @@ func (t *timelines) addActivity(a *event.Activities) {
 	}
 }
 
+// maxUnmonitored bounds the reasons that are kept: a machine has few GPUs, a damaged trace may name any.
+const maxUnmonitored = 1024
+
+// addUnmonitored keeps why GPUs were not monitored.
+func (t *timelines) addUnmonitored(f *event.Facts) {
+	for i, name := range f.Name {
+		if f.GPU[i] != 0 && len(t.unmonitored) < maxUnmonitored && t.a.tables.String(name) == event.FactUnmonitored {
+			if t.unmonitored == nil {
+				t.unmonitored = make(map[event.GPUID]string)
+			}
+			t.unmonitored[f.GPU[i]] = t.a.tables.String(f.Text[i])
+		}
+	}
+}
+
 // weighed gathers a figure over windows.
 type weighed struct {
 	Level
@@ -161,6 +178,7 @@ func (ln *lane) activity(a *Analysis) ActivityRow {
 	if gpu == 0 {
 		return r
 	}
+	r.Unmonitored = a.timelines.unmonitored[gpu]
 	phases := make(map[string]*phaseLevels)
 	var order []string
 	of := func(phase string) *phaseLevels {

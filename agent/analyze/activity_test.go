@@ -118,7 +118,8 @@ func TestRooflineSaysWhatIsMissing(t *testing.T) {
 		prepare func(p *scene.Program, steady, end event.Time)
 		want    string
 	}{
-		"never watched": {func(*scene.Program, event.Time, event.Time) {}, "older than their monitoring"},
+		"never watched": {func(*scene.Program, event.Time, event.Time) {}, "did is not in the trace"},
+		"refused":       {func(p *scene.Program, _, _ event.Time) { p.Fact(event.FactUnmonitored, "no permission") }, "was not read: no permission"},
 		"an older GPU":  {func(p *scene.Program, _, _ event.Time) { p.GPU.Capability = [2]uint32{8, 0} }, "for Hopper and newer"},
 		"too short": {func(p *scene.Program, steady, end event.Time) {
 			p.Watch(steady-window/2, steady+window/2, window, scene.Activity{SM: 1})

@@ -124,7 +124,8 @@ func (a *Analysis) rooflineRow(in *Inspection, activity *ActivityRow) RooflineRo
 		r.Points = append(r.Points, point)
 	}
 	if len(activity.Phases) == 0 {
-		r.Missing = append(r.Missing, in.NoActivity(activity))
+		text, _ := in.NoActivity(activity)
+		r.Missing = append(r.Missing, text)
 	} else if _, ok := clockRates[gpu.Capability]; !ok {
 		r.Missing = append(r.Missing, "what a busy clock of its pipes does is not known of compute capability "+gpu.Capability+": operations are not estimated")
 	}
@@ -169,16 +170,19 @@ func (r *Inspection) GPU(uuid, name string) *GPURow {
 	return nil
 }
 
-// NoActivity says why nothing is known of what the GPU's units did in steps.
-func (r *Inspection) NoActivity(activity *ActivityRow) string {
+// NoActivity says why nothing is known of what the GPU's units did in steps, and whether another run of the same kind
+// can tell.
+func (r *Inspection) NoActivity(activity *ActivityRow) (text string, again bool) {
 	gpu := r.GPU(activity.UUID, activity.GPU)
 	switch {
 	case activity.Windows > 0:
-		return "what the GPU's units did was read in windows of a tenth of a second, and none of them lies in steps of one phase alone: a longer run tells"
+		return "what the GPU's units did was read in windows of a tenth of a second, and none of them lies in steps of one phase alone: a longer run tells", true
+	case activity.Unmonitored != "":
+		return "what the GPU's units did was not read: " + activity.Unmonitored, false
+	case gpu != nil && len(gpu.Capability) == 3 && gpu.Capability < "9.0":
+		return "what the GPU's units did is not in the trace: its performance monitoring is for Hopper and newer GPUs", false
 	case r.Provenance.Imported != "":
-		return "what the GPU's units did is not in the trace: " + r.Provenance.Imported + " does not record it"
-	case gpu != nil && gpu.Capability != "" && len(gpu.Capability) == 3 && gpu.Capability < "9.0":
-		return "what the GPU's units did is not in the trace: its performance monitoring is for Hopper and newer"
+		return "what the GPU's units did is not in the trace: " + r.Provenance.Imported + " does not record it", true
 	}
-	return "what the GPU's units did is not in the trace: it is older than their monitoring, or the driver refused it"
+	return "what the GPU's units did is not in the trace", true
 }

@@ -105,6 +105,8 @@ type timelines struct {
 	kinds    []uint8 // by StringID of a call's name: cpuKind + 1
 	readings []clockReading
 	activity []activityWindow
+	// unmonitored says why what a GPU's units did is not known.
+	unmonitored map[event.GPUID]string
 }
 
 func newTimelines(a *Analysis) *timelines {
@@ -128,6 +130,7 @@ func (t *timelines) of(p *process) *timeline {
 func (t *timelines) add(p *process, b *event.Batch) {
 	t.addReadings(&b.GPUSamples)
 	t.addActivity(&b.Activities)
+	t.addUnmonitored(&b.Facts)
 	if p.id == 0 {
 		return // the machine's
 	}

@@ -1,11 +1,17 @@
 package device
 
-// watch begins to watch what the units of each GPU do. A GPU that cannot be watched is left out.
+import "github.com/warpscope/warpscope/agent/event"
+
+// watch begins to watch what the units of each GPU do. Of a GPU that cannot be watched, the trace says why.
 func (p *Sampler) watch() {
 	p.monitors = make([]monitor, len(p.system.gpus))
 	for i, g := range p.system.gpus {
-		if m, err := g.monitor(); err == nil {
+		m, err := g.monitor()
+		switch {
+		case err == nil:
 			p.monitors[i] = m
+		case p.config.Text != nil:
+			addFact(&p.batch.Facts, monotonic(), p.config.GPUs[i], 0, p.config.Text(event.FactUnmonitored), 0, p.config.Text(err.Error()))
 		}
 	}
 }

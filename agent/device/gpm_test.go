@@ -101,7 +101,14 @@ func TestSamplerEmitsActivityOfWatchedGPUs(t *testing.T) {
 	c := &fakeCounters{}
 	s := openFake(t, &fakeGPU{name: "old"}, &fakeGPU{name: "new", of: c})
 	var got event.Activities
-	p, err := NewSampler(s, Config{Interval: 10 * time.Millisecond, GPUs: []event.GPUID{4, 9}, Emit: func(b *event.Batch) error {
+	var why event.Facts
+	texts := []string{""}
+	text := func(s string) event.StringID {
+		texts = append(texts, s)
+		return event.StringID(len(texts) - 1)
+	}
+	p, err := NewSampler(s, Config{Interval: 10 * time.Millisecond, GPUs: []event.GPUID{4, 9}, Text: text, Emit: func(b *event.Batch) error {
+		why.GPU, why.Name, why.Text = append(why.GPU, b.Facts.GPU...), append(why.Name, b.Facts.Name...), append(why.Text, b.Facts.Text...)
 		a := b.Activities
 		got.GPU = append(got.GPU, a.GPU...)
 		got.DRAM = append(got.DRAM, a.DRAM...)
@@ -123,6 +130,9 @@ func TestSamplerEmitsActivityOfWatchedGPUs(t *testing.T) {
 		if got.GPU[i] != 9 || got.DRAM[i] != int32(i+2) || got.Tensor[i] != -1 || got.Duration[i] < int64(windowLimit) {
 			t.Errorf("window %d: GPU %d, %d ns, %d, %d", i, got.GPU[i], got.Duration[i], got.DRAM[i], got.Tensor[i])
 		}
+	}
+	if !reflect.DeepEqual(why.GPU, []event.GPUID{4}) || texts[why.Name[0]] != event.FactUnmonitored || texts[why.Text[0]] != errNoMonitor.Error() {
+		t.Errorf("of the GPU that is not watched: %+v of %q", why, texts)
 	}
 	if !c.closed {
 		t.Error("the counters were not given back")

@@ -50,14 +50,15 @@ func (c *Case) limits() (l *limits, text, again string) {
 	}
 	l = &limits{activity: activity.Phase(analyze.PhaseSteady)}
 	if l.activity == nil || l.activity.Windows < limitWindows || l.activity.DRAMBytes == nil {
-		text := c.In.NoActivity(activity)
+		text, can := c.In.NoActivity(activity)
+		longer := c.rerun("") + "   # for ten seconds of steps or more"
 		switch {
 		case l.activity != nil:
-			return nil, fmt.Sprintf("what the GPU's units did is known for %d windows of the measured steps only", l.activity.Windows), c.rerun("") + "   # for ten seconds of steps or more"
+			return nil, fmt.Sprintf("what the GPU's units did is known for %d windows of the measured steps only", l.activity.Windows), longer
+		case !can:
+			return nil, text, ""
 		case activity.Windows > 0:
-			return nil, text, c.rerun("") + "   # for ten seconds of steps or more"
-		case strings.Contains(text, "Hopper"):
-			return nil, text, "" // no run on that GPU brings it
+			return nil, text, longer
 		}
 		return nil, text, c.rerun("")
 	}

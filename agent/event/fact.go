@@ -35,4 +35,7 @@ const (
 	// FactKills counts the processes that the kernel ended for want of memory: in the cgroup, or (Text says so) on
 	// the machine.
 	FactKills = "host.oom_kills"
+
+	// FactUnmonitored: what a GPU's units do is not in the trace; Text says why.
+	FactUnmonitored = "gpu.unmonitored"
 )

@@ -20,7 +20,8 @@ func (d *Document) activity(in *analyze.Inspection) {
 func (d *Document) activityRow(in *analyze.Inspection, r *analyze.ActivityRow, several bool) {
 	if len(r.Phases) == 0 {
 		if r.Windows > 0 && in.Roofline == nil { // the roofline says so itself; pages about steps need no word of what never was
-			d.Note("GPU activity" + of(&r.Key, several) + ": " + in.NoActivity(r))
+			text, _ := in.NoActivity(r)
+			d.Note("GPU activity" + of(&r.Key, several) + ": " + text)
 		}
 		return
 	}

@@ -24,3 +24,10 @@ func (p *Program) Watch(from, to event.Time, window int64, v Activity) {
 		a.NVLinkOut, a.NVLinkIn = append(a.NVLinkOut, -1), append(a.NVLinkIn, -1)
 	}
 }
+
+// Fact adds a fact about the GPU.
+func (p *Program) Fact(name, text string) {
+	f := &p.machine.Facts
+	f.Time, f.GPU, f.PID = append(f.Time, p.Info.StartTime), append(f.GPU, 1), append(f.PID, 0)
+	f.Name, f.Value, f.Text = append(f.Name, p.text(name)), append(f.Value, 0), append(f.Text, p.text(text))
+}
