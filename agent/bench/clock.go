@@ -33,6 +33,7 @@ const (
 	holdAhead    = 50e-6
 	nanoseconds  = 1e9
 	fewestSteady = 3
+	mostKnown    = 16 // works whose length is remembered: those of one case
 )
 
 // burst measures: it returns seconds of one run, one for each sample.
@@ -88,7 +89,7 @@ func newEventClock(g *GPU) (*eventClock, error) {
 
 func (c *eventClock) close() error { return c.g.Driver.Free(c.ran) }
 
-// hold keeps the stream busy until the host has put n short runs into it: otherwise the host's pace is measured.
+// hold, of work whose length is known, keeps the stream busy until the host has put n short runs into it: otherwise the host's pace is measured.
 func (c *eventClock) hold(w *Work, n int) error {
 	if once, known := c.once[w]; !known || once > shortRun || w.Before != nil {
 		return nil

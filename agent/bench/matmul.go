@@ -58,6 +58,7 @@ func (o Options) wants(name string) bool {
 // path is a way to multiply.
 type path struct {
 	what   string
+	prefix string // of its kernels' names
 	kernel func(g *GPU, p kernels.Product) (kernels.Launch, error)
 }
 
@@ -80,9 +81,9 @@ func coresPath(_ *GPU, p kernels.Product) (kernels.Launch, error) { return p.Cor
 
 func matmulCases(g *GPU, o Options) ([]Case, error) {
 	var cases []Case
-	best, older := path{"matmul", amperePath}, path{"matmul, mma.sync", amperePath}
+	best, older := path{"matmul", "matmul_sm80_", amperePath}, path{"matmul, mma.sync", "matmul_sm80_", amperePath}
 	if g.Hopper {
-		best.kernel = hopperPath
+		best.prefix, best.kernel = "matmul_sm90_", hopperPath
 	}
 	cube := func(n int) [3]int { return [3]int{n, n, n} }
 	given := o.Shape != [3]int{}
@@ -111,7 +112,7 @@ func matmulCases(g *GPU, o Options) ([]Case, error) {
 	}
 	if o.wants(coresName) {
 		cores := number{name: coresName, element: kernels.Float32, peak: ceilings.Float32, allowed: coresAllowed}
-		add(path{"matmul, CUDA cores", coresPath}, cores, cube(coresSize), false)
+		add(path{"matmul, CUDA cores", "matmul_", coresPath}, cores, cube(coresSize), false)
 	}
 	if len(o.Elements) == 0 && !given {
 		cases = append(cases, transposeCases(g)...)
@@ -136,20 +137,11 @@ func productCase(g *GPU, p path, n number, shape [3]int, sustain bool) Case {
 }
 
 func kernelName(p path, n number) string {
-	if n.name == coresName {
-		return "matmul_fp32"
-	}
-	name := n.name
 	switch n.element {
-	case kernels.Float8:
-		name = "e4m3"
-	case kernels.Int8:
-		name = "s8"
+	case kernels.Float8, kernels.Int8:
+		return p.prefix + n.element.String()
 	}
-	if p.what == "matmul" {
-		return "matmul_sm90_" + name
-	}
-	return "matmul_sm80_" + name
+	return p.prefix + n.name
 }
 
 func shapeOf(s [3]int) string {

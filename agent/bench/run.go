@@ -298,6 +298,9 @@ func (b *bench) compare(w *Work, r *result.Row, p Partner) error {
 	}
 	theirs := &Work{Run: run, Before: w.Before}
 	n := runsFor(r.Times.Median*float64(max(r.Steps, 1)), sampleTime)
+	if _, err := b.clock.batch(theirs, n); err != nil { // warms up, and says how long it takes
+		return fail(err)
+	}
 	var a, z []float64
 	for range rounds {
 		for _, who := range []*Work{w, theirs, theirs, w} {
