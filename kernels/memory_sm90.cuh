@@ -60,14 +60,13 @@ template <int CHUNK, int STAGES> __device__ __forceinline__ void copy(const char
   asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
 }
 
-// The same with many blocks, of which each copies STAGES chunks: all loads at once, a store when its load is there. n is a multiple of
-// a block's chunks.
+// The same with many blocks, of which each copies up to STAGES chunks: all loads at once, a store when its load is there.
 template <int CHUNK, int STAGES, bool FIRST> __device__ __forceinline__ void copy_once(const char *x, char *y, u64 n) {
   extern __shared__ char raw[];
   const u32 ring = (shared_address(raw) + 127) & ~127u, full = ring + CHUNK * STAGES;
-  if (threadIdx.x != 0) return;
   const u64 first = (u64)blockIdx.x * CHUNK * STAGES;
-  if (first >= n) return;
+  if (threadIdx.x != 0 || first >= n) return;
+  const int chunks = (int)min((u64)STAGES, (n - first) / CHUNK);
   u64 policy = 0;
   if (FIRST) asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
 #pragma unroll
@@ -75,18 +74,20 @@ template <int CHUNK, int STAGES, bool FIRST> __device__ __forceinline__ void cop
   barrier_init_fence();
   fence_for_tma();
 #pragma unroll
-  for (int i = 0; i < STAGES; i++) {
-    barrier_expect(full + 8 * i, CHUNK);
-    if (FIRST) bulk_load(ring + i * CHUNK, x + first + i * CHUNK, CHUNK, full + 8 * i, policy);
-    else bulk_load(ring + i * CHUNK, x + first + i * CHUNK, CHUNK, full + 8 * i);
-  }
+  for (int i = 0; i < STAGES; i++)
+    if (i < chunks) {
+      barrier_expect(full + 8 * i, CHUNK);
+      if (FIRST) bulk_load(ring + i * CHUNK, x + first + i * CHUNK, CHUNK, full + 8 * i, policy);
+      else bulk_load(ring + i * CHUNK, x + first + i * CHUNK, CHUNK, full + 8 * i);
+    }
 #pragma unroll
-  for (int i = 0; i < STAGES; i++) {
-    barrier_wait(full + 8 * i, 0);
-    if (FIRST) bulk_store(y + first + i * CHUNK, ring + i * CHUNK, CHUNK, policy);
-    else bulk_store(y + first + i * CHUNK, ring + i * CHUNK, CHUNK);
-    store_commit();
-  }
+  for (int i = 0; i < STAGES; i++)
+    if (i < chunks) {
+      barrier_wait(full + 8 * i, 0);
+      if (FIRST) bulk_store(y + first + i * CHUNK, ring + i * CHUNK, CHUNK, policy);
+      else bulk_store(y + first + i * CHUNK, ring + i * CHUNK, CHUNK);
+      store_commit();
+    }
   store_wait_read<0>();
 }
 
