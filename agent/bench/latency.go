@@ -20,6 +20,7 @@ const (
 	waits        = 200 // calls in a row of which each waits for the GPU
 	seriesRounds = 15
 	graphNodes   = 100
+	graphs       = 8 // launches in a row: more would wait for the GPU
 	smallCopy    = 4 << 10
 	spins        = 4
 	spinTime     = 500 * time.Microsecond
@@ -33,7 +34,7 @@ func latencyCases(g *GPU, o Options) ([]Case, error) {
 		{Row: row("launch, C", "empty kernel", series, "host"), Prepare: (*GPU).launchesInC},
 		{Row: row("launch, purego", "empty kernel", series, "host"), Prepare: (*GPU).launchesInGo},
 		{Row: row("back-to-back kernels", "empty kernel", 0, "GPU's front end"), Prepare: (*GPU).backToBack},
-		{Row: row("graph launch", fmt.Sprintf("%d nodes", graphNodes), waits, "host"), Prepare: func(g *GPU) (*Work, error) { return g.graph(false) }},
+		{Row: row("graph launch", fmt.Sprintf("%d nodes", graphNodes), graphs, "host"), Prepare: func(g *GPU) (*Work, error) { return g.graph(false) }},
 		{Row: row("graph, a node", fmt.Sprintf("%d nodes", graphNodes), graphNodes, "GPU's front end"), Prepare: func(g *GPU) (*Work, error) { return g.graph(true) }},
 		{Row: row("launch and wait", "empty kernel", waits, "host"), Prepare: (*GPU).launchAndWait},
 		{Row: row("wait, nothing to do", "idle stream", series, "host"), Prepare: (*GPU).wait},
@@ -175,7 +176,7 @@ func (g *GPU) graph(nodes bool) (*Work, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := g.seriesWork(waits, loop.Run, verify)
+	w := g.seriesWork(graphs, loop.Run, verify)
 	if nodes {
 		w.Time = nil
 	}

@@ -28,11 +28,21 @@ type meter struct {
 	samples []result.Sample
 }
 
+// start is how the meter found the GPU.
+type start struct {
+	driver      string
+	others      []result.Process
+	utilization int32 // percent of the time just before
+}
+
+// busy says whether somebody else is at work. What was used by nobody who is still there is idle now.
+func (s start) busy() bool { return s.utilization >= busyFrom && len(s.others) > 0 }
+
 // startMeter begins to read; it must come before this process has a context, so that whoever uses the GPU is somebody else.
-func startMeter(uuid string) (m *meter, others []result.Process, busy bool, driver string, err error) {
+func startMeter(uuid string) (m *meter, found start, err error) {
 	system, err := device.Open()
 	if err != nil {
-		return nil, nil, false, "", err
+		return nil, found, err
 	}
 	m = &meter{system: system}
 	ids := make([]event.GPUID, len(system.GPUs()))
@@ -53,7 +63,7 @@ func startMeter(uuid string) (m *meter, others []result.Process, busy bool, driv
 				continue
 			}
 			if first {
-				busy = s.Utilization[i] >= busyFrom
+				found.utilization = s.Utilization[i]
 			}
 			m.times = append(m.times, s.Time[i])
 			m.samples = append(m.samples, result.Sample{
@@ -61,17 +71,18 @@ func startMeter(uuid string) (m *meter, others []result.Process, busy bool, driv
 			})
 		}
 		if first {
-			others = processes(&b.Usages, mine)
+			found.others = processes(&b.Usages, mine)
 		}
 		first = false
 		return nil
 	}})
 	if err != nil {
-		return nil, nil, false, "", err
+		return nil, found, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m, others, busy, system.Driver(), nil
+	found.driver = system.Driver()
+	return m, found, nil
 }
 
 // processes are the users of a GPU but this process.

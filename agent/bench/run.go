@@ -46,10 +46,9 @@ func Run(ctx context.Context, c Config) (*result.Result, error) {
 	}
 	r := &result.Result{Version: result.Schema, Taken: began.UTC().Truncate(time.Second), Datasheet: c.Known.Datasheet}
 	var m *meter
-	busy, driver := false, ""
+	var found start
 	if !c.Driver.Simulated() {
-		m, r.Others, busy, driver, err = startMeter(uuid.String())
-		if err != nil {
+		if m, found, err = startMeter(uuid.String()); err != nil {
 			r.Notes = append(r.Notes, "no clocks, power or throttling: "+err.Error())
 		}
 	}
@@ -64,9 +63,9 @@ func Run(ctx context.Context, c Config) (*result.Result, error) {
 	}
 	for _, t := range b.timed {
 		*t.conditions(r) = m.between(t.from, t.to)
-		t.conditions(r).Busy = busy
+		t.conditions(r).Busy = found.busy()
 	}
-	r.GPU.Driver = driver
+	r.GPU.Driver, r.Others = found.driver, found.others
 	r.Judge(c.Known.Measured)
 	r.Took = c.Now().Sub(began).Seconds()
 	return r, err

@@ -190,11 +190,3 @@ func (r *Row) roof(set ceilings.Set) (float64, Bound) {
 	}
 	return peak, ByCompute
 }
-
-// Intensity is operations a byte; infinite where no bytes are counted.
-func (r *Row) Intensity() float64 {
-	if r.Bytes == 0 {
-		return math.Inf(1)
-	}
-	return r.Operations / r.Bytes
-}

@@ -1,0 +1,60 @@
+package bench
+
+import (
+	"os"
+	"testing"
+
+	"github.com/warpscope/warpscope/agent/bench/result"
+	"github.com/warpscope/warpscope/agent/event"
+)
+
+func TestBusyIsSomebodyElseAtWork(t *testing.T) {
+	other := []result.Process{{PID: 1}}
+	for _, c := range []struct {
+		found start
+		want  bool
+	}{
+		{start{utilization: 80, others: other}, true},
+		{start{utilization: 0, others: other}, false}, // it holds memory only
+		{start{utilization: 80}, false},               // it has gone
+		{start{utilization: -1, others: other}, false},
+	} {
+		if got := c.found.busy(); got != c.want {
+			t.Errorf("%+v is busy: %v", c.found, got)
+		}
+	}
+	pid := int32(os.Getpid())
+	u := event.Usages{GPU: []event.GPUID{1, 1, 2}, PID: []int32{pid, pid + 1, pid + 2}, Bytes: []int64{5, -1, 7}}
+	if got := processes(&u, 1); len(got) != 1 || got[0] != (result.Process{PID: pid + 1}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestConditionsAreOfTheirSpan(t *testing.T) {
+	m := &meter{times: []event.Time{10, 20, 30, 40}, samples: []result.Sample{{Clock: 1}, {Clock: 2}, {Clock: 3, Reasons: 4}, {Clock: 4}}}
+	for _, c := range []struct {
+		from, to event.Time
+		samples  int
+		clock    int32
+		flags    string
+	}{
+		{15, 35, 2, 3, "power cap"},
+		{21, 22, 1, 3, "power cap"}, // none in between: the next one
+		{1, 12, 1, 1, ""},
+		{50, 60, 0, 0, ""},
+	} {
+		got := m.between(c.from, c.to)
+		if got.Samples != c.samples || got.Clock != c.clock || got.Flags() != c.flags {
+			t.Errorf("from %d to %d: %+v", c.from, c.to, got)
+		}
+	}
+	if got := (*meter)(nil).between(0, 100); got.Samples != 0 {
+		t.Errorf("without NVML: %+v", got)
+	}
+	r := &result.Result{Rows: []result.Row{{}, {Sustained: &result.Sustained{}}}}
+	span{row: 0}.conditions(r).Clock = 7
+	span{row: 1, sustained: true}.conditions(r).Clock = 8
+	if r.Rows[0].Conditions.Clock != 7 || r.Rows[1].Sustained.Conditions.Clock != 8 {
+		t.Errorf("%+v", r.Rows)
+	}
+}
