@@ -1,6 +1,7 @@
 package analyze
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"regexp"
@@ -21,13 +22,14 @@ const (
 	PartCalls // calls, waits and overheads
 	PartMemory
 	PartRanges
-	PartSteps    // where steps begin and end
-	PartAccount  // where the time of a step goes
-	PartIdle     // why GPUs have nothing to do
-	PartActivity // what the GPU's units did in steps
-	PartRoofline // steps and operators under the GPU's ceilings
-	PartsOfSteps = PartSteps | PartAccount | PartIdle | PartActivity | PartRoofline
-	PartOverview = PartKernels | PartCopies | PartCalls | PartMemory
+	PartSteps     // where steps begin and end
+	PartAccount   // where the time of a step goes
+	PartIdle      // why GPUs have nothing to do
+	PartActivity  // what the GPU's units did in steps
+	PartRoofline  // steps and operators under the GPU's ceilings
+	PartOperators // PyTorch's operators, modules or regions in sampled steps
+	PartsOfSteps  = PartSteps | PartAccount | PartIdle | PartActivity | PartRoofline
+	PartOverview  = PartKernels | PartCopies | PartCalls | PartMemory
 )
 
 // Config says what to compute.
@@ -36,6 +38,8 @@ type Config struct {
 	Window  Window
 	Name    *regexp.Regexp // kernels, calls and ranges: on their demangled names; nil: all
 	GroupBy GroupBy        // kernels and copies; "": ByName
+	// Operators says what rows of PartOperators stand for; "": ByOperator.
+	Operators GroupBy
 	// IgnoreRanges finds steps by the sequence of kernels alone, not by NVTX ranges.
 	IgnoreRanges bool
 	// Start is when the trace begins, for an analysis that is given a part of it; 0: it is given all,
@@ -64,6 +68,7 @@ type Analysis struct {
 	held       *heldFacts
 	graphs     graphTable
 	ranges     *rangeTable
+	operators  *operatorTable
 	timelines  *timelines
 	provenance *event.Provenance
 	summary    *event.Summary
@@ -89,6 +94,9 @@ func New(config Config) *Analysis {
 	}
 	if config.Parts&PartRanges != 0 || config.GroupBy == ByRange {
 		a.ranges = newRangeTable(a)
+	}
+	if config.Parts&PartOperators != 0 {
+		a.operators = newOperatorTable(a)
 	}
 	if config.Parts&PartsOfSteps != 0 {
 		a.timelines = newTimelines(a)
@@ -211,6 +219,9 @@ func (a *Analysis) Batch(b *event.Batch) error {
 	if a.ranges != nil {
 		a.ranges.add(p, b)
 	}
+	if a.operators != nil {
+		a.operators.ranges.add(p, b)
+	}
 	if a.timelines != nil {
 		a.timelines.add(p, b)
 	}
@@ -316,6 +327,9 @@ func (a *Analysis) Inspect() *Inspection {
 	if a.ranges != nil {
 		a.ranges.finish()
 	}
+	if a.operators != nil {
+		a.operators.ranges.finish()
+	}
 	r := &Inspection{Damage: []string{}}
 	r.Simulated = a.provenance != nil && a.provenance.Simulated
 	r.Provenance = a.origin()
@@ -342,6 +356,9 @@ func (a *Analysis) Inspect() *Inspection {
 	}
 	if a.config.Parts&PartRanges != 0 {
 		r.Ranges = a.ranges.summary(busy)
+	}
+	if a.operators != nil {
+		r.Operators = a.operators.summary(cmp.Or(a.config.Operators, ByOperator))
 	}
 	if a.timelines != nil {
 		a.timelines.finish(r, a.config.Parts)

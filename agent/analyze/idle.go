@@ -37,7 +37,7 @@ func (c cause) title() string {
 	return word([]string{
 		"the CPU launches too slowly", "between queued kernels", "the CPU waited for the GPU", "the CPU was held up in a copy call",
 		"the driver's allocator", "loading or building GPU code", "the tracing itself", "waiting for another stream", "waiting for input (DataLoader)",
-		"Python's garbage collector", "another thread held the GIL (estimated)", "host code",
+		"Python's garbage collector", "another thread held the GIL (estimated)", "host code, unknown",
 		"launch not recorded",
 	}, "cause", c)
 }

@@ -40,6 +40,8 @@ type Inspection struct {
 	Memory  *MemorySummary `json:"memory,omitempty"`
 	Ranges  *RangeSummary  `json:"nvtx,omitempty"`
 
+	Operators *OperatorSummary `json:"operators,omitempty"`
+
 	Steps   *StepSummary    `json:"steps,omitempty"`
 	Account *AccountSummary `json:"account,omitempty"`
 	Idle    *IdleSummary    `json:"idle,omitempty"`

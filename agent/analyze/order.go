@@ -30,6 +30,8 @@ var sorts = map[Part][]string{
 	PartCalls:   {SortTotal, SortCount, SortMean, SortMedian, SortP99, SortMax, SortName},
 	PartMemory:  {SortTotal, SortCount, SortName, SortBytes, SortLive},
 	PartRanges:  {SortTotal, SortCount, SortMean, SortMedian, SortP99, SortMax, SortName, SortGPU},
+
+	PartOperators: {SortTotal, SortCount, SortName, SortGPU, SortBytes},
 }
 
 // SortKeys returns the keys that at least one of parts can be sorted by.
@@ -90,6 +92,9 @@ func (r *Inspection) Arrange(key string, top int) error {
 	if has(PartMemory) {
 		r.Memory.arrange(key)
 	}
+	if has(PartOperators) {
+		r.Operators.arrange(key)
+	}
 	r.trim(top)
 	return nil
 }
@@ -99,6 +104,7 @@ func (r *Inspection) parts() Part {
 	for part, there := range map[Part]bool{
 		PartKernels: r.Kernels != nil, PartCopies: r.Copies != nil, PartStreams: r.Streams != nil,
 		PartCalls: r.Calls != nil, PartMemory: r.Memory != nil, PartRanges: r.Ranges != nil,
+		PartOperators: r.Operators != nil,
 	} {
 		if there {
 			p |= part
@@ -166,6 +172,9 @@ func (r *Inspection) trim(top int) {
 	}
 	if n := r.Ranges; n != nil {
 		n.Ranges, n.Omitted = first(n.Ranges, top)
+	}
+	if o := r.Operators; o != nil {
+		o.Rows, o.Omitted = first(o.Rows, top)
 	}
 	if m := r.Memory; m != nil {
 		for i := range m.Processes {

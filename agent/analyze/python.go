@@ -97,7 +97,6 @@ type pythonRecord struct {
 	samples []pythonSample
 	spans   []pythonSpan
 	open    map[uint32]pythonSpan // by marker id
-	cut     bool                  // older samples did not fit
 }
 
 // add takes a marker of the Python module; false: it is the program's own, or like one.
@@ -117,7 +116,6 @@ func (r *pythonRecord) add(tables *event.Tables, m *event.Markers, i int) bool {
 		r.samples = append(r.samples, pythonSample{m.Time[i], m.Text[i], m.Thread[i], uint32(m.Payload[i]), uint32(m.Payload[i] >> 32)})
 		if len(r.samples) > maxSamples {
 			r.samples = append(r.samples[:0], r.samples[maxSamples/2:]...)
-			r.cut = true
 		}
 	case kind == pythonRange && m.Kind[i] == event.MarkerStart:
 		text := tables.String(m.Text[i])

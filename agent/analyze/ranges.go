@@ -86,6 +86,8 @@ type rangeTable struct {
 	sets      [][]uint32 // keys of start/end ranges; 0: none
 	setIndex  map[string]uint32
 	inSets    map[[2]uint32]*gpuSum // by set and node: work inside start/end ranges
+	domains   pythonDomains
+	operators *operatorTable // nil: ranges of the program
 	unjoined  int64
 	unmatched uint64
 }
@@ -96,6 +98,16 @@ func newRangeTable(a *Analysis) *rangeTable {
 		nodes: []rangeNode{{}}, children: make(map[nodeKey]uint32), sets: [][]uint32{nil},
 		setIndex: map[string]uint32{"": 0}, inSets: make(map[[2]uint32]*gpuSum),
 	}
+}
+
+// takes says whether a marker belongs here: what the module for Python recorded of operators belongs to their own table,
+// which takes nothing else.
+func (t *rangeTable) takes(m *event.Markers, i int) bool {
+	kind := t.domains.of(&t.a.tables, m.Domain[i])
+	if t.operators != nil {
+		return t.operators.takes(kind, m, i)
+	}
+	return kind <= pythonRange
 }
 
 func (t *rangeTable) add(p *process, b *event.Batch) {
@@ -194,6 +206,10 @@ func (t *rangeTable) open(o *openRange) {
 
 // attribute adds work to where it was launched.
 func (t *rangeTable) attribute(at place, w *work) {
+	if t.operators != nil {
+		t.operators.attribute(at, w)
+		return
+	}
 	if w.kernel && t.a.config.GroupBy == ByRange {
 		t.a.kernels.addOne(t.kernelGroup(at), w.launch, w.duration, t.kernelKey)
 	}
@@ -224,6 +240,9 @@ func (t *rangeTable) attribute(at place, w *work) {
 
 // orphan adds work whose launching call is not in the trace.
 func (t *rangeTable) orphan(w *work) {
+	if t.operators != nil {
+		return
+	}
 	if w.kernel && t.a.config.GroupBy == ByRange {
 		t.a.kernels.addOne(unjoinedGroup, w.launch, w.duration, t.kernelKey)
 	}

@@ -33,6 +33,7 @@ type work struct {
 	duration    int64
 	kernel      bool
 	age         uint8
+	bytes       uint64 // taken from the driver, of an allocation
 }
 
 // origin of a launch: a call, or, where calls were not recorded, the work's own start.
@@ -88,7 +89,7 @@ func newSweep(t *rangeTable, p *process) *sweep {
 func (s *sweep) add(b *event.Batch) {
 	m := &b.Markers
 	for i, kind := range m.Kind {
-		if kind != event.MarkerData {
+		if kind != event.MarkerData && s.table.takes(m, i) {
 			s.markers = append(s.markers, marker{m.Time[i], kind, m.ID[i], m.Thread[i], m.Text[i], m.Domain[i]})
 		}
 	}
@@ -96,6 +97,14 @@ func (s *sweep) add(b *event.Batch) {
 	for i, correlation := range c.Correlation {
 		if c.Enter[i] > 0 {
 			s.calls = append(s.calls, launchCall{time: c.Enter[i], correlation: correlation, thread: c.Thread[i]})
+		}
+	}
+	if s.table.operators != nil {
+		a := &b.Allocations
+		for i, enter := range a.Enter {
+			if a.Op[i] == event.OpAlloc && a.Space[i] != event.SpaceHost && enter > 0 {
+				s.calls = append(s.calls, launchCall{time: enter, thread: a.Thread[i], self: true, work: work{bytes: a.Size[i]}})
+			}
 		}
 	}
 	for i, correlation := range b.Kernels.Correlation {
@@ -155,7 +164,7 @@ func (s *sweep) turn(last bool) {
 		}
 		at := s.place(call.thread)
 		if call.self {
-			at.byTime = true
+			at.byTime = at.byTime || call.work.bytes == 0
 			s.table.attribute(at, &call.work)
 		} else {
 			s.resolved[0][call.correlation] = at
@@ -209,11 +218,31 @@ func (s *sweep) place(thread uint32) place {
 		at.node = t.stack[len(t.stack)-1].node
 		return at
 	}
+	if s.busy > 1 && s.table.operators != nil {
+		if t := s.unnamed(); t != nil {
+			at.node, at.byTime = t.stack[len(t.stack)-1].node, true
+		}
+	}
 	if s.busy == 1 {
 		t := s.byIndex[s.busyXor]
 		at.node, at.byTime = t.stack[len(t.stack)-1].node, true
 	}
 	return at
+}
+
+// unnamed returns the only thread with open ranges that PyTorch alone has a number for; nil if there are several.
+func (s *sweep) unnamed() *rangeThread {
+	var one *rangeThread
+	for id, t := range s.threads {
+		if id&unnamedThread == 0 || len(t.stack) == 0 {
+			continue
+		}
+		if one != nil {
+			return nil
+		}
+		one = t
+	}
+	return one
 }
 
 func (s *sweep) mark(m *marker) {

@@ -41,6 +41,7 @@ type inspection struct {
 	pieces   bool           // --fragmentation
 	leaks    bool           // --leaks
 	at       analyze.Moment // --at
+	about    string         // of doctor: aboutMemory, aboutTime; "": what the trace is about
 	only     []event.Kind   // that are read; nil: what the parts need
 	events   bool
 	diff     bool
@@ -68,6 +69,7 @@ func newInspect(env *Env) *cobra.Command {
 			"  warpscope inspect train.wscope --memory --from 2s --to 5s\n" +
 			"  warpscope inspect snapshot.pickle --fragmentation\n" +
 			"  warpscope inspect train.wscope --account --idle\n" +
+			"  warpscope inspect train.wscope --group-by module\n" +
 			"  warpscope inspect --diff before.wscope after.wscope\n" +
 			"  warpscope inspect train.wscope --events --format jsonl > events.jsonl",
 		Args: atLeast(1, "the trace to inspect"),
@@ -92,7 +94,7 @@ func newInspect(env *Env) *cobra.Command {
 	flags.StringVar(&f.format, "format", "text", "of --events: text, jsonl or csv")
 	flags.IntVar(&f.top, "top", listRows, "rows of each list; of --events: records; 0 is all")
 	flags.StringVar(&f.sort, "sort", "", "order of lists: "+strings.Join(analyze.SortKeys(^analyze.Part(0)), ", "))
-	flags.StringVar(&f.groupBy, "group-by", "name", "rows of --kernels and --copies: name, stream, device, process or nvtx")
+	flags.StringVar(&f.groupBy, "group-by", "name", "rows of --kernels and --copies: name, stream, device, process or nvtx;\nby itself op, module or region: PyTorch's, in sampled steps")
 	flags.StringVar(&f.from, "from", "", "leave out what begins before: 1.5s from the start of the trace, or 2026-01-31T12:00:00Z")
 	flags.StringVar(&f.to, "to", "", "leave out what begins at this time or later")
 	flags.StringVar(&f.name, "name", "", "only kernels, ranges and events whose name matches this regular expression")
@@ -122,6 +124,7 @@ func (f *inspectFlags) validate(env *Env, c *cobra.Command) (*inspection, error)
 	if err := f.inspectStepFlags.validate(i, c); err != nil {
 		return nil, err
 	}
+	f.operators(i)
 	if err := f.events1(i, c); err != nil {
 		return nil, err
 	}
@@ -135,10 +138,12 @@ func (f *inspectFlags) validate(env *Env, c *cobra.Command) (*inspection, error)
 		i.overview = !i.pieces && !i.leaks
 		i.config.Parts = analyze.PartOverview
 	}
-	i.config.GroupBy = analyze.GroupBy(f.groupBy)
+	if i.config.Operators == "" {
+		i.config.GroupBy = analyze.GroupBy(f.groupBy)
+	}
 	known := []analyze.GroupBy{analyze.ByName, analyze.ByStream, analyze.ByDevice, analyze.ByProcess, analyze.ByRange}
-	if !slices.Contains(known, i.config.GroupBy) {
-		return nil, usagef("--group-by %q: not one of name, stream, device, process, nvtx", f.groupBy)
+	if i.config.GroupBy != "" && !slices.Contains(known, i.config.GroupBy) {
+		return nil, usagef("--group-by %q: not one of name, stream, device, process, nvtx, op, module, region", f.groupBy)
 	}
 	if f.sort != "" && !slices.Contains(analyze.SortKeys(i.config.Parts), f.sort) {
 		return nil, usagef("--sort %q: not one of %s", f.sort, strings.Join(analyze.SortKeys(i.config.Parts), ", "))

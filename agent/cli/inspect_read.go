@@ -62,6 +62,9 @@ func (i *inspection) kinds() []event.Kind {
 	if i.config.Parts&analyze.PartsOfSteps != 0 {
 		kinds = append(kinds, stepKinds()...)
 	}
+	if i.config.Parts&analyze.PartOperators != 0 {
+		kinds = append(kinds, event.KindCall, event.KindMarker, event.KindAllocation)
+	}
 	if i.config.Parts&analyze.PartRanges != 0 || i.config.GroupBy == analyze.ByRange {
 		kinds = append(kinds, event.KindCall, event.KindMarker)
 	}

@@ -181,13 +181,16 @@ func (f *runFlags) python(c *session.Config, given func(flag string) bool) error
 		}
 	}
 	switch f.operators {
-	case "sampled":
+	case "", "sampled":
 	case "off":
 		c.NoOperators = true
 	default:
 		return usagef("--operators %q: give sampled or off", f.operators)
 	}
-	if f.stacks == "off" {
+	switch f.stacks {
+	case "":
+		return nil
+	case "off":
 		c.StackRate = -1
 		return nil
 	}

@@ -58,6 +58,10 @@ func TestRunRefusesMistakes(t *testing.T) {
 		{"run -o - -- touch started", "standard output belongs to the program"},
 		{"run -o %q -- touch started", "%q is none of"},
 		{"run -o old.wscope -- touch started", "--force overwrites it"},
+		{"run --python-sampling fast -- touch started", "give a number of samples a second up to 1000, or off"},
+		{"run --python-sampling 5000 -- touch started", "up to 1000"},
+		{"run --operators all -- touch started", "give sampled or off"},
+		{"run --no-python --operators off -- touch started", "the module that --no-python leaves out"},
 		{"run --nonsense -- touch started", "unknown flag: --nonsense"},
 		{"lib please", "lib takes no argument"},
 	} {
@@ -91,6 +95,15 @@ func TestRunFlagsBecomeTheConfiguration(t *testing.T) {
 	if c.Output != "x%r" || !c.Force || c.Mode != collect.Timeline || c.API != collect.APIAll || c.Graphs != collect.GraphsNode ||
 		c.StartAfter != 1500*time.Millisecond || c.Duration != 2*time.Minute || c.MaxSize != 2<<30 || !c.ExactCalls {
 		t.Errorf("%+v", c)
+	}
+	if c.StackRate != 0 || c.NoOperators {
+		t.Errorf("Python without a flag: %g a second, no operators: %v", c.StackRate, c.NoOperators)
+	}
+	for text, rate := range map[string]float64{"off": -1, "12.5": 12.5} {
+		f := runFlags{output: "x", mode: "timeline", api: "all", graphs: "node", callTimes: "16ns", stacks: text, operators: "off"}
+		if c, err := f.validate(func(flag string) bool { return flag == "python-sampling" }); err != nil || c.StackRate != rate || !c.NoOperators {
+			t.Errorf("--python-sampling %s: %g, no operators: %v, %v", text, c.StackRate, c.NoOperators, err)
+		}
 	}
 }
 

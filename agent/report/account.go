@@ -167,6 +167,7 @@ func (d *Document) idleRow(r *analyze.IdleRow, several bool) {
 	d.Table(t)
 	d.places(r, steps)
 	d.longest(r)
+	d.pythonIdle(r)
 }
 
 // perStep writes how often something comes in a step.

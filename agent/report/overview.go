@@ -37,6 +37,7 @@ func Details(in *analyze.Inspection) *Document {
 	d := &Document{}
 	d.begin(in)
 	d.steps(in)
+	d.operators(in)
 	d.kernels(in)
 	d.copies(in, false)
 	d.streams(in)

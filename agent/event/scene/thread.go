@@ -139,14 +139,29 @@ func (t *Thread) overhead(kind event.OverheadKind, ns int64) {
 func (t *Thread) Range(text string) func() {
 	t.p.marker++
 	id := t.p.marker
-	t.mark(event.MarkerStart, id, text)
-	return func() { t.mark(event.MarkerEnd, id, "") }
+	t.mark(event.MarkerStart, id, "", text, 0)
+	return func() { t.mark(event.MarkerEnd, id, "", "", 0) }
 }
 
-func (t *Thread) mark(kind event.MarkerKind, id uint32, text string) {
+// Python opens a range of the module for Python, of a domain like "warpscope.op"; the function that it returns
+// closes it.
+func (t *Thread) Python(domain, text string, value uint64) func() {
+	t.p.marker++
+	id := t.p.marker
+	t.mark(event.MarkerStart, id, domain, text, value)
+	return func() { t.mark(event.MarkerEnd, id, domain, "", 0) }
+}
+
+// Moment is a marker of the module for Python, like a sample of a stack.
+func (t *Thread) Moment(domain, text string, value uint64) {
+	t.p.marker++
+	t.mark(event.MarkerInstant, t.p.marker, domain, text, value)
+}
+
+func (t *Thread) mark(kind event.MarkerKind, id uint32, domain, text string, value uint64) {
 	m := &t.p.Events.Markers
 	m.Time, m.Kind, m.ID = append(m.Time, t.Now), append(m.Kind, kind), append(m.ID, id)
-	m.Thread, m.Text, m.Domain = append(m.Thread, t.id), append(m.Text, t.p.text(text)), append(m.Domain, 0)
-	m.PayloadKind, m.Payload = append(m.PayloadKind, event.PayloadNone), append(m.Payload, 0)
+	m.Thread, m.Text, m.Domain = append(m.Thread, t.id), append(m.Text, t.p.text(text)), append(m.Domain, t.p.text(domain))
+	m.PayloadKind, m.Payload = append(m.PayloadKind, event.PayloadUint64), append(m.Payload, value)
 	m.Color, m.Category = append(m.Color, 0), append(m.Category, 0)
 }

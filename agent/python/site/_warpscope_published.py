@@ -13,6 +13,7 @@ USER = 7  # of torch's RecordScope
 EVALUATE = "autograd::engine::evaluate_function: "
 MOST_EVENTS = 200_000
 MOST_TEXT = 240
+BACKWARD = 1 << 63  # value of a module's range that is told of its backward pass
 SLICE = 64  # events, between two moments in which the program may have the GIL
 UNKNOWN = 1 << 31  # threads that are known by PyTorch's number alone
 
@@ -44,6 +45,17 @@ def backward_threads():
     return found
 
 
+def base(window, first, events):
+    """When the recorder, which has a clock of its own, made its first mark: just before it returned from being switched
+    on; and its last one was made just after it was asked to stop."""
+    last = events[-1]
+    if last.kind() == "mark" and last.name() == "__stop_profile":
+        other = window.ended - int(first.cpu_elapsed_us(last) * 1000)
+        if abs(other - window.marked) < 100_000:
+            return (other + window.marked) // 2
+    return window.marked
+
+
 class Open:
     """An operator that has begun."""
 
@@ -63,6 +75,7 @@ class Publisher:
         self.count = 0
         self.spent = 0
         self.pause = library.c_word()
+        self.base = 0  # when the recorder made its first mark, ns of CLOCK_MONOTONIC
 
     def publish(self, window):
         """Returns what it took of the GIL's time, ns."""
@@ -72,6 +85,7 @@ class Publisher:
         first = next((e[0] for e in lists if e[0].kind() == "mark" and e[0].name() == "__start_profile"), None)
         if first is not None and sum(map(len, lists)) <= MOST_EVENTS:
             lists.sort(key=lambda events: events[0] is not first)
+            self.base = base(window, first, lists[0])
             others = self.kernel_threads([e[0].thread_id() for e in lists[1:]])
             modules = {}  # of differentiable operators, by their number
             for i, events in enumerate(lists):
@@ -94,7 +108,7 @@ class Publisher:
 
     def thread(self, window, events, first, thread, modules, calls):
         """One thread's operators. `modules` is filled by the forward pass and read by the backward pass."""
-        library, elapsed = self.library, first.cpu_elapsed_us
+        elapsed = first.cpu_elapsed_us
         innermost = None
         at = 0
         stack = []  # calls of modules that are open
@@ -103,7 +117,7 @@ class Publisher:
                 self.let_go()
             kind = event.kind()
             if kind == "push":
-                now = window.marked + int(elapsed(event) * 1000)
+                now = self.base + int(elapsed(event) * 1000)
                 while at < len(calls) and calls[at].began <= now:
                     stack.append(calls[at])
                     at += 1
@@ -117,7 +131,7 @@ class Publisher:
                     modules.setdefault(number, stack[-1].text)
             elif kind == "pop":
                 if innermost is not None:
-                    self.range(innermost, window.marked + int(elapsed(event) * 1000), thread, modules)
+                    self.range(innermost, self.base + int(elapsed(event) * 1000), thread, modules)
                     innermost = innermost.outer
         self.flush()
 
@@ -125,7 +139,7 @@ class Publisher:
         if op.name.startswith(EVALUATE):
             text = modules.get(op.event.sequence_nr())
             if text:
-                self.mark("module", text, op.began, ended, thread, 0)
+                self.mark("module", text, op.began, ended, thread, BACKWARD)
         elif op.event.scope() == USER:
             self.mark("region", op.name[:MOST_TEXT], op.began, ended, thread, 0)
         elif op.inside or op.name not in VIEWS:
