@@ -22,8 +22,9 @@ type SelfTrace struct {
 // deviceWork is one thing that the GPU did.
 type deviceWork struct {
 	start    event.Time
-	duration int64 // ns
-	name     event.StringID
+	duration int64          // ns
+	name     event.StringID // of a kernel
+	bytes    uint64         // of a copy
 	kind     event.Kind
 	stream   uint32
 }
@@ -64,11 +65,11 @@ func (s *SelfTrace) Batch(b *event.Batch) error {
 	defer s.mu.Unlock()
 	for i := range b.Kernels.Start {
 		k := &b.Kernels
-		s.add(deviceWork{k.Start[i], k.Duration[i], s.tables.Launch(k.Launch[i]).Name, event.KindKernel, k.Stream[i]})
+		s.add(deviceWork{start: k.Start[i], duration: k.Duration[i], name: s.tables.Launch(k.Launch[i]).Name, kind: event.KindKernel, stream: k.Stream[i]})
 	}
 	for i := range b.Copies.Start {
 		c := &b.Copies
-		s.add(deviceWork{c.Start[i], c.Duration[i], 0, event.KindCopy, c.Stream[i]})
+		s.add(deviceWork{start: c.Start[i], duration: c.Duration[i], bytes: c.Bytes[i], kind: event.KindCopy, stream: c.Stream[i]})
 	}
 	return nil
 }
@@ -117,14 +118,14 @@ func (s *SelfTrace) runs(w watchedRow) []float64 {
 		}
 		in = append(in, a)
 	}
-	period := period(in)
-	if period == 0 {
+	each := period(in, uint64(w.row.Bytes))
+	if each == 0 {
 		return nil
 	}
 	var runs []float64
-	for i := 0; i+period <= len(in); i += period {
+	for i := 0; i < len(in); i += each {
 		seconds := 0.0
-		for _, a := range in[i : i+period] {
+		for _, a := range in[i : i+each] {
 			seconds += float64(a.duration) / nanoseconds
 		}
 		runs = append(runs, seconds)
@@ -132,12 +133,15 @@ func (s *SelfTrace) runs(w watchedRow) []float64 {
 	return runs
 }
 
-// period is after how many things the same ones begin anew; 0 if they never do: then runs cannot be told apart.
-func period(in []deviceWork) int {
-	same := func(a, b deviceWork) bool { return a.name == b.name && a.kind == b.kind }
+// period is of how many things a run consists, each like the one of the run before; 0: runs cannot be told apart. A run of
+// copies alone moves so many bytes: the driver may cut a copy into pieces.
+func period(in []deviceWork, bytes uint64) int {
+	same := func(a, b deviceWork) bool { return a.name == b.name && a.bytes == b.bytes && a.kind == b.kind }
+	moved := uint64(0)
 next:
 	for p := 1; p <= len(in)/2; p++ {
-		if len(in)%p != 0 {
+		moved += in[p-1].bytes
+		if len(in)%p != 0 || moved > 0 && moved != bytes {
 			continue
 		}
 		for i := p; i < len(in); i++ {

@@ -78,6 +78,16 @@ func TestSelfTraceTellsRunsApart(t *testing.T) {
 			t.Errorf("%s: %+v, want %d runs of %g ns", c.name, *r.Traced, c.runs, c.want)
 		}
 	}
+	pieces := make([]deviceWork, 8)
+	for i := range pieces {
+		pieces[i] = deviceWork{bytes: 100, kind: event.KindCopy}
+	}
+	if p := period(pieces, 200); p != 2 {
+		t.Errorf("runs of 200 bytes in pieces of 100: %d pieces each", p)
+	}
+	if p := period(pieces, 150); p != 0 {
+		t.Errorf("runs of 150 bytes in pieces of 100: %d pieces each", p)
+	}
 	r := result.Row{} // failed before it was timed
 	play(t, &r, []string{"a", "a"}, 1000)
 	if r.Traced != nil {

@@ -37,6 +37,6 @@ func (d *Document) benchTraced(rows []result.Row) {
 	d.Heading("traced", "one run as CUPTI recorded it beside the same runs timed by events")
 	t.Columns[0].Fit = Fitted(names)
 	d.Table(t)
-	d.Note(fmt.Sprintf("%d of %d within %g %%. CUPTI times what runs on the GPU; events also see the gap between two launches, about a microsecond, and "+
-		"the first copy or kernel of a sample begin.", alike, len(t.Rows), 100*agreed))
+	d.Note(fmt.Sprintf("%d of %d within %g %%. CUPTI times what runs on the GPU; events also see the gap between two launches, about a microsecond.",
+		alike, len(t.Rows), 100*agreed))
 }
