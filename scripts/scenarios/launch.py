@@ -150,19 +150,28 @@ def read(path):
         return file.read(PIECE).decode(errors="replace")
 
 
-HEAD = re.compile(r"^\s*(\d+)  (.+?)\s{2,}(error|warning|note) ((?:memory|time)\.[\w-]+)\s*$")
+HEAD = re.compile(r"^(\d+)  (\S.*?)(?:\s{2,}(error|warning|note) ((?:memory|time)\.[\w-]+))?\s*$")
+REST = re.compile(r"^\s{3,}(error|warning|note) ((?:memory|time)\.[\w-]+)\s*$")
 
 
 def printed(text):
-    """The findings as they were printed: a list for each diagnosis, the first one first."""
-    blocks = []
+    """The findings as they were printed: a list for each diagnosis, the first one first. A finding begins with its
+    number; what it is stands at the end of the line, or on one of its own if the title is long."""
+    blocks, head = [], None
     for line in text.splitlines():
         match = HEAD.match(line)
-        if not match:
+        rest = REST.match(line)
+        if match and match[3]:
+            found = (match[1], match[2], match[3], match[4])
+        elif rest and head:
+            found = (head[1], head[2], rest[1], rest[2])
+        else:
+            head = match or head
             continue
-        if match[1] == "1" or not blocks:
+        if found[0] == "1" or not blocks:
             blocks.append([])
-        blocks[-1].append({"severity": match[3], "id": match[4], "title": match[2]})
+        blocks[-1].append({"severity": found[2], "id": found[3], "title": found[1]})
+        head = None
     return blocks
 
 

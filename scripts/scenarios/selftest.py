@@ -70,7 +70,8 @@ def main():
             with open(tool + ".say", "w") as file:
                 json.dump({"findings": findings}, file)
             with open(tool + ".text", "w") as file:
-                file.writelines(f"  {n + 1}  {f['title']}      {f['severity']} {f['id']}\n" for n, f in enumerate(findings))
+                for n, f in enumerate(findings):  # the head of every other finding takes two lines
+                    file.write(f"{n + 1}  {f['title']}" + ("\n      " if n % 2 else "      ") + f"{f['severity']} {f['id']}\n   takes  9 GiB\n")
             results = os.path.join(folder, "results-" + name)
             command = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py"), "--folder", folder]
             command += ["--results", results, "--warpscope", tool]
