@@ -28,7 +28,7 @@ const (
 	mostRuns     = 500 // a stream takes about a thousand launches before the host has to wait
 	steadyBatch  = 50e-3
 	launchTime   = 6e-6 // at most, for the host to launch once more
-	shortRun     = 200e-6
+	shortRun     = 5e-3 // up to which a few microseconds of launching would show in a ratio
 	mostHold     = 20e-3
 	holdAhead    = 50e-6
 	nanoseconds  = 1e9

@@ -59,6 +59,10 @@ func hostCases(o Options) []Case {
 	return []Case{up("pinned", true), down("pinned", true), both, up("pageable", false), down("pageable", false)}
 }
 
+// alone is a Work.Before that does nothing: what it precedes is timed one by one, in a stream that nothing holds. The thread that calls
+// copies ordinary memory piece by piece, and must not get ahead of the GPU.
+func alone() error { return nil }
+
 // ordinary takes host memory that is not page-locked until the case is over. It comes from the system, so that it goes back at once.
 func (g *GPU) ordinary(bytes uint64) ([]byte, error) {
 	b, err := unix.Mmap(-1, 0, int(bytes), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
@@ -128,10 +132,11 @@ func (g *GPU) upwards(bytes uint64, pinned bool) (*Work, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Work{
-		Run:    repeat(func() error { return g.Stream.CopyToDevice(y, host) }),
-		Verify: g.becomes(y, x, bytes),
-	}, nil
+	w := &Work{Run: repeat(func() error { return g.Stream.CopyToDevice(y, host) }), Verify: g.becomes(y, x, bytes)}
+	if !pinned {
+		w.Before = alone
+	}
+	return w, nil
 }
 
 // downwards copies to the host; for the comparison it is taken back up.
@@ -140,10 +145,11 @@ func (g *GPU) downwards(bytes uint64, pinned bool) (*Work, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Work{
-		Run:    repeat(func() error { return g.Stream.CopyToHost(host, x) }),
-		Verify: g.broughtBack(y, x, host),
-	}, nil
+	w := &Work{Run: repeat(func() error { return g.Stream.CopyToHost(host, x) }), Verify: g.broughtBack(y, x, host)}
+	if !pinned {
+		w.Before = alone
+	}
+	return w, nil
 }
 
 // broughtBack checks that a run puts x into host memory; y is room for the comparison.
