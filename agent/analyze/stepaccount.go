@@ -85,6 +85,11 @@ type AccountFacts struct {
 	ChainFusedNS int64  `json:"chain_fused_ns"`
 	ChainKernels uint64 `json:"chain_kernels"`
 	Chains       uint64 `json:"chains"`
+	// Scores counts chains with a softmax between two matrix products, attention whose scores pass through memory:
+	// ScoresNS is their time, ScoreProductsNS that of the products. They are in no other chain.
+	Scores          uint64 `json:"attention_chains"`
+	ScoresNS        int64  `json:"attention_chains_ns"`
+	ScoreProductsNS int64  `json:"attention_products_ns"`
 	// Streams counts streams with computing work.
 	Streams int `json:"streams"`
 	// Copies between host and GPU; bytes are rounded up to KiB.

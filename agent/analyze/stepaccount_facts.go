@@ -32,7 +32,7 @@ func (ln *lane) facts(a *Analysis, s *accountSweep) AccountFacts {
 	f := AccountFacts{SmallNS: s.small, SmallKnown: s.smallKnown}
 	var durations []int64
 	streams := make(map[uint32]bool)
-	chains := make(map[uint32]*chain)
+	chains, traits := make(map[uint32]*chain), make(traitTable)
 	for i := range ln.steps {
 		st := &ln.steps[i]
 		if st.phase != PhaseSteady {
@@ -56,10 +56,11 @@ func (ln *lane) facts(a *Analysis, s *accountSweep) AccountFacts {
 				c = &chain{}
 				chains[w.stream] = c
 			}
-			c.add(w, &f)
+			c.add(w, traits.of(a, w), &f)
 		}
 		for _, c := range chains {
 			c.close(&f)
+			*c = chain{}
 		}
 		ln.host(st, &f)
 	}
@@ -93,39 +94,6 @@ func (f *AccountFacts) add(w *gpuWork, calls *callIndex) {
 			f.CommunicationNS += ns
 		}
 	}
-}
-
-// chain is kernels on one stream that follow one another and could be one.
-type chain struct {
-	count        uint64
-	sum, longest int64
-}
-
-// fusable says whether a kernel's work is done element by element or row by row, so that it can be
-// made part of the one before or after it.
-func fusable(w *gpuWork) bool {
-	return w.kind == workKernel && (w.class == ClassElementwise || w.class == ClassReduction || w.class == ClassMemory)
-}
-
-func (c *chain) add(w *gpuWork, f *AccountFacts) {
-	if !fusable(w) {
-		c.close(f)
-		return
-	}
-	ns := int64(w.end - w.start)
-	c.count++
-	c.sum += ns
-	c.longest = max(c.longest, ns)
-}
-
-func (c *chain) close(f *AccountFacts) {
-	if c.count > 1 {
-		f.Chains++
-		f.ChainKernels += c.count
-		f.ChainNS += c.sum
-		f.ChainFusedNS += c.longest
-	}
-	*c = chain{}
 }
 
 // host counts what threads did in a step.

@@ -168,6 +168,13 @@ func (d *Diagnosis) notes(in *analyze.Inspection, cases []*Case) {
 	c := cases[0]
 	if host := c.line("idle-host"); c.share(host) >= hostShare {
 		text := fmt.Sprintf("for %s (%s) the GPU waited for code outside CUDA: Python, data loading, other libraries; the trace does not say which", c.each(host), percent(c.share(host)))
+		if line, samples := c.lines("host", 3); line != "" {
+			text = fmt.Sprintf("for %s (%s) the GPU waited for code outside CUDA; Python was then", c.each(host), percent(c.share(host)))
+			for i, s := range samples {
+				_, where, _ := strings.Cut(s.What, ", ")
+				text += fmt.Sprintf("%s %s (%s of the samples)", []string{"", ","}[min(i, 1)], where, percent(s.Figure))
+			}
+		}
 		if p := c.Idle.Cause("host").Places; len(p) > 0 {
 			text += "; most of it " + placeText(&p[0])
 		}

@@ -9,12 +9,14 @@ import (
 type need int
 
 const (
-	needWork    need = iota // kernels, copies or graphs with their times
-	needCalls               // the calls that launched them
-	needKernels             // kernels one by one, not hidden in graphs
-	needSamples             // NVML's readings in the measured steps
-	needSMs                 // the GPU's number of multiprocessors
-	needLimits              // what its units did in the measured steps, and its ceilings
+	needWork        need = iota // kernels, copies or graphs with their times
+	needCalls                   // the calls that launched them
+	needKernels                 // kernels one by one, not hidden in graphs
+	needSamples                 // NVML's readings in the measured steps
+	needSMs                     // the GPU's number of multiprocessors
+	needLimits                  // what its units did in the measured steps, and its ceilings
+	needPython                  // what warpscope's module for Python says, of programs in Python
+	needTensorCores             // a GPU that has them
 )
 
 // missing says what a need lacks in a case, and which rerun brings it; "" if it is there.
@@ -42,6 +44,14 @@ func (n need) missing(c *Case) (text, again string) {
 		if !f.SmallKnown {
 			return "the trace does not say how many multiprocessors the GPU has", ""
 		}
+	case needPython:
+		if c.python() && !c.sampled() && c.line("idle-input")+c.line("idle-gc") == 0 {
+			return "warpscope's module for Python took no samples in the measured steps", c.rerun("")
+		}
+	case needTensorCores:
+		if !c.tensorCores() {
+			return "this GPU has no tensor cores that take fp32", ""
+		}
 	case needLimits:
 		_, text, again = c.limits()
 		return text, again
@@ -62,7 +72,8 @@ type Rule struct {
 // Rules returns all rules, each in a file of its own.
 func Rules() []Rule {
 	return []Rule{
-		launchBound(), synchronisation(), warmup(), allocator(), pageableCopy(), copyOverlap(), communication(), serialised(), throttled(), unfused(), bandwidth(), compute(),
+		launchBound(), synchronisation(), input(), interpreterLock(), collector(), warmup(), allocator(), pageableCopy(), copyOverlap(), communication(),
+		serialised(), throttled(), tensorCoresIdle(), unfusedAttention(), unfused(), bandwidth(), compute(),
 	}
 }
 

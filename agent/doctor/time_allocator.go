@@ -14,14 +14,16 @@ func allocator() Rule {
 			if c.share(lost) < allocatorShare {
 				return nil, fmt.Sprintf("driver calls about memory: %s; the GPU is %s", c.often(f.Allocations), c.idle(lost))
 			}
+			line, samples := c.lines("allocator", 2)
 			out := &Finding{
-				Title: "Memory is taken from the driver or given back " + c.within(), Confidence: High, Cost: c.cost(lost, Measured),
+				Title: at("Memory is taken from the driver or given back "+c.within(), line), Confidence: High, Cost: c.cost(lost, Measured),
 				Evidence: []Evidence{
 					c.time("GPU idle during such calls", lost, ""), c.count("driver calls about memory", f.Allocations, ""), c.time("a thread's time in them", f.AllocationNS, ""),
 				},
 				RuledOut: otherCauses(c, "idle-allocator"),
 			}
 			out.Evidence = append(out.Evidence, c.places("allocator", 3)...)
+			out.Evidence = append(out.Evidence, samples...)
 			gain := fmt.Sprintf("up to %s, estimated", c.each(lost))
 			if c.torch() {
 				out.Fix = []Fix{

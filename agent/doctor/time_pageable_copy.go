@@ -19,8 +19,9 @@ func pageableCopy() Rule {
 			if c.share(lost) < pageableShare {
 				return nil, fmt.Sprintf("copies with pageable memory cost %s (%s)", c.each(lost), percent(c.share(lost)))
 			}
+			line, samples := c.lines("copy-call", 2)
 			out := &Finding{
-				Title: "Copies use pageable host memory", Confidence: High, Cost: c.cost(lost, Measured),
+				Title: at("Copies use pageable host memory", line), Confidence: High, Cost: c.cost(lost, Measured),
 				Evidence: []Evidence{
 					c.count("such copies", f.PageableCopies, ""), c.time("during which nothing computed", exposed, ""), c.time("GPU idle in the calls' own work", held, ""),
 					{What: "their rate", Figure: rate(f.PageableKiB, f.PageableNS), Unit: "B/s", Source: Measured},
@@ -31,6 +32,7 @@ func pageableCopy() Rule {
 			if f.PinnedNS > 0 && f.PinnedKiB > 1024 {
 				out.Evidence = append(out.Evidence, Evidence{What: "rate of copies with pinned memory in the same steps", Figure: rate(f.PinnedKiB, f.PinnedNS), Unit: "B/s", Source: Measured})
 			}
+			out.Evidence = append(out.Evidence, samples...)
 			fix := Fix{Change: "use pinned host memory, and copy asynchronously", Direction: "replace", Gain: gain, Paste: "cudaHostAlloc(&p, bytes, cudaHostAllocDefault);\ncudaMemcpyAsync(device, p, bytes, cudaMemcpyHostToDevice, copyStream);"}
 			if c.torch() {
 				fix.Paste = "loader = DataLoader(dataset, pin_memory=True, num_workers=8)\nx = x.to(\"cuda\", non_blocking=True)"

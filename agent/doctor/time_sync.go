@@ -21,17 +21,18 @@ func synchronisation() Rule {
 			if p := c.Idle.Cause("sync").Places; len(p) > 0 {
 				call = p[0].Call
 			}
+			line, samples := c.lines("sync", 3)
 			out := &Finding{
-				Title: "The CPU waits for the GPU " + c.within() + ", and the GPU then has no work", Confidence: High, Cost: c.cost(lost, Measured),
+				Title: at("The CPU waits for the GPU "+c.within()+", and the GPU then has no work", line), Confidence: High, Cost: c.cost(lost, Measured),
 				Evidence: []Evidence{
-					c.time("GPU idle during a wait, or until the first launch after it", lost, call),
+					c.time("GPU idle in a wait, or after it because the CPU could not work ahead", lost, call),
 					c.count("waiting calls", f.Syncs, ""),
 					c.time("a thread's time in them", f.SyncNS, ""),
 				},
 				Fix:      syncFixes(c, call, lost),
 				RuledOut: otherCauses(c, "idle-sync"),
 			}
-			out.Evidence = append(out.Evidence, c.places("sync", 3)...)
+			out.Evidence = append(append(out.Evidence, samples...), c.places("sync", 3)...)
 			return out, ""
 		},
 	}

@@ -33,10 +33,13 @@ func Diagnosis(diagnosis *doctor.Diagnosis) *Document {
 	}
 	if len(diagnosis.Notes) > 0 {
 		d.Heading("Not known", "")
-		for _, n := range diagnosis.Notes {
+		for i, n := range diagnosis.Notes {
+			if same(diagnosis.Notes[:i], n) {
+				continue
+			}
 			text := n.Text
-			if n.ID != "" {
-				text = n.ID + " " + text
+			if ids := lacking(diagnosis.Notes[i:]); ids != "" {
+				text = ids + " " + text
 			}
 			d.Hanging(text)
 			for _, line := range strings.Split(n.Rerun, "\n") {
@@ -47,6 +50,22 @@ func Diagnosis(diagnosis *doctor.Diagnosis) *Document {
 		}
 	}
 	return d
+}
+
+// same says whether a note was made before, for another rule.
+func same(notes []doctor.Note, n doctor.Note) bool {
+	return n.ID != "" && slices.ContainsFunc(notes, func(m doctor.Note) bool { return m.ID != "" && m.Text == n.Text && m.Rerun == n.Rerun })
+}
+
+// lacking names the rules that lack what the first of some notes says.
+func lacking(notes []doctor.Note) string {
+	ids := []string{}
+	for _, n := range notes {
+		if n.ID != "" && n.Text == notes[0].Text && n.Rerun == notes[0].Rerun && notes[0].ID != "" {
+			ids = append(ids, n.ID)
+		}
+	}
+	return strings.Join(ids, ", ")
 }
 
 // command is text to paste: it is never broken into lines.
