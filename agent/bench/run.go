@@ -77,6 +77,7 @@ type bench struct {
 	result  *result.Result
 	gpu     *GPU
 	clock   clock
+	alive   func() error // says what broke the GPU's context; nil: nothing can
 	timed   []span
 	done, n int
 }
@@ -94,7 +95,7 @@ func (b *bench) withGPU(ctx context.Context, held *cuda.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, events.close()) }()
-	b.clock = events
+	b.clock, b.alive = events, b.gpu.Driver.Synchronize
 	var cases []Case
 	for _, s := range b.config.Suites {
 		of, err := s.Cases(b.gpu, b.config.Options)
@@ -121,7 +122,9 @@ func (b *bench) measure(ctx context.Context, cases []Case) error {
 	}
 	for i := range cases {
 		if err := b.one(ctx, &cases[i], i, false); err != nil {
-			b.result.Rows = b.result.Rows[:i]
+			if b.result.Rows[i].Failure == "" { // interrupted
+				b.result.Rows = b.result.Rows[:i]
+			}
 			return err
 		}
 	}
@@ -166,21 +169,24 @@ func (b *bench) one(ctx context.Context, c *Case, at int, sustain bool) error {
 	default:
 		r.Failure = err.Error()
 	}
-	if b.gpu == nil {
+	if b.alive == nil {
 		return nil
 	}
 	// What a kernel broke does not heal: every later call fails with the same error.
-	if dead := b.gpu.Driver.Synchronize(); dead != nil {
-		b.done = b.n
-		r.Failure = errors.Join(err, dead).Error()
-		for i := at + 1; i < len(b.result.Rows); i++ {
-			if rest := &b.result.Rows[i]; !sustain {
-				rest.Skipped = fmt.Sprintf("not run: the GPU's context broke at %s %s", r.What, r.Shape)
-			}
-		}
-		return fmt.Errorf("%s %s: %w", r.What, r.Shape, dead)
+	dead := b.alive()
+	if dead == nil {
+		return nil
 	}
-	return nil
+	r.Failure = dead.Error()
+	if err != nil && !errors.Is(err, dead) {
+		r.Failure = err.Error() + "; " + r.Failure
+	}
+	if !sustain {
+		for i := at + 1; i < len(b.result.Rows); i++ {
+			b.result.Rows[i].Skipped = fmt.Sprintf("not run: the GPU's context broke at %s %s", r.What, r.Shape)
+		}
+	}
+	return fmt.Errorf("%s %s: %w", r.What, r.Shape, dead)
 }
 
 // prepared makes a case ready, verifies it and hands it on.

@@ -302,3 +302,22 @@ func TestAnInterruptLeavesTheRowsSoFar(t *testing.T) {
 		t.Errorf("%v, %d rows", err, len(b.result.Rows))
 	}
 }
+
+func TestABrokenContextEndsTheRun(t *testing.T) {
+	broken := error(nil)
+	second := fake("second")
+	second.Prepare = func(*GPU) (*Work, error) {
+		broken = errors.New("an illegal address was accessed")
+		return nil, errors.New("launch second: it failed")
+	}
+	b := newFake(&fakeClock{usual: 1e-3})
+	b.alive = func() error { return broken }
+	err := b.measure(context.Background(), []Case{fake("first"), second, fake("third")})
+	if !errors.Is(err, broken) || len(b.result.Rows) != 3 {
+		t.Fatalf("%v, %d rows", err, len(b.result.Rows))
+	}
+	rows := b.result.Rows
+	if rows[0].Failure != "" || !strings.Contains(rows[1].Failure, "it failed; an illegal address") || !strings.Contains(rows[2].Skipped, "broke at second") {
+		t.Errorf("%+v", rows)
+	}
+}

@@ -124,7 +124,7 @@ func (f *benchFlags) config(given func(flag string) bool, args []string) (c benc
 	if err = f.beside.validate(given); err != nil {
 		return c, err
 	}
-	if f.duration != "0" {
+	if d, err := time.ParseDuration(f.duration); err != nil || d != 0 {
 		if c.Sustain, err = parseLength("--duration", f.duration); err != nil {
 			return c, err
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/warpscope/warpscope/agent/bench"
+	"github.com/warpscope/warpscope/agent/report"
 	"github.com/warpscope/warpscope/cuda"
 )
 
@@ -63,20 +64,21 @@ func chooseDevice(d *cuda.Driver, choice string) (cuda.Device, error) {
 
 // bar says on a terminal how far a run has come.
 type bar struct {
-	env   *Env
-	on    bool
-	began time.Time
+	env     *Env
+	on      bool
+	columns int
+	began   time.Time
 }
 
 func newBar(env *Env) *bar {
 	b := &bar{env: env, began: env.Now()}
 	if env.Terminal != nil {
-		_, b.on = env.Terminal(env.Stderr)
+		b.columns, b.on = env.Terminal(env.Stderr)
 	}
 	return b
 }
 
-// cells is the length of the bar.
+// barCells is the length of the bar.
 const barCells = 24
 
 func (b *bar) show(p bench.Progress) {
@@ -84,8 +86,12 @@ func (b *bar) show(p bench.Progress) {
 		return
 	}
 	full := barCells * p.Done / max(p.Of, 1)
-	fmt.Fprintf(b.env.Stderr, "\r\x1b[K[%s%s] %d/%d %.0f s  %s %s %s", strings.Repeat("█", full), strings.Repeat("·", barCells-full), p.Done, p.Of,
+	line := fmt.Sprintf("[%s%s] %d/%d %.0f s  %s: %s %s", strings.Repeat("█", full), strings.Repeat("·", barCells-full), p.Done, p.Of,
 		b.env.Now().Sub(b.began).Seconds(), p.Row.Suite, p.Row.What, p.Row.Shape)
+	if b.columns > 0 { // a line that wraps cannot be wiped out
+		line = report.Cut(line, b.columns-1)
+	}
+	fmt.Fprint(b.env.Stderr, "\r\x1b[K"+line)
 }
 
 func (b *bar) end() {
