@@ -58,6 +58,26 @@ type AddedFailure struct {
 	LimitedAt []Line `json:"limited_at,omitempty"` // who set the limit, innermost first
 	Roles     bool   `json:"roles_known"`          // optimizers were asked for their tensors' addresses …
 	Complete  bool   `json:"roles_complete"`       // … all of them
+	// Progress is how far training was; nil: not known.
+	Progress *Progress `json:"progress,omitempty"`
+}
+
+// Progress is how far a program's training was, by calls of its optimizer.
+type Progress struct {
+	Steps  uint64 `json:"steps"`
+	Zeroed uint64 `json:"zero_grad_calls"`
+	Kept   uint64 `json:"zero_grad_keeps"` // of them, those that keep the gradients' memory
+	// Applied: the last step has used the gradients, and they have not been given back since.
+	Applied    bool   `json:"gradients_applied"`
+	StackSteps uint64 `json:"stack_steps"` // in which allocations had their stacks recorded
+	// Live is what tensors held after each Every-th step; PerStep the slope over the later three quarters, and Late the
+	// part of their growth that the later half of them has.
+	Every   uint64   `json:"live_every"`
+	Live    []uint64 `json:"live_bytes"`
+	PerStep float64  `json:"bytes_per_step"`
+	Rise    int64    `json:"rise_bytes"`
+	Late    float64  `json:"late_share"`
+	Grows   bool     `json:"grows"`
 }
 
 // History says what of the past a snapshot tells.
@@ -218,6 +238,9 @@ func addedFailure(a *event.SnapshotFailure) *AddedFailure {
 	}
 	if g := GuiltyLine(out.Stack); g >= 0 {
 		out.Text = a.Stack[g].Text
+	}
+	if a.Progress != nil {
+		out.Progress = progressOf(a.Progress)
 	}
 	return out
 }

@@ -18,6 +18,7 @@ const (
 	RoleGradients  Role = "gradients"
 	RoleLogits     Role = "logits and loss"
 	RoleCache      Role = "KV cache"
+	RoleLoaded     Role = "checkpoint"
 	RoleForward    Role = "activations"
 	RoleBackward   Role = "backward pass"
 	RoleOther      Role = "other"
@@ -86,7 +87,7 @@ func roleOf(s *event.Snapshot, stack uint32) Role {
 	if len(lines) == 0 {
 		return RoleNone
 	}
-	backward, forward := false, false
+	backward, forward, loaded := false, false, false
 	for _, i := range lines {
 		l := &s.Lines[i]
 		if r := lineRole(l.Function, l.File); r != "" {
@@ -97,11 +98,16 @@ func roleOf(s *event.Snapshot, stack uint32) Role {
 			case RoleBackward:
 				backward = true
 				continue
+			case RoleLoaded:
+				loaded = true
+				continue // inside from_pretrained it is the model itself
 			}
 			return r
 		}
 	}
 	switch {
+	case loaded:
+		return RoleLoaded
 	case backward:
 		return RoleBackward
 	case forward:
@@ -135,8 +141,11 @@ func lineRole(function, file string) Role {
 		return RoleGradients
 	case has(function, "_engine_run_backward", "torch::autograd::Engine", "::Engine::") || function == "backward" && has(file, "torch/"):
 		return RoleBackward
-	case has(function, "load_state_dict", "from_pretrained", "_load_pretrained", "load_checkpoint", "reset_parameters", "_load_state_dict_into_model"):
+	case has(function, "load_state_dict", "from_pretrained", "_load_pretrained", "reset_parameters", "init_weights", "_load_state_dict_into_model"):
 		return RoleParameters
+	case has(function, "_rebuild_tensor", "load_file", "_load_file", "load_checkpoint", "read_checkpoint", "load_weights", "restore_location") ||
+		has(function, "load") && has(file, "torch/serialization.py", "safetensors"):
+		return RoleLoaded
 	case function == "_apply" && has(file, "nn/modules/module.py"):
 		return RoleParameters
 	case function == "__init__" && has(file, "nn/modules/"):

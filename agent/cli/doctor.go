@@ -21,6 +21,7 @@ type doctorFlags struct {
 	from, to   string
 	stepsBy    string
 	message    string
+	about      string
 }
 
 func newDoctor(env *Env) *cobra.Command {
@@ -58,6 +59,7 @@ func newDoctor(env *Env) *cobra.Command {
 	flags.StringVar(&f.to, "to", "", "leave out what begins at this time or later")
 	flags.StringVar(&f.stepsBy, "steps-by", "auto", "what marks steps: auto (NVTX ranges where there are some) or kernels (their sequence)")
 	flags.StringVar(&f.message, "message", "", "a file with the message of a program that ran out of GPU memory, or its log; - is standard input")
+	flags.StringVar(&f.about, "about", "", "of a trace: `WHAT` is judged, memory or time; without it memory where that ran out, else time")
 	flags.BoolVar(&f.json, "json", false, "print the findings as JSON")
 	flags.BoolVar(&f.wide, "wide", false, "long lines instead of broken ones")
 	return c
@@ -78,6 +80,12 @@ func (f *doctorFlags) validate(env *Env, c *cobra.Command) (*inspection, error) 
 		i.config.IgnoreRanges = true
 	default:
 		return nil, usagef("--steps-by %q: not one of auto, kernels", f.stepsBy)
+	}
+	switch f.about {
+	case "", aboutMemory, aboutTime:
+		i.about = f.about
+	default:
+		return nil, usagef("--about %q: give memory or time", f.about)
 	}
 	window := inspectFlags{from: f.from, to: f.to}
 	return i, window.window(&i.config.Window)

@@ -139,10 +139,35 @@ func (i *inspection) diagnose(file string, messages []event.Failure, from string
 		if err != nil {
 			return nil, err
 		}
+		if trace := traceBeside(in.file); trace != "" {
+			run, err := i.memoryRun(trace)
+			if err != nil {
+				return nil, err
+			}
+			run.File, run.Tensors, run.Messages = in.name(), tensors, messages
+			return doctor.DiagnoseRun(run), nil
+		}
 		return doctor.DiagnoseMemory(in.name(), tensors, messages), nil
 	}
 	if len(messages) > 0 {
 		return nil, fmt.Errorf("%s is no memory snapshot: --message goes with one, or alone", in.name())
+	}
+	if in.format != exchange.Kineto && in.stream == nil {
+		run, err := i.memoryRun(file)
+		if err != nil {
+			return nil, err
+		}
+		for _, snapshot := range failureSnapshotsBeside(file) {
+			tensors, err := i.snapshot(&input{file: snapshot, format: exchange.Pickle})
+			if err != nil {
+				say(i.env, err)
+				continue
+			}
+			run.Tensors = append(run.Tensors, tensors...)
+		}
+		if i.about == aboutMemory || i.about == "" && run.RanOut() {
+			return doctor.DiagnoseRun(run), nil
+		}
 	}
 	inspected, err := i.analyzeInput(in)
 	if err != nil {

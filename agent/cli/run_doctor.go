@@ -125,13 +125,34 @@ func (j *runJudge) snapshots(files []string) {
 		list = append(list, s)
 	}
 	slices.SortStableFunc(list, func(x, y read) int { return cmp.Compare(x.at, y.at) })
-	for n, s := range list {
-		if n == 0 && len(list) > 1 && s.at > 0 {
-			j.note("%d processes ran out of memory or left a history; the first to run out is told first", len(list))
+	run := j.memory()
+	failed := false
+	for _, s := range list {
+		if !session.FailureSnapshot(s.file) {
+			j.show(doctor.DiagnoseMemory(filepath.Base(s.file), s.tensors, nil), false)
+			continue
 		}
-		d := doctor.DiagnoseMemory(filepath.Base(s.file), s.tensors, nil)
-		j.show(d, session.FailureSnapshot(s.file))
+		if !failed {
+			failed, run.File = true, filepath.Base(s.file)
+		}
+		run.Tensors = append(run.Tensors, s.tensors...)
 	}
+	if failed {
+		j.show(doctor.DiagnoseRun(run), true)
+	}
+}
+
+// memory reads what the trace tells of memory. Without it snapshots tell less.
+func (j *runJudge) memory() *doctor.Run {
+	if j.r.Size < 0 {
+		return &doctor.Run{Ended: j.r.Status() == statusDone} // a pipe
+	}
+	run, err := j.i.memoryRun(j.r.Path)
+	if err != nil {
+		j.note("what else was on the GPU is not known: %v", err)
+		return &doctor.Run{Ended: j.r.Status() == statusDone}
+	}
+	return run
 }
 
 // trace judges the trace.

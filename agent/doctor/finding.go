@@ -83,6 +83,8 @@ type Finding struct {
 
 	// verdict: it says what limits the step; among notes it comes first, whatever they cost.
 	verdict bool
+	// decisive: it explains a failure by itself, and comes before what costs more with the same severity.
+	decisive bool
 }
 
 // Note says what could not be judged, and what would bring the evidence.

@@ -17,6 +17,12 @@ const memorySmall = 32 << 20
 type MemoryCase struct {
 	T *analyze.Tensors // nil: there is no snapshot
 	M *event.Failure   // nil: there is no message
+	// G is the account of the GPU at that moment, and P the process's in it; nil: there is no trace.
+	G *analyze.GPUAccount
+	P *analyze.ProcessAccount
+	// Host is the host's memory; nil: not known. Killed: signal 9 ended the program.
+	Host   *analyze.HostAccount
+	Killed bool
 }
 
 // MemoryRule looks for one cause of memory that is not there.
@@ -24,6 +30,8 @@ type MemoryRule struct {
 	ID string
 	// What says in a few words what the rule looks for.
 	What string
+	// account: the rule can judge by an account of the trace alone, without snapshot and message.
+	account bool
 	// judge returns a finding, or nil and what speaks against it; lacks says what it would need, "" if
 	// it has it.
 	judge func(c *MemoryCase) (f *Finding, against, lacks string)
@@ -32,7 +40,8 @@ type MemoryRule struct {
 // MemoryRules returns the rules about memory, each in a file of its own.
 func MemoryRules() []MemoryRule {
 	return []MemoryRule{
-		request(), ownLimit(), fragmentation(), leak(), pendingFree(), graphPools(), rounding(), activations(), logits(), optimizerState(), kvCache(), kvBudget(), parameters(), otherProcess(), contexts(), oneLine(), survived(),
+		request(), ownLimit(), modelLoad(), accumulation(), fragmentation(), leak(), pendingFree(), graphPools(), rounding(), activations(), logits(), gradients(),
+		optimizerState(), kvCache(), kvBudget(), parameters(), otherProcess(), contexts(), libraries(), oneLine(), hostMemory(), survived(),
 	}
 }
 
@@ -56,6 +65,9 @@ func (c *MemoryCase) capacity() uint64 {
 	}
 	if c.M != nil && c.M.Capacity > 0 {
 		return uint64(c.M.Capacity)
+	}
+	if c.G != nil {
+		return c.G.Total
 	}
 	return 0
 }
@@ -114,8 +126,10 @@ func (c *MemoryCase) where() string {
 	switch {
 	case c.T != nil:
 		return fmt.Sprintf("GPU %d", c.T.Device)
-	case c.M.Device >= 0:
+	case c.M != nil && c.M.Device >= 0:
 		return fmt.Sprintf("GPU %d", c.M.Device)
+	case c.G != nil:
+		return c.G.GPU
 	}
 	return "the GPU"
 }
@@ -207,8 +221,11 @@ func guiltyText(h *analyze.Holding, pick func(s *analyze.StackHolding) bool) str
 
 // DiagnoseMemory judges memory snapshots and messages. Either may be missing, not both.
 func DiagnoseMemory(file string, tensors []*analyze.Tensors, messages []event.Failure) *Diagnosis {
+	return diagnoseCases(file, memoryCases(tensors, messages))
+}
+
+func diagnoseCases(file string, cases []*MemoryCase) *Diagnosis {
 	d := &Diagnosis{File: file, Findings: []Finding{}, Notes: []Note{}, RuledOut: []Clear{}, Unit: "trace"}
-	cases := memoryCases(tensors, messages)
 	for _, r := range MemoryRules() {
 		d.applyMemory(r, cases)
 	}
@@ -258,6 +275,10 @@ func (d *Diagnosis) applyMemory(r MemoryRule, cases []*MemoryCase) {
 	var clears, lack []string
 	found := false
 	for _, c := range cases {
+		if c.T == nil && c.M == nil && !r.account {
+			lack = append(lack, "no process left a snapshot of PyTorch's allocator")
+			continue
+		}
 		f, against, lacks := r.judge(c)
 		if f != nil {
 			f.ID, f.Where, found = r.ID, c.where(), true
@@ -310,19 +331,21 @@ func (d *Diagnosis) rankMemory(cases []*MemoryCase) {
 		}
 	}
 	slices.SortStableFunc(d.Findings, func(x, y Finding) int {
-		return cmp.Or(cmp.Compare(y.Severity.rank(), x.Severity.rank()), cmp.Compare(precedence(x.ID), precedence(y.ID)))
+		return cmp.Or(cmp.Compare(y.Severity.rank(), x.Severity.rank()), cmp.Compare(precedence(&x), precedence(&y)))
 	})
 }
 
 // precedence orders findings of the same severity: what alone decides comes first, where it all is
 // comes after why.
-func precedence(id string) int {
-	switch id {
-	case requestID:
+func precedence(f *Finding) int {
+	switch {
+	case f.ID == requestID:
+		return -3
+	case f.ID == limitID:
 		return -2
-	case limitID:
+	case f.decisive:
 		return -1
-	case lineID:
+	case f.ID == lineID:
 		return 1
 	}
 	return 0
@@ -331,7 +354,7 @@ func precedence(id string) int {
 // temper lowers what cannot be, or was not, what ended the program.
 func (c *MemoryCase) temper(f *Finding) {
 	switch {
-	case f.ID == "memory.leak":
+	case f.ID == "memory.leak", f.ID == hostID:
 	case c.wentOn(), c.beyond() && f.ID != requestID:
 		f.Severity = NoteSev
 	}

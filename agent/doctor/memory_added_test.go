@@ -64,7 +64,7 @@ func TestMemoryObserved(t *testing.T) {
 			}
 			return event.SnapshotFailure{Requested: 1 << 30, Limit: total, Total: total, Free: 512 << 20}
 		}},
-		{"the model, known by addresses", "memory.parameters", doctor.Error, "parameters take 4.00 GiB, their gradients 1.00 GiB", func(p *tensors) event.SnapshotFailure {
+		{"the model, known by addresses", "memory.parameters", doctor.Error, "parameters take 4.00 GiB", func(p *tensors) event.SnapshotFailure {
 			r := append(roles("parameters", p.alloc(4096*mib, "data.py:load"+user)), roles("gradients", p.alloc(1024*mib, ""))...)
 			return event.SnapshotFailure{Requested: 4 << 30, Limit: total, Total: total, Free: 2 << 30, Roles: r, Complete: true}
 		}},

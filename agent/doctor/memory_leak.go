@@ -14,6 +14,9 @@ func leak() MemoryRule {
 		}
 		g := &c.T.Growth
 		if g.Unknown != "" {
+			if a := c.T.Added; a != nil && a.Progress != nil && len(a.Progress.Live) > 0 {
+				return leakBySteps(c, a.Progress)
+			}
 			return nil, "", g.Unknown
 		}
 		var stacks []analyze.StackGrowth
@@ -64,7 +67,7 @@ func leakFinding(c *MemoryCase, g *analyze.Growth, stacks []analyze.StackGrowth,
 		},
 	}
 	if c.failed() {
-		f.Severity = Error
+		f.Severity, f.decisive = Error, f.Cost.Share >= decisiveShare
 	}
 	for i := range stacks[:min(len(stacks), 4)] {
 		s := &stacks[i]
@@ -79,13 +82,68 @@ func leakFinding(c *MemoryCase, g *analyze.Growth, stacks []analyze.StackGrowth,
 			f.Evidence = append(f.Evidence, Evidence{What: "steps, counted by the allocation at " + marker, Figure: float64(g.Steps), Unit: "count", Source: Counted})
 		}
 	}
-	f.RuledOut = []string{"warm-up: the first quarter of the steps is left out", "a cache that fills and stays: the later half grows as well"}
-	f.Fix = []Fix{
+	f.Fix, f.RuledOut = leakFixes(g.PerStep)
+	return f
+}
+
+// leakFixes is what there is to do about a leak.
+func leakFixes(perStep float64) (fixes []Fix, ruledOut []string) {
+	ruledOut = []string{"warm-up: the first quarter of the steps is left out", "a cache that fills and stays: the later half grows as well"}
+	fixes = []Fix{
 		{
 			Change: "keep numbers, not tensors: a tensor that is kept holds the graph that made it, and all that the graph saved", Direction: "replace",
-			Gain: size(uint64(g.PerStep)) + " a step", Paste: "losses.append(loss.item())          # not: losses.append(loss)\nhidden = hidden.detach()            # for state that is carried over",
+			Gain: size(uint64(perStep)) + " a step", Paste: "losses.append(loss.item())          # not: losses.append(loss)\nhidden = hidden.detach()            # for state that is carried over",
 		},
 		{Change: "look for a list, dict or closure that keeps what the line above makes, and for objects that refer to each other (gc.collect() frees those)", Direction: "remove", Gain: "the same"},
 	}
-	return f
+	return fixes, ruledOut
+}
+
+// decisiveShare is from which part of what is reserved on a leak explains a failure by itself.
+const decisiveShare = 0.2
+
+// leakBySteps judges what was live after each step of the optimizer, where there is no history. The line is that of
+// tensors which stay from each of the steps whose stacks were recorded.
+func leakBySteps(c *MemoryCase, p *analyze.Progress) (*Finding, string, string) {
+	h, _ := c.moment()
+	most := uint64(0)
+	for _, n := range p.Live {
+		most = max(most, n)
+	}
+	if !p.Grows || p.Rise < memorySmall/8 || float64(p.Rise) < 0.02*float64(most) {
+		return nil, fmt.Sprintf("after each of %d steps of the optimizer, what tensors hold changes by %s (the median of all pairs)", p.Steps, signed(p.PerStep)), ""
+	}
+	f := &Finding{
+		Title: fmt.Sprintf("Tensors pile up by %s a step", size(uint64(p.PerStep))), Confidence: Medium, Severity: Warning,
+		Cost: Cost{Bytes: uint64(p.Rise), Share: part(uint64(p.Rise), max(h.Reserved, most)), Source: Measured},
+		Evidence: []Evidence{
+			bytesOf("more after each step of the optimizer (the median of all pairs)", uint64(p.PerStep), Measured, fmt.Sprintf("%d steps", p.Steps)),
+			{What: "of the growth in the later half: it does not level off", Figure: p.Late, Unit: "share", Source: Measured},
+		},
+	}
+	if c.failed() {
+		f.Severity, f.decisive = Error, f.Cost.Share >= decisiveShare
+	}
+	named := false
+	for i := range h.Stacks {
+		s := &h.Stacks[i]
+		line, callers := lineText(s.Stack, s.Guilty)
+		switch s.Role {
+		case analyze.RoleCache, analyze.RoleOptimizer, analyze.RoleParameters, analyze.RoleGradients, analyze.RoleNone:
+			continue
+		}
+		if line == "" || p.StackSteps < 2 || s.Blocks < max(p.StackSteps/2, 2) {
+			continue
+		}
+		if !named {
+			f.Title += ", most of them made at " + line
+			named = true
+		}
+		f.Evidence = append(f.Evidence, bytesOf(fmt.Sprintf("made at %s in the %d steps whose stacks were recorded, and still there: %s", line, p.StackSteps, blocksText(s.Blocks)), s.Bytes, held(h), callers))
+		if len(f.Evidence) == 5 {
+			break
+		}
+	}
+	f.Fix, f.RuledOut = leakFixes(p.PerStep)
+	return f, "", ""
 }

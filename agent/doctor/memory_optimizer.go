@@ -6,16 +6,29 @@ import (
 	"github.com/warpscope/warpscope/agent/analyze"
 )
 
+// failedInStep says whether it failed where the optimizer's state appears, and not in a later step that others have left
+// too little for.
+func failedInStep(c *MemoryCase) bool {
+	f := c.failure()
+	if f == nil {
+		return false
+	}
+	if r := analyze.RoleOfLines(f.Stack); r != analyze.RoleOptimizer && r != analyze.RoleStep {
+		return false
+	}
+	if a := c.T.Added; a != nil && a.Progress != nil {
+		return a.Progress.Steps == 0
+	}
+	h, _ := c.moment()
+	return part(h.Role(analyze.RoleOptimizer).Bytes+h.Role(analyze.RoleStep).Bytes, h.Requested) >= 0.1
+}
+
 // optimizerState: what the optimizer keeps for each parameter, which appears with its first step.
 func optimizerState() MemoryRule {
 	return MemoryRule{ID: "memory.optimizer-state", What: "the optimizer's state", judge: func(c *MemoryCase) (*Finding, string, string) {
 		roles := []analyze.Role{analyze.RoleOptimizer, analyze.RoleStep}
 		h, when, bytes, against, lacks := roleRule(c, 0.25, roles...)
-		inStep := false
-		if f := c.failure(); f != nil {
-			r := analyze.RoleOfLines(f.Stack)
-			inStep = r == analyze.RoleOptimizer || r == analyze.RoleStep
-		}
+		inStep := failedInStep(c)
 		if h == nil {
 			if !inStep {
 				return nil, against, lacks
@@ -29,7 +42,7 @@ func optimizerState() MemoryRule {
 		}
 		f := roleFinding(h, when, title, bytes, roles...)
 		if inStep {
-			f.Confidence, f.Severity = High, Error
+			f.Confidence, f.Severity, f.decisive = High, Error, true
 		}
 		temporary := h.Role(analyze.RoleStep).Bytes
 		if temporary > 0 {
@@ -50,7 +63,7 @@ func optimizerState() MemoryRule {
 			},
 			{
 				Change: "with several GPUs, divide the state among them", Direction: "add", Gain: "all but one part in the number of GPUs",
-				Paste: "{\"zero_optimization\": {\"stage\": 2}}                        # DeepSpeed; \"offload_optimizer\": {\"device\": \"cpu\"} puts it into host memory",
+				Paste: "{\"zero_optimization\": {\"stage\": 2, \"offload_optimizer\": {\"device\": \"cpu\", \"pin_memory\": true}}}   # DeepSpeed; the offload helps with one GPU as well",
 			},
 		}
 		return f, "", ""

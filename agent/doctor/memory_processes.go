@@ -86,7 +86,13 @@ func otherFinding(bytes, total uint64, source string) *Finding {
 
 // otherProcess: memory that other programs hold.
 func otherProcess() MemoryRule {
-	return MemoryRule{ID: "memory.other-process", What: "memory that other programs hold", judge: func(c *MemoryCase) (*Finding, string, string) {
+	return MemoryRule{ID: "memory.other-process", What: "memory that other programs hold", account: true, judge: func(c *MemoryCase) (*Finding, string, string) {
+		if c.P != nil && c.P.NVML != nil && c.G.Used != nil {
+			return othersByAccount(c)
+		}
+		if c.T == nil && c.M == nil {
+			return nil, "", "NVML does not say what each process holds"
+		}
 		if c.M == nil {
 			return besideText(c)
 		}
@@ -146,7 +152,13 @@ func contextsJoined(c *MemoryCase) (f *Finding, against, lacks string) {
 
 // contexts: what the failing process holds beside PyTorch's allocator.
 func contexts() MemoryRule {
-	return MemoryRule{ID: "memory.contexts", What: "contexts and libraries beside PyTorch's allocator", judge: func(c *MemoryCase) (*Finding, string, string) {
+	return MemoryRule{ID: "memory.contexts", What: "contexts, and what is beside PyTorch's allocator", account: true, judge: func(c *MemoryCase) (*Finding, string, string) {
+		if c.P != nil && c.G.Calibrated != "" && c.G.Used != nil {
+			return contextsByAccount(c)
+		}
+		if c.T == nil && c.M == nil {
+			return nil, "", "what contexts take was not measured"
+		}
 		if c.M == nil {
 			return contextsJoined(c)
 		}

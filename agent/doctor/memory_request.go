@@ -90,12 +90,12 @@ func ownLimit() MemoryRule {
 		switch f := c.failure(); {
 		case f != nil:
 			free = f.Free
-		case c.M != nil && c.M.Free >= 0 && c.asked() > 0:
+		case c.M != nil && c.M.Framework != "CUDA" && c.M.Free >= 0 && c.asked() > 0:
 			free = uint64(c.M.Free)
 		case !c.failed():
 			return nil, "no allocation failed", ""
 		default:
-			return nil, "", "the message does not say what was free"
+			return nil, "", "what was free is not known"
 		}
 		if free < c.asked() {
 			return nil, fmt.Sprintf("the GPU itself had only %s free", size(free)), ""

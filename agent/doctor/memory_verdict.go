@@ -16,7 +16,7 @@ torch._C._cuda_attach_out_of_memory_observer(oom)`
 func (d *Diagnosis) memoryNotes(cases []*MemoryCase) {
 	for _, c := range cases {
 		if c.T == nil {
-			if c.M.Framework == "PyTorch" {
+			if c.M != nil && c.M.Framework == "PyTorch" {
 				d.Notes = append(d.Notes, Note{
 					Text:  "which tensors held the memory, and where they were made: a message does not say. With this in the program, the next failure leaves a snapshot that does",
 					Rerun: snapshotPaste,
@@ -84,6 +84,10 @@ func (d *Diagnosis) memoryVerdict(cases []*MemoryCase) {
 		failureVerdict(&b, c, len(d.Findings) > 0 && d.Findings[0].ID == limitID)
 	case c.M != nil:
 		b.WriteString(messageVerdict(c))
+	case c.T == nil && c.Killed:
+		b.WriteString("The program was killed (signal 9): it had no chance to say why.")
+	case c.T == nil:
+		b.WriteString("No call failed for want of memory, and no process left a snapshot of PyTorch's allocator.")
 	default:
 		h, when := c.moment()
 		fmt.Fprintf(&b, "Nothing failed on %s. PyTorch held %s %s, %s of it in tensors.", c.where(), size(h.Reserved), when, size(h.Live))
@@ -150,12 +154,14 @@ func messageVerdict(c *MemoryCase) string {
 	switch {
 	case m.Framework == "vLLM" || m.Framework == "SGLang":
 		fmt.Fprintf(&b, "%s did not start: its KV cache does not fit.", m.Framework)
+	case m.Framework == "CUDA" && m.Class != "" && c.G != nil && m.Asked > 0:
+		fmt.Fprintf(&b, "%s could not get %s on %s.", m.Class, size(uint64(m.Asked)), c.where())
 	case m.Asked > 0:
 		fmt.Fprintf(&b, "%s could not get %s on %s.", m.Framework, size(uint64(m.Asked)), c.where())
 	default:
 		fmt.Fprintf(&b, "A CUDA call failed for want of memory on %s; the message says no more.", c.where())
 	}
-	if m.Capacity > 0 && m.Free >= 0 && m.Framework == "PyTorch" {
+	if m.Capacity > 0 && m.Free >= 0 && (m.Framework == "PyTorch" || m.Framework == "CUDA") {
 		fmt.Fprintf(&b, " Of its %s, %s were free", size(uint64(m.Capacity)), size(uint64(m.Free)))
 		if m.Allocated >= 0 {
 			fmt.Fprintf(&b, " and %s in this program's tensors", size(uint64(m.Allocated)))

@@ -34,6 +34,22 @@ type SnapshotFailure struct {
 	Roles     []RoleRange
 	// Complete: all optimizers were looked at for Roles.
 	Complete bool
+	// Progress is how far training was; nil: not known.
+	Progress *Progress
+}
+
+// Progress is how far a program's training was, by calls of its optimizer.
+type Progress struct {
+	Steps uint64
+	// Live is what tensors held after each Every-th step, in bytes.
+	Every uint64
+	Live  []uint64
+	// Applied: the last step has used the gradients, and they have not been given back since.
+	Applied bool
+	// Zeroed counts calls of zero_grad, Kept those of them that keep the gradients' memory.
+	Zeroed, Kept uint64
+	// StackSteps is in how many steps allocations had their stacks recorded.
+	StackSteps uint64
 }
 
 // CodeLine is a line of code with its text. Stacks of them begin with the innermost.

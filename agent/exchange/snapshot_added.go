@@ -10,6 +10,7 @@ import (
 const (
 	maxAddedLines  = 256
 	maxAddedRanges = 1 << 20
+	maxAddedLive   = 1 << 12
 )
 
 // added reads what warpscope's Python module has put beside PyTorch's own.
@@ -42,6 +43,7 @@ func (l *layout) added(root pickle.Value) {
 	}
 	f.Stack, f.Limited = l.lines(v, "stack"), l.lines(v, "limit_stack")
 	f.Roles = l.roles(v)
+	f.Progress = l.progress(v)
 	l.out.Added = f
 }
 
@@ -71,6 +73,29 @@ func (l *layout) lines(v pickle.Value, key string) []event.CodeLine {
 		})
 	}
 	return out
+}
+
+// progress reads how far training was; nil: an older module did not say.
+func (l *layout) progress(v pickle.Value) *event.Progress {
+	steps, ok := l.number(v, "steps")
+	if !ok {
+		return nil
+	}
+	p := &event.Progress{Steps: steps, Applied: l.flag(v, "gradients_applied")}
+	p.Every, _ = l.number(v, "live_every")
+	p.Zeroed, _ = l.number(v, "zero_grad_calls")
+	p.Kept, _ = l.number(v, "zero_grad_keeps")
+	p.StackSteps, _ = l.number(v, "stack_steps")
+	list, _ := l.h.Get(v, "live_bytes")
+	for _, item := range l.h.Items(l.h.Resolve(list)) {
+		n, ok := l.h.Uint(item)
+		if !ok || len(p.Live) == maxAddedLive {
+			l.note("the figures of live memory by step are not understood to their end")
+			break
+		}
+		p.Live = append(p.Live, n)
+	}
+	return p
 }
 
 // roles reads the lists of addresses and sizes by role.

@@ -14,6 +14,7 @@ import sys
 import threading
 import traceback
 
+from _warpscope_progress import Progress
 from _warpscope_roles import Roles
 
 ENTRIES = 1_000_000  # of a history: about 100 MB of the host's memory
@@ -28,12 +29,14 @@ def stack_at(frame):
 
 
 class Observer:
-    def __init__(self, torch, library, out, roles, fraction):
+    def __init__(self, torch, library, out, roles, fraction, progress):
         self.torch = torch
         self.library = library
         self.out = out
         self.roles = roles
         self.fraction = fraction
+        self.progress = progress
+        self.recording = None
         self.seen = 0
 
     def __call__(self, device, requested, limit, free):
@@ -57,7 +60,7 @@ class Observer:
             "pid": os.getpid(),
             "torch": str(self.torch.__version__),  # a class of its own otherwise
         }
-        for add in (self.total, self.stack, self.known):
+        for add in (self.total, self.stack, self.known, self.far):
             try:
                 add(facts, frame)
             except Exception:
@@ -90,6 +93,11 @@ class Observer:
             facts["stack"] = stack_at(frame)
         if self.fraction.stack:
             facts["limit_stack"] = self.fraction.stack
+
+    def far(self, facts, _frame):
+        facts.update(self.progress.facts())
+        if self.recording is not None:
+            facts["stack_steps"] = self.recording.sampled
 
     def known(self, facts, _frame):
         facts["roles"], facts["roles_complete"] = self.roles.read()
@@ -135,6 +143,7 @@ class Recording:
         self.original = self.memory._record_memory_history
         self.always = when in ("all", "history")
         self.steps = 0
+        self.sampled = 0  # steps whose stacks were recorded
         self.on = False
         self.given_up = False
 
@@ -172,6 +181,7 @@ class Recording:
 
     def after_step(self, _optimizer, _args, _kwargs):
         self.steps += 1
+        self.sampled += self.on
         self.switch(self.steps < self.FIRST or self.steps % self.EVERY == 0)
 
     def after_time(self):
@@ -193,19 +203,19 @@ def when_initialised(torch, call):
 
 def begin(torch, library):
     out = os.environ.get("WARPSCOPE_PYTHON_OUT", "")
-    roles, fraction = Roles(torch), Fraction()
-    for watch in (roles.watch, lambda: fraction.watch(torch)):
+    roles, fraction, progress = Roles(torch), Fraction(), Progress(torch)
+    for watch in (roles.watch, lambda: fraction.watch(torch), progress.watch):
         try:
             watch()
         except Exception:
             pass  # a version of PyTorch without it: the snapshot says less
     # Attaching initialises CUDA: it is done when the program does, or now if it has.
-    observer = Observer(torch, library, out, roles, fraction)
+    observer = Observer(torch, library, out, roles, fraction, progress)
     when_initialised(torch, lambda: torch._C._cuda_attach_out_of_memory_observer(observer))
     when = os.environ.get("WARPSCOPE_ALLOC_STACKS", "first")
     if when == "none":
         return
-    recording = Recording(torch, when)
+    recording = observer.recording = Recording(torch, when)
     when_initialised(torch, recording.start)
     if recording.history:
         atexit.register(observer.at_end)
