@@ -58,7 +58,7 @@ func (p *blasPartner) Name() string {
 	return "cuBLASLt"
 }
 
-// scalars are the types of elements as NVIDIA's libraries number them.
+// scalar is the type of elements as NVIDIA's libraries number it.
 func scalar(e kernels.Element) cuda.ScalarType {
 	return [...]cuda.ScalarType{cuda.ScalarFloat32, cuda.ScalarBFloat16, cuda.ScalarFloat16, cuda.ScalarFloat8, cuda.ScalarInt8, cuda.ScalarInt32}[e]
 }
