@@ -38,7 +38,9 @@ type Inspection struct {
 	Streams *StreamSummary `json:"streams,omitempty"`
 	Calls   *CallSummary   `json:"calls,omitempty"`
 	Memory  *MemorySummary `json:"memory,omitempty"`
-	Ranges  *RangeSummary  `json:"nvtx,omitempty"`
+	// GPUMemory is the account of each GPU at the first of the moments that Memory gives accounts of.
+	GPUMemory []GPUAccount  `json:"gpu_memory,omitempty"`
+	Ranges    *RangeSummary `json:"nvtx,omitempty"`
 
 	Operators *OperatorSummary `json:"operators,omitempty"`
 

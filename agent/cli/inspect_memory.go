@@ -60,7 +60,7 @@ func (i *inspection) accounts(in *input, r *analyze.Inspection) error {
 			return err
 		}
 		account.When = "at the time asked for"
-		r.Memory.Accounts = []*analyze.MemoryAccount{account}
+		r.Memory.Accounts, r.GPUMemory = []*analyze.MemoryAccount{account}, account.GPUs
 		return nil
 	}
 	list := []*analyze.MemoryAccount{}
@@ -78,7 +78,7 @@ func (i *inspection) accounts(in *input, r *analyze.Inspection) error {
 		list = append(list, account)
 	}
 	if len(list) > 0 {
-		r.Memory.Accounts = list
+		r.Memory.Accounts, r.GPUMemory = list, list[0].GPUs
 	}
 	return nil
 }
