@@ -26,7 +26,8 @@ const (
 	PartAccount   // where the time of a step goes
 	PartIdle      // why GPUs have nothing to do
 	PartActivity  // what the GPU's units did in steps
-	PartRoofline  // steps and operators under the GPU's ceilings
+	PartRoofline  // steps under the GPU's ceilings
+	PartShapes    // with PartRoofline: sampled operators, too
 	PartOperators // PyTorch's operators, modules or regions in sampled steps
 	PartsOfSteps  = PartSteps | PartAccount | PartIdle | PartActivity | PartRoofline
 	PartOverview  = PartKernels | PartCopies | PartCalls | PartMemory
@@ -95,7 +96,7 @@ func New(config Config) *Analysis {
 	if config.Parts&PartRanges != 0 || config.GroupBy == ByRange {
 		a.ranges = newRangeTable(a)
 	}
-	if config.Parts&PartOperators != 0 {
+	if config.Parts&(PartOperators|PartShapes) != 0 {
 		a.operators = newOperatorTable(a)
 	}
 	if config.Parts&PartsOfSteps != 0 {
@@ -357,7 +358,7 @@ func (a *Analysis) Inspect() *Inspection {
 	if a.config.Parts&PartRanges != 0 {
 		r.Ranges = a.ranges.summary(busy)
 	}
-	if a.operators != nil {
+	if a.config.Parts&PartOperators != 0 {
 		r.Operators = a.operators.summary(cmp.Or(a.config.Operators, ByOperator))
 	}
 	if a.timelines != nil {

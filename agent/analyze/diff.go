@@ -13,8 +13,10 @@ type Difference struct {
 	FileB     string `json:"file_b"`
 	Simulated bool   `json:"simulated"` // either of them
 	// Sampled says that either was recorded in windows, under a budget: its steps are cut apart.
-	Sampled bool      `json:"sampled,omitempty"`
-	Rows    []DiffRow `json:"rows"`
+	Sampled bool `json:"sampled,omitempty"`
+	// Settings are what differs beside what the programs did.
+	Settings []DiffSetting `json:"settings"`
+	Rows     []DiffRow     `json:"rows"`
 	// OnlyA and OnlyB name GPUs that have no partner in the other trace.
 	OnlyA []string `json:"only_a"`
 	OnlyB []string `json:"only_b"`
@@ -38,6 +40,9 @@ type DiffRow struct {
 	Lines   []DiffLine   `json:"lines"`
 	Kernels []DiffKernel `json:"kernels"`
 	Omitted int          `json:"omitted_kernels"`
+	// Places are where GPUs are idle for longer or shorter; nil where that was not looked at.
+	Places []DiffPlace `json:"places,omitempty"`
+	Clock  DiffClock   `json:"clock"`
 }
 
 // DiffLine is the change of one line of the account.
@@ -64,7 +69,7 @@ type DiffKernel struct {
 
 // Compare explains how the steps of b differ from those of a. Both need their account.
 func Compare(a, b *Inspection) *Difference {
-	d := &Difference{FileA: a.File, FileB: b.File, Simulated: a.Simulated || b.Simulated, Sampled: a.Sampling != nil || b.Sampling != nil, Rows: []DiffRow{}, OnlyA: []string{}, OnlyB: []string{}}
+	d := &Difference{FileA: a.File, FileB: b.File, Simulated: a.Simulated || b.Simulated, Sampled: a.Sampling != nil || b.Sampling != nil, Settings: settings(a, b), Rows: []DiffRow{}, OnlyA: []string{}, OnlyB: []string{}}
 	rowsA, rowsB := accounts(a), accounts(b)
 	for i := range max(len(rowsA), len(rowsB)) {
 		switch {
@@ -73,7 +78,9 @@ func Compare(a, b *Inspection) *Difference {
 		case i >= len(rowsA):
 			d.OnlyB = append(d.OnlyB, rowsB[i].Name+", "+rowsB[i].GPU)
 		default:
-			d.Rows = append(d.Rows, compareRows(rowsA[i], rowsB[i]))
+			row := compareRows(rowsA[i], rowsB[i])
+			row.places(a.idleOf(&rowsA[i].Key), b.idleOf(&rowsB[i].Key))
+			d.Rows = append(d.Rows, row)
 		}
 	}
 	return d
@@ -119,6 +126,8 @@ func compareRows(a, b *AccountRow) DiffRow {
 	}
 	slices.SortStableFunc(r.Lines, func(x, y DiffLine) int { return cmp.Compare(math.Abs(y.Delta), math.Abs(x.Delta)) })
 	r.kernels(a, b)
+	r.Clock.A, r.Clock.ThrottledA = a.Facts.clock()
+	r.Clock.B, r.Clock.ThrottledB = b.Facts.clock()
 	return r
 }
 

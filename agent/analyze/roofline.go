@@ -36,9 +36,16 @@ const (
 	SourceEstimated = "estimated"
 )
 
+// What a RooflinePoint stands for.
+const (
+	PointPhase    = "phase"    // all steps of a phase
+	PointOperator = "operator" // calls of an operator with certain shapes
+)
+
 // RooflinePoint is a piece of work. A rate of 0 is not known.
 type RooflinePoint struct {
 	Name string `json:"name"`
+	Kind string `json:"kind"` // "phase", "operator"
 	// Phase is that of the steps it stands for.
 	Phase      string  `json:"phase"`
 	Share      float64 `json:"share,omitempty"` // of the steps' time; 0: of all of it
@@ -52,7 +59,7 @@ type RooflinePoint struct {
 }
 
 // EstimateNote says what estimated operations rest on.
-const EstimateNote = "~ is an estimate from how busy the GPU's pipes were, as if each busy clock were a full one and tensor cores worked on 16-bit types: on TF32 it is half of it"
+const EstimateNote = "steps: ~ is an estimate from how busy the GPU's pipes were, as if each busy clock were a full one and tensor cores worked on 16-bit types: on TF32 it is half of it"
 
 // perClock is how many operations a multiprocessor's pipes can do in a clock, a multiplication and an addition
 // counted as two.
@@ -100,6 +107,16 @@ func (a *Analysis) roofline(r *Inspection) {
 	for i := range r.Activity.Rows {
 		r.Roofline.Rows = append(r.Roofline.Rows, a.rooflineRow(r, &r.Activity.Rows[i]))
 	}
+	if a.config.Parts&PartShapes == 0 {
+		return
+	}
+	switch s := a.operators.summary(ByOperator); {
+	case s.Sampled == 0 || len(r.Roofline.Rows) == 0:
+	case len(r.Roofline.Rows) == 1:
+		r.Roofline.Rows[0].addOperators(s)
+	default: // they are not told apart by GPU
+		r.Roofline.Rows[0].Missing = append(r.Roofline.Rows[0].Missing, "operators of several processes or GPUs are not told apart here: none is drawn")
+	}
 }
 
 func (a *Analysis) rooflineRow(in *Inspection, activity *ActivityRow) RooflineRow {
@@ -114,7 +131,7 @@ func (a *Analysis) rooflineRow(in *Inspection, activity *ActivityRow) RooflineRo
 	for i := range activity.Phases {
 		p := &activity.Phases[i]
 		tensor, others := activityOperations(gpu, p)
-		point := RooflinePoint{Name: p.Phase + " " + activity.Unit + "s", Phase: p.Phase, Operations: tensor + others, OperationsFrom: SourceEstimated, BytesFrom: SourceMeasured, Ceiling: string(ceilings.BFloat16)}
+		point := RooflinePoint{Name: p.Phase + " " + activity.Unit + "s", Kind: PointPhase, Phase: p.Phase, Operations: tensor + others, OperationsFrom: SourceEstimated, BytesFrom: SourceMeasured, Ceiling: string(ceilings.BFloat16)}
 		if p.DRAMBytes != nil {
 			point.Bytes = p.DRAMBytes.Mean
 		}

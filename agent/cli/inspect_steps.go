@@ -37,6 +37,9 @@ func (f *inspectStepFlags) validate(i *inspection, c *cobra.Command) error {
 	if f.steps || f.roofline {
 		i.config.Parts |= analyze.PartActivity
 	}
+	if f.roofline {
+		i.config.Parts |= analyze.PartShapes
+	}
 	switch f.stepsBy {
 	case "auto":
 	case "kernels":
@@ -52,7 +55,7 @@ func (f *inspectStepFlags) validate(i *inspection, c *cobra.Command) error {
 			return usagef("--diff compares two traces: give two files, not %d", c.Flags().NArg())
 		}
 		i.diff = true
-		i.config.Parts = analyze.PartAccount
+		i.config.Parts = analyze.PartAccount | analyze.PartIdle
 	}
 	if i.config.Parts&analyze.PartsOfSteps == 0 && c.Flags().Changed("steps-by") {
 		return usagef("--steps-by goes with --steps, --account, --idle, --roofline or --diff")

@@ -63,7 +63,7 @@ func (c *Case) limits() (l *limits, text, again string) {
 		return nil, text, c.rerun("")
 	}
 	for i := range roofline.Points {
-		if p := &roofline.Points[i]; p.Phase == analyze.PhaseSteady && p.OperationsFrom == analyze.SourceEstimated {
+		if p := &roofline.Points[i]; p.Phase == analyze.PhaseSteady && p.Kind == analyze.PointPhase {
 			l.operations, l.bytes = p.Operations, p.Bytes
 			l.compute = roofline.Ceiling(ceilings.Kind(p.Ceiling))
 		}

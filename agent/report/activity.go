@@ -91,7 +91,7 @@ func (d *Document) rooflineRow(r *analyze.RooflineRow, several bool) {
 		at[c.Kind] = len(chart.Roofs)
 		chart.Roofs = append(chart.Roofs, Roof{Name: c.Name, Rate: c.PerSecond, Bandwidth: c.Memory, Origin: c.Source})
 	}
-	estimated := false
+	estimated, operators := false, false
 	for i := range r.Points {
 		p := &r.Points[i]
 		point := RooflinePoint{Name: p.Name, Operations: p.Operations, Bytes: p.Bytes, Roof: -1, Origin: p.OperationsFrom}
@@ -101,7 +101,8 @@ func (d *Document) rooflineRow(r *analyze.RooflineRow, several bool) {
 		if p.Share > 0 {
 			point.Weight = Share(p.Share)
 		}
-		estimated = estimated || p.OperationsFrom == analyze.SourceEstimated
+		estimated = estimated || p.Kind == analyze.PointPhase && p.Operations > 0
+		operators = operators || p.Kind == analyze.PointOperator
 		chart.Points = append(chart.Points, point)
 	}
 	switch {
@@ -112,6 +113,9 @@ func (d *Document) rooflineRow(r *analyze.RooflineRow, several bool) {
 	}
 	if estimated {
 		d.Note(analyze.EstimateNote)
+	}
+	if operators {
+		d.Note(analyze.OperatorsNote)
 	}
 	for _, m := range r.Missing {
 		d.Note(m)

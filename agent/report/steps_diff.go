@@ -24,8 +24,15 @@ func Difference(diff *analyze.Difference) *Document {
 	if len(diff.Rows) == 0 {
 		d.Line("nothing to compare: at least one of them has no work on a GPU")
 	}
+	if len(diff.Rows) == 0 {
+		d.diffSettings(diff)
+	}
 	for i := range diff.Rows[:min(len(diff.Rows), stepRows)] {
 		d.diffRow(&diff.Rows[i], len(diff.Rows) > 1)
+		if i == 0 {
+			d.diffSettings(diff)
+		}
+		d.diffDetails(&diff.Rows[i])
 	}
 	d.more(len(diff.Rows)-stepRows, "--json lists them")
 	for _, name := range diff.OnlyA {
@@ -77,9 +84,14 @@ func (d *Document) diffRow(r *analyze.DiffRow, several bool) {
 		d.Heading(r.A.Name+", "+r.A.GPU, "")
 	}
 	d.Line(diffVerdict(r) + ".")
+	d.diffClock(&r.Clock)
 	if r.UnitA != r.UnitB {
 		d.Alert(fmt.Sprintf("not the same unit: %s in the first, %s in the second", a(r.UnitA), a(r.UnitB)))
 	}
+}
+
+// diffDetails writes what took the difference.
+func (d *Document) diffDetails(r *analyze.DiffRow) {
 	d.Heading("Account", fmt.Sprintf("means over %s and %s; the changes add up to %s", units(r.StepsA, r.UnitA), Count(r.StepsB), change(r.Delta)))
 	t := &Table{Quiet: true, Columns: []Column{
 		{Title: "change", Right: true}, {Title: "first", Right: true}, {Title: "second", Right: true}, {Title: "where"},
@@ -92,12 +104,13 @@ func (d *Document) diffRow(r *analyze.DiffRow, several bool) {
 	}
 	t.Total = []string{change(r.Delta), Duration(r.WallA), Duration(r.WallB), "all"}
 	d.Table(t)
+	d.diffPlaces(r)
 	d.diffKernels(r)
 }
 
 func (d *Document) diffKernels(r *analyze.DiffRow) {
 	t := &Table{Quiet: true, Columns: []Column{
-		{Title: "change", Right: true}, {Title: "first", Right: true}, {Title: "second", Right: true}, {Title: "calls", Right: true}, {Title: "class", Drop: 1}, {Title: "kernel", Min: 24},
+		{Title: "change", Right: true}, {Title: "first", Right: true}, {Title: "second", Right: true}, {Title: "calls", Right: true}, {Title: "each", Right: true, Drop: 2}, {Title: "class", Drop: 1}, {Title: "kernel", Min: 24},
 	}}
 	var symbols []Symbol
 	for i := range r.Kernels {
@@ -110,12 +123,12 @@ func (d *Document) diffKernels(r *analyze.DiffRow) {
 			calls = perStep(uint64(math.Round(k.CountA*100)), 100) + " → " + calls
 		}
 		symbols = append(symbols, kernelSymbol(k.Symbol, k.Name))
-		t.Rows = append(t.Rows, []string{change(k.Delta), Duration(k.A), Duration(k.B), calls, k.Class, k.Name})
+		t.Rows = append(t.Rows, []string{change(k.Delta), Duration(k.A), Duration(k.B), calls, eachText(k), k.Class, k.Name})
 	}
 	if len(t.Rows) == 0 {
 		return
 	}
-	t.Columns[5].Fit = func(width int) []string { return Shorten(symbols, width) }
-	d.Heading("Kernels", "those whose time in a step changed most")
+	t.Columns[6].Fit = func(width int) []string { return Shorten(symbols, width) }
+	d.Heading("Kernels", "those whose time in a step changed most"+diffCauses(r))
 	d.Table(t)
 }
