@@ -73,8 +73,8 @@ func diffCauses(r *analyze.DiffRow) string {
 // diffPlaces shows where GPUs are idle for longer or shorter.
 func (d *Document) diffPlaces(r *analyze.DiffRow) {
 	t := &Table{Quiet: true, Columns: []Column{
-		{Title: "change", Right: true}, {Title: "first", Right: true, Drop: 2}, {Title: "second", Right: true, Drop: 2}, {Title: "times", Right: true, Drop: 3}, {Title: "because of"},
-		{Title: "call", Drop: 1}, {Title: "before", Min: 20},
+		{Title: "change", Right: true}, {Title: "first", Right: true, Drop: 1}, {Title: "second", Right: true, Drop: 2}, {Title: "times", Right: true, Drop: 4}, {Title: "because of"},
+		{Title: "call", Drop: 3}, {Title: "before", Min: 20},
 	}}
 	var symbols []Symbol
 	for i := range r.Places {
