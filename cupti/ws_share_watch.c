@@ -5,23 +5,25 @@
 
 #include "ws_share_inside.h"
 
-/* A tool that found CUPTI's functions by dlsym registers its buffers without our notice, and CUPTI
- * hands ours to it, with all records. What CUPTI can be asked for at any time is a list of the
- * devices, as records: where they do not come back, somebody else has got them. The question is put
- * once when the timeline begins, which shows that this CUPTI answers it, and again when no buffer
- * has come for a while. In an idle program that is twice a second. */
+/* A tool that comes by nobody registers its buffers without our notice, and CUPTI hands ours to it,
+ * with all records. What CUPTI can be asked for at any time is a list of the devices, as records:
+ * where they do not come back, somebody else has got them. The question is put when the timeline
+ * begins, until it has once shown that this CUPTI answers it (there may be no context yet), and
+ * again when no buffer has come for a while. In an idle program that is twice a second. */
 /* Before 13.0 CUPTI keeps records of all threads in one buffer and holds it back while any kernel
  * in it runs: no answer would mean nothing. */
 #define BUFFER_PER_THREAD 130000u
 #define QUIET (400 * 1000000ull)
 #define QUESTIONS 2u
+/* So often the first question is put before it is given up. */
+#define TRIES 40u
 
 static struct {
   uint64_t since; /* the last buffer came, or the question was answered */
   uint64_t came;
   uint32_t unanswered;
   bool answers; /* this CUPTI does */
-  bool asked_once;
+  uint32_t tries;
   _Atomic bool asked, robbed;
 } watch;
 
@@ -50,8 +52,8 @@ void ws_shared_watch(void) {
       !ws_share_has_buffers() || atomic_load(&watch.robbed))
     return;
   uint64_t now = mono(), came = atomic_load(&ws_shared.came);
-  if (!watch.asked_once) {
-    watch.asked_once = true;
+  if (!watch.answers && watch.tries < TRIES) {
+    watch.tries++;
     watch.answers = ask() && atomic_load(&ws_shared.came) != came;
     watch.since = now;
     watch.came = atomic_load(&ws_shared.came);
@@ -86,6 +88,7 @@ void ws_share_reclaim(void) {
   memset(ws_shared.really_call, 0, sizeof ws_shared.really_call);
   for (uint32_t i = 0; i < 3; i++) ws_shared.spoilt[i] = true;
   watch.unanswered = 0;
-  watch.asked_once = false;
+  watch.answers = false;
+  watch.tries = 0;
   atomic_store(&watch.robbed, false);
 }
