@@ -80,12 +80,12 @@ func (l *limits) evidence() []Evidence {
 	where := fmt.Sprintf("NVML, mean of %d windows in the measured steps", l.activity.Windows)
 	out := []Evidence{
 		{What: "memory traffic", Figure: l.bytes, Unit: "B/s", Source: Measured, Where: where},
-		{What: "of what memory can do (" + l.memory.Source + ")", Figure: l.ofMemory, Unit: "share", Source: Measured, Where: bytesRate(l.memory.PerSecond)},
+		{What: "of the memory's ceiling", Figure: l.ofMemory, Unit: "share", Source: Measured, Where: bytesRate(l.memory.PerSecond) + ", " + l.memory.Source},
 	}
 	if l.operations > 0 {
 		out = append(out,
 			Evidence{What: "arithmetic", Figure: l.operations, Unit: "FLOP/s", Source: Estimated, Where: "from how busy the pipes were; half of it where tensor cores work on TF32"},
-			Evidence{What: "of what " + l.compute.Name + " can do (" + l.compute.Source + ")", Figure: l.ofCompute, Unit: "share", Source: Estimated, Where: operationsRate(l.compute.PerSecond)})
+			Evidence{What: "of the ceiling of " + l.compute.Name, Figure: l.ofCompute, Unit: "share", Source: Estimated, Where: operationsRate(l.compute.PerSecond) + ", " + l.compute.Source})
 	}
 	add := func(what string, level *analyze.Level) {
 		if level != nil {

@@ -94,7 +94,7 @@ func (d *Document) rooflineRow(r *analyze.RooflineRow, several bool) {
 	estimated, operators := false, false
 	for i := range r.Points {
 		p := &r.Points[i]
-		point := RooflinePoint{Name: p.Name, Operations: p.Operations, Bytes: p.Bytes, Roof: -1, Origin: p.OperationsFrom}
+		point := RooflinePoint{Name: p.Name, Operations: p.Operations, Bytes: p.Bytes, Roof: -1, Origin: p.OperationsFrom, BytesOrigin: p.BytesFrom}
 		if roof, ok := at[p.Ceiling]; ok {
 			point.Roof = roof
 		}

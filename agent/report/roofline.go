@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -31,8 +32,9 @@ type RooflinePoint struct {
 	Operations, Bytes float64
 	// Roof is the index, in Roofs, of the ceiling of operations that holds for it; -1: the highest.
 	Roof int
-	// Origin says where the rates come from: "measured", "counted", "estimated".
-	Origin string
+	// Origin says where the rates come from: "measured", "counted", "estimated"; BytesOrigin that of Bytes alone, where it
+	// is another one.
+	Origin, BytesOrigin string
 	// Weight says how much of the work it is, such as "31.2%"; "" where that makes no sense.
 	Weight string
 }
@@ -126,7 +128,7 @@ func (d *Document) Roofline(r *Roofline) {
 		}
 		names = append(names, Clean(p.Name))
 		t.Rows = append(t.Rows, []string{
-			string(marks[i]), p.Weight, p.Name, intensityText(at.Intensity), p.rate(p.Operations, OperationRate), p.rate(p.Bytes, Rate), share, below, p.Origin,
+			string(marks[i]), p.Weight, p.Name, intensityText(at.Intensity), rateOf(p.Operations, p.Origin, OperationRate), rateOf(p.Bytes, cmp.Or(p.BytesOrigin, p.Origin), Rate), share, below, p.Origin,
 		})
 	}
 	t.Columns[2].Fit = Fitted(names)
@@ -169,12 +171,12 @@ func OperationRate(perSecond float64) string {
 	return digits(v) + " " + units[i]
 }
 
-// rate writes a rate; one that is an estimate says so even where there is no room for the column.
-func (p *RooflinePoint) rate(v float64, write func(float64) string) string {
+// rateOf writes a rate; one that is an estimate says so even where there is no room for the column.
+func rateOf(v float64, origin string, write func(float64) string) string {
 	if !usable(v) {
 		return dash
 	}
-	if p.Origin == "estimated" {
+	if origin == "estimated" {
 		return "~" + write(v)
 	}
 	return write(v)
