@@ -110,6 +110,8 @@ type AccountFacts struct {
 	StepsWithLoads   int    `json:"steps_with_loads"`
 	HostLaunchNS     int64  `json:"host_launch_ns"` // inside launching calls
 	CaptureOverheads int64  `json:"capture_overhead_ns"`
+	// SampledOperators says that operators with their shapes were recorded in some steps.
+	SampledOperators bool `json:"sampled_operators"`
 	// Clock readings of the GPU in the measured steps.
 	Samples      int              `json:"samples"`
 	ClockMedian  int64            `json:"clock_median_mhz"`

@@ -30,6 +30,9 @@ func (t *timelines) addReadings(g *event.GPUSamples) {
 // facts collects what rules want to know of the measured steps.
 func (ln *lane) facts(a *Analysis, s *accountSweep) AccountFacts {
 	f := AccountFacts{SmallNS: s.small, SmallKnown: s.smallKnown}
+	for _, kind := range ln.l.python.domains {
+		f.SampledOperators = f.SampledOperators || kind == pythonSampled
+	}
 	var durations []int64
 	streams := make(map[uint32]bool)
 	chains, traits := make(map[uint32]*chain), make(traitTable)

@@ -173,5 +173,8 @@ func (i *inspection) diagnose(file string, messages []event.Failure, from string
 	if err != nil {
 		return nil, err
 	}
+	if err := i.sampledOperators(file, in, inspected); err != nil {
+		return nil, err
+	}
 	return doctor.Diagnose(inspected), nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/warpscope/warpscope/agent/analyze"
 	"github.com/warpscope/warpscope/agent/doctor"
 	"github.com/warpscope/warpscope/agent/event/scene"
 )
@@ -81,5 +82,55 @@ func TestUnsampledPython(t *testing.T) {
 		if !slices.ContainsFunc(d.RuledOut, func(c doctor.Clear) bool { return c.ID == id }) {
 			t.Errorf("%s of a program without Python: not ruled out: %+v", id, d.Notes)
 		}
+	}
+}
+
+// TestShapes: products whose rows do not fill tensor cores are found in sampled steps.
+func TestShapes(t *testing.T) {
+	for _, c := range []struct {
+		detail string
+		want   bool
+	}{
+		{"aten::mm\t[8192, 768], [768, 50257]", true},
+		{"aten::mm\t[8192, 768], [768, 50304]", false},
+		{"aten::addmm\t[50257], [8192, 768], [768, 64]", false},
+		{"aten::addmm\t[63], [8191, 767], [767, 64]", true},
+		{"aten::bmm\t[12, 63, 64], [12, 64, 63]", true},
+		{"aten::add\t[63, 63], [63, 63]", false},
+		{"aten::mm\t[1, 768], [768, 1]", false},
+		{"aten::mm\t[8192", false},
+	} {
+		p := scene.New()
+		th := p.Thread()
+		for i := range n {
+			th.Launch("embedding_kernel", 5_000)
+			end := func() {}
+			if i == n/2 {
+				th.Moment("warpscope.operators", "sampled", 4_000_000)
+				end = th.Python("warpscope.op", c.detail, 0)
+			}
+			th.Launch("nvjet_gemm", 4_000_000)
+			end()
+			th.Launch("multi_tensor_apply_kernel<FusedAdam>", 50_000)
+		}
+		a := analyze.New(analyze.Config{Parts: doctor.Parts | analyze.PartOperators})
+		if err := p.Feed(a); err != nil {
+			t.Fatal(err)
+		}
+		in := a.Inspect()
+		if !in.Account.Rows[0].Facts.SampledOperators {
+			t.Fatal("nobody says that operators were sampled")
+		}
+		f := find(doctor.Diagnose(in), "time.tensor-shapes")
+		if (f != nil) != c.want {
+			t.Fatalf("%s: %+v", c.detail, f)
+		}
+		if f != nil && (math.Abs(f.Cost.SecondsPerStep-2e-3) > 0.1e-3 || len(f.Evidence) != 2 || len(f.Fix) != 1) {
+			t.Errorf("%s: %+v", c.detail, f)
+		}
+	}
+	d := play(t, scene.New(), dense)
+	if !slices.ContainsFunc(d.Notes, func(n doctor.Note) bool { return n.ID == "time.tensor-shapes" && n.Rerun != "" }) {
+		t.Errorf("no note on what is missing: %+v", d.Notes)
 	}
 }

@@ -17,6 +17,7 @@ const (
 	needLimits                  // what its units did in the measured steps, and its ceilings
 	needPython                  // what warpscope's module for Python says, of programs in Python
 	needTensorCores             // a GPU that has them
+	needOperators               // operators with their shapes, of one process on one GPU
 )
 
 // missing says what a need lacks in a case, and which rerun brings it; "" if it is there.
@@ -52,6 +53,16 @@ func (n need) missing(c *Case) (text, again string) {
 		if !c.tensorCores() {
 			return "this GPU has no tensor cores that take fp32", ""
 		}
+	case needOperators:
+		switch o := c.In.Operators; {
+		case len(c.In.Account.Rows) > 1:
+			return "sampled operators of several processes or GPUs are not told apart", ""
+		case o != nil && o.Sampled > 0:
+		case c.python():
+			return "no step's operators were sampled", c.rerun("") + "   # for 100 steps or more"
+		default:
+			return "shapes are known of PyTorch's operators only", ""
+		}
 	case needLimits:
 		_, text, again = c.limits()
 		return text, again
@@ -73,7 +84,7 @@ type Rule struct {
 func Rules() []Rule {
 	return []Rule{
 		launchBound(), synchronisation(), input(), interpreterLock(), collector(), warmup(), allocator(), pageableCopy(), copyOverlap(), communication(),
-		serialised(), throttled(), tensorCoresIdle(), unfusedAttention(), unfused(), bandwidth(), compute(),
+		serialised(), throttled(), tensorCoresIdle(), tensorShapes(), unfusedAttention(), unfused(), bandwidth(), compute(),
 	}
 }
 

@@ -241,7 +241,7 @@ var scenarios = []struct {
 }
 
 func TestRules(t *testing.T) {
-	covered := map[string]bool{"time.gil": true} // TestLock
+	covered := map[string]bool{"time.gil": true, "time.tensor-shapes": true} // TestLock, TestShapes
 	for _, s := range scenarios {
 		covered[s.id] = true
 		t.Run(s.id, func(t *testing.T) {
