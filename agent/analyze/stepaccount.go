@@ -90,8 +90,9 @@ type AccountFacts struct {
 	Scores          uint64 `json:"attention_chains"`
 	ScoresNS        int64  `json:"attention_chains_ns"`
 	ScoreProductsNS int64  `json:"attention_products_ns"`
-	// Streams counts streams with computing work.
-	Streams int `json:"streams"`
+	// Streams counts streams with computing work, AllStreams those with any.
+	Streams    int `json:"streams"`
+	AllStreams int `json:"all_streams"`
 	// Copies between host and GPU; bytes are rounded up to KiB.
 	PageableCopies   uint64 `json:"pageable_copies"`
 	PageableNS       int64  `json:"pageable_ns"`

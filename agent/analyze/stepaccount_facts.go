@@ -68,7 +68,7 @@ func (ln *lane) facts(a *Analysis, s *accountSweep) AccountFacts {
 		ln.host(st, &f)
 	}
 	f.MedianKernel = median(durations)
-	f.Streams = len(streams)
+	f.Streams, f.AllStreams = len(streams), len(chains)
 	ln.clocks(a, &f)
 	return f
 }

@@ -310,6 +310,20 @@ func TestDependency(t *testing.T) {
 	}
 }
 
+// TestSharedGPU: what one stream waits for is not in the program.
+func TestSharedGPU(t *testing.T) {
+	p := scene.New()
+	d := play(t, p, func(th *scene.Thread, _ int) {
+		th.Launch("nvjet_gemm", 100_000)
+		p.Delay(scene.Stream, 2_000_000)
+		th.Launch("nvjet_gemm", 100_000)
+	})
+	f := find(d, "time.serialised")
+	if f == nil || !strings.Contains(f.Title, "another program") || f.Confidence != doctor.Low || f.Cost.SecondsPerStep < 1.5e-3 {
+		t.Errorf("%+v, want another program's fault", f)
+	}
+}
+
 // TestMissingEvidence: without it there is no finding, but a note that names the run that brings it.
 func TestMissingEvidence(t *testing.T) {
 	slow := func(th *scene.Thread, _ int) {

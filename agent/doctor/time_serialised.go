@@ -42,6 +42,12 @@ func serialised() Rule {
 				}},
 				RuledOut: otherCauses(c, "idle-dependency"),
 			}
+			if f.AllStreams == 1 && f.GraphLaunch == 0 {
+				// Nothing of this program's own can be what it waits for.
+				out.Title, out.Confidence = "Work is queued, and the GPU does not start it: another program uses it", Low
+				out.Fix = []Fix{{Change: "give the program a GPU of its own, or share it through MPS: without, the GPU runs one process at a time", Direction: "replace", Gain: fmt.Sprintf("up to %s, estimated", c.each(waits)), Paste: "nvidia-smi   # who else"}}
+				out.RuledOut = append(out.RuledOut, "waits between streams: the program uses one")
+			}
 			out.Evidence = append(out.Evidence, c.places("dependency", 3)...)
 			if !small {
 				return out, ""
