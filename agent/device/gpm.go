@@ -162,7 +162,7 @@ func (m *gpm) age() { m.last, m.next = m.next, m.last }
 func (m *gpm) close() {
 	for _, s := range []nvml.GpmSample{m.last, m.next} {
 		if s != nil {
-			s.Free() // nothing to do about it where that fails
+			_ = s.Free() // nothing to do about it where that fails
 		}
 	}
 	m.last, m.next = nil, nil

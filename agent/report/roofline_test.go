@@ -81,7 +81,7 @@ func TestChartShowsEveryPointWhereItLies(t *testing.T) {
 			t.Fatalf("%d columns: %v of three letters\n%s", width, at, strings.Join(lines, "\n"))
 		}
 		a, b, c := at['a'], at['b'], at['c']
-		if !(b[0] < a[0] && a[0] < c[0]) || !(c[1] < a[1] && a[1] < b[1]) {
+		if inOrder := b[0] < a[0] && a[0] < c[0] && c[1] < a[1] && a[1] < b[1]; !inOrder {
 			t.Errorf("%d columns: a %v, b %v, c %v\n%s", width, a, b, c, strings.Join(lines, "\n"))
 		}
 		// What cannot be drawn is listed, and estimates say so at any width.
