@@ -106,9 +106,10 @@ def number(text):
     return float(match[1]) * UNITS[match[2]] if match else None
 
 
-def predicted(fix, run, row):
+def predicted(program, fix, run):
     """What a finding says that a change gains: bytes, or milliseconds a step."""
-    finding = next((f for f in (run.get("diagnosis") or {}).get("findings", []) if f["id"] == fix.get("finding", row["verdict"])), None)
+    wanted = [fix["finding"]] if "finding" in fix else program.first
+    finding = next((f for f in (run.get("diagnosis") or {}).get("findings", []) if f["id"] in wanted), None)
     if not finding:
         return None
     how = fix.get("predicted", "cost")
@@ -125,9 +126,9 @@ def predicted(fix, run, row):
     return None
 
 
-def pair(program, fix, before, row, after):
+def pair(program, fix, before, after):
     """A prediction beside what the second run shows."""
-    want = predicted(fix, before, row)
+    want = predicted(program, fix, before)
     key = fix["measured"]
     out = {"fix": fix["name"], "predicted": want, "measured": None, "off": None, "pass": False, "wrong": ""}
     if after["late"] or after["status"] != 0:

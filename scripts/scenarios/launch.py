@@ -21,20 +21,25 @@ PIECE = 64 << 20  # of a program's output
 
 
 class Card:
-    """Who may use the GPU."""
+    """Who may use the GPU: one after another, in the order in which they asked."""
 
     def __init__(self):
         self.lock = threading.Condition()
+        self.queue = []
         self.alone = False
         self.shared = 0
 
     def take(self, alone):
+        me = object()
         with self.lock:
-            self.lock.wait_for(lambda: not self.alone and (self.shared == 0 or not alone))
+            self.queue.append(me)
+            self.lock.wait_for(lambda: self.queue[0] is me and not self.alone and (self.shared == 0 or not alone))
+            self.queue.pop(0)
             if alone:
                 self.alone = True
             else:
                 self.shared += 1
+            self.lock.notify_all()
 
     def give(self, alone):
         with self.lock:

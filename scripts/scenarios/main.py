@@ -63,7 +63,7 @@ def one(launcher, program, results, provenance):
             pairs.append({"fix": fix["name"], "predicted": None, "measured": None, "off": None, "pass": False, "wrong": f"the program measured no {missing}"})
             continue
         after = launcher.run(program, f"{program.key}.fix{n + 1}", arguments, fix.get("environment", {}))
-        found = judge.pair(program, fix, run, row, after)
+        found = judge.pair(program, fix, run, after)
         found["run"] = {k: after[k] for k in ("status", "seconds", "measures", "printed")}
         pairs.append(found)
     line = {"key": program.key, "name": program.name, "variant": program.variant, "is": program.what, "guilty": sorted(program.guilty()), **row, "pairs": pairs, "run": run, **provenance}

@@ -19,11 +19,13 @@ class ConvBlock(torch.nn.Module):
 def encoder(total):
     width, tokens = 2048, 2048
     batch = int(64 * total / (79 * card.GIB))
-    layers = torch.nn.ModuleList(
-        torch.nn.TransformerEncoderLayer(width, 16, 4 * width, dropout=0.0, batch_first=True, norm_first=True) for _ in range(24)
-    ).to("cuda", torch.bfloat16)
+    torch.set_default_dtype(torch.bfloat16)
+    with torch.device("cuda"):
+        layers = torch.nn.ModuleList(
+            torch.nn.TransformerEncoderLayer(width, 16, 4 * width, dropout=0.0, batch_first=True, norm_first=True) for _ in range(24)
+        )
     optimizer = torch.optim.AdamW(layers.parameters())
-    x = torch.randn(batch, tokens, width, device="cuda", dtype=torch.bfloat16)
+    x = torch.randn(batch, tokens, width, device="cuda")
     for layer in layers:
         x = layer(x)  # guilty: 1
     x.float().mean().backward()

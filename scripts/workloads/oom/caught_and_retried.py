@@ -21,7 +21,7 @@ def main():
     total = card.begin(torch, args.variant)
     torch.backends.cuda.matmul.allow_tf32 = True
     width, depth = ((4096, 12), (2048, 24), (8192, 4))[args.variant - 1]
-    model = torch.nn.Sequential(*[torch.nn.Linear(width, width) for _ in range(depth)]).cuda()
+    model = torch.nn.Sequential(*[torch.nn.Linear(width, width, device="cuda") for _ in range(depth)])
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
     rows = int(3 * total / (4 * width * depth))
     while not step(model, optimizer, rows, width):

@@ -1,5 +1,9 @@
-"""A small result is kept of each document, inside the memory of its large scratch buffer: most of the card is free, and
-no piece of it is large enough. --stop N ends after N documents; with expandable segments there is room for all of them."""
+"""Small results are kept, spread over memory in which large buffers were before: most of the card is free again, and no
+piece of it is as large as a large buffer.
+
+Three rounds, as a program makes them that first reads long documents, then short ones, then long ones again. With
+expandable segments the last round finds room.
+"""
 
 import random
 
@@ -11,25 +15,24 @@ MIB = 1 << 20
 
 
 def main():
-    args = card.arguments(("--stop", int, 0))
-    card.begin(torch, args.variant)
+    args = card.arguments()
+    total = card.begin(torch, args.variant)
     chance = random.Random(args.variant)
-    features = []
-    done = 0
+    least, most, small = ((1024, 1024, 32), (640, 640, 12), (700, 1100, 24))[args.variant - 1]
+    sizes = []
+    while sum(sizes) < 0.93 * total / MIB - most:
+        sizes.append(chance.randrange(least, most + 1) // 2 * 2)
+    long = [torch.empty(size * MIB, dtype=torch.uint8, device="cuda") for size in sizes]
+    del long
+    features, hidden = [], []
+    for size in sorted(sizes):  # the smallest piece that fits is taken first
+        features.append(torch.empty(small * MIB, dtype=torch.uint8, device="cuda"))
+        hidden.append(torch.empty((size - small) * MIB, dtype=torch.uint8, device="cuda"))
+    del hidden
     try:
-        while not args.stop or done < args.stop:
-            if args.variant == 1:
-                large, small = 1024, 32
-            elif args.variant == 2:  # longer and longer documents
-                large, small = 600 + 8 * done, 24
-            else:
-                large, small = chance.randrange(900, 1100) + 6 * done, chance.randrange(8, 40)
-            done += 1
-            scratch = torch.empty(large * MIB, dtype=torch.uint8, device="cuda")  # guilty
-            del scratch
-            features.append(torch.empty(small * MIB, dtype=torch.uint8, device="cuda"))
+        long = [torch.empty((most + 2) * MIB, dtype=torch.uint8, device="cuda") for _ in range(20)]  # guilty
+        print(f"{len(long)} long documents, {len(features)} results")
     finally:
-        card.measure("documents", done)
         card.measure("reserved", torch.cuda.max_memory_reserved())
 
 

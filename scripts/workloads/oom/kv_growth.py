@@ -1,4 +1,5 @@
-"""Token-by-token generation for many sequences at once: keys and values of all tokens so far grow until nothing is left."""
+"""Generation for many sequences at once, token by token (or a few at a time): keys and values of all tokens so far grow
+until nothing is left."""
 
 import torch
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
@@ -39,11 +40,11 @@ def llama(batch):
     with torch.device("cuda"):
         model = LlamaForCausalLM(config).eval()
     cache = DynamicCache()
-    token = torch.randint(8192, (batch, 1), device="cuda")
+    tokens = torch.randint(8192, (batch, 8), device="cuda")  # as many as a small model drafted
     with torch.no_grad():
         while True:
-            out = model(input_ids=token, past_key_values=cache, use_cache=True)  # guilty: 1
-            token = out.logits[:, -1:].argmax(-1)
+            out = model(input_ids=tokens, past_key_values=cache, use_cache=True)  # guilty: 1
+            tokens = out.logits.argmax(-1)
 
 
 def qwen(batch):
@@ -71,7 +72,7 @@ def main():
     args = card.arguments()
     total = card.begin(torch, args.variant)
     torch.set_default_dtype(torch.bfloat16)
-    batch = int((16384, 12288, 16384)[args.variant - 1] * total / (79 * card.GIB))
+    batch = int((16384, 49152, 49152)[args.variant - 1] * total / (79 * card.GIB))
     (llama, qwen, own)[args.variant - 1](batch)
 
 

@@ -12,8 +12,8 @@ import card
 def perceptron(width, depth):
     layers = []
     for _ in range(depth):
-        layers += [torch.nn.Linear(width, width), torch.nn.ReLU()]
-    return torch.nn.Sequential(*layers).cuda()
+        layers += [torch.nn.Linear(width, width, device="cuda"), torch.nn.ReLU()]
+    return torch.nn.Sequential(*layers)
 
 
 class Watch:

@@ -36,7 +36,8 @@ def pieces(head, hidden, labels, size=1024):
 def own(total, fixed, vocabulary, width, dtype, share):
     """Logits of a share of the card."""
     tokens = int(share * total / (vocabulary * torch.finfo(dtype).bits // 8)) // 1024 * 1024
-    model = Body(vocabulary, width, dtype).cuda()
+    with torch.device("cuda"):
+        model = Body(vocabulary, width, dtype)
     ids = torch.randint(vocabulary, (tokens // 1024, 1024), device="cuda")
     try:
         hidden = model(ids)

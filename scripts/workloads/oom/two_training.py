@@ -12,7 +12,9 @@ def main():
     # Activations of a layer are a whole number of weights, so that the one fits where the other was.
     width, layers, times = ((8192, 52, 5), (4096, 210, 5), (6144, 92, 5))[args.variant - 1]
     layers = int(layers * total / (79 * card.GIB))
-    model = torch.nn.Sequential(*[torch.nn.Sequential(torch.nn.Linear(width, width, bias=False), torch.nn.ReLU()) for _ in range(layers)]).cuda()
+    model = torch.nn.Sequential(
+        *[torch.nn.Sequential(torch.nn.Linear(width, width, bias=False, device="cuda"), torch.nn.ReLU()) for _ in range(layers)]
+    )
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
     x = torch.randn(width * times, width, device="cuda")
     small = x[: width * times // 10]
