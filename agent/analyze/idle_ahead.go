@@ -10,8 +10,9 @@ const (
 	// smallResult is up to which size, in KiB, a copy to pageable memory is taken for a value that the program
 	// reads: what it costs is the wait, not the bytes.
 	smallResult = 64
-	// blockedCopy is how long a copying call must take to count as a wait; an asynchronous one takes 5 to 20 µs.
-	blockedCopy = 40_000
+	// blocked is how long a call that copies, or gives back memory, must take to count as a wait; where nothing has to be
+	// waited for, they take 5 to 20 µs.
+	blocked = 40_000
 )
 
 // runAhead is by how much the CPU would be ahead of where it is, had it not waited for the GPU: idleness that such a
@@ -23,11 +24,14 @@ type runAhead struct {
 	most  int64 // no program runs ahead further: a step's wall time
 	cause cause
 	call  event.StringID
-	read  map[uint32]int // by thread: how many of its calls were looked at
+	read  map[uint32]int        // by thread: how many of its calls were looked at
+	until map[uint32]event.Time // and up to when its waits are counted: calls of the runtime hold those of the driver
 	parts []part
 }
 
-func newRunAhead(w *cpuWalk) *runAhead { return &runAhead{walk: w, read: make(map[uint32]int)} }
+func newRunAhead(w *cpuWalk) *runAhead {
+	return &runAhead{walk: w, read: make(map[uint32]int), until: make(map[uint32]event.Time)}
+}
 
 // settle divides launch-bound parts of a gap that began at g0 among the waits before and the launches.
 func (l *runAhead) settle(parts []part, g0, g1 event.Time) []part {
@@ -89,13 +93,10 @@ func (l *runAhead) waits(thread uint32, g0, g1 event.Time) {
 		if c.start >= g1 || c.end > g1 {
 			break
 		}
-		wait := c.kind == cpuSync || c.kind == cpuCopy && c.end-c.start >= blockedCopy
-		if worked := int64(min(c.end, g0) - c.start); wait && worked > 0 {
+		wait := c.kind == cpuSync || (c.kind == cpuCopy || c.kind == cpuAlloc) && c.end-c.start >= blocked
+		if worked := int64(min(c.end, g0) - max(c.start, l.until[thread])); wait && worked > 0 {
 			l.ns = min(l.ns+worked, l.most)
-			l.cause, l.call = causeSync, c.name
-			if c.kind == cpuCopy {
-				l.cause = causeCopy
-			}
+			l.cause, l.call, l.until[thread] = causeOf(c.kind), c.name, c.end
 		}
 	}
 	l.read[thread] = at
