@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -10,7 +11,6 @@ import (
 	"github.com/warpscope/warpscope/agent/report"
 	"github.com/warpscope/warpscope/agent/session"
 	"github.com/warpscope/warpscope/cuda"
-	"github.com/warpscope/warpscope/kernels"
 )
 
 // newCalibrate is the command that run starts, in a process of its own, to learn what a context takes.
@@ -71,15 +71,23 @@ func calibrate(uuid string) (*session.Calibration, error) {
 			return err
 		}
 		c.Context = bare.Own
-		if err := launchOne(driver, gpu); err != nil {
-			return err
-		}
+		c.Kernels = -1
+		launched := launchOne(driver) // it needs the driver's compiler, which may not be installed
 		then, err := own(system, uuid)
 		if err != nil {
 			return err
 		}
-		c.Kernels = max(then.Own-bare.Own, 0)
+		if launched == nil {
+			c.Kernels = max(then.Own-bare.Own, 0)
+		}
 		c.Unowned = then.Unowned
+		// Others may be allocating: between the two readings of a look, too much can seem to be nobody's.
+		for range unownedLooks {
+			time.Sleep(unownedPause)
+			if again, err := own(system, uuid); err == nil && again.Unowned >= 0 && (c.Unowned < 0 || again.Unowned < c.Unowned) {
+				c.Unowned = again.Unowned
+			}
+		}
 		return nil
 	})
 	return c, errors.Join(err, context.Close())
@@ -120,19 +128,58 @@ func visible(driver *cuda.Driver, uuid *string) (cuda.Device, error) {
 	return cuda.Device{}, fmt.Errorf("no GPU %s is visible", *uuid)
 }
 
-// launchOne launches a kernel that has nothing to do, and so takes no memory of its own.
-func launchOne(driver *cuda.Driver, gpu cuda.Device) error {
-	module, err := kernels.Demo().Load(driver, gpu)
+// How often what no process holds is looked at again, and how long after the look before.
+const (
+	unownedLooks = 6
+	unownedPause = 20 * time.Millisecond
+)
+
+// stackKernel needs local memory, for which the driver takes a pool for all multiprocessors when the first such kernel
+// runs: most kernels of frameworks are such. The place that is written depends on a parameter, so that no compiler
+// keeps the array in registers.
+const stackKernel = `.version 6.0
+.target sm_52
+.address_size 64
+.visible .entry warpscope_stack(.param .u64 out, .param .u32 n)
+{
+	.local .align 4 .b8 room[512];
+	.reg .b64 %rd<6>;
+	.reg .b32 %r<8>;
+	.reg .pred %p<2>;
+	ld.param.u64 %rd1, [out];
+	ld.param.u32 %r1, [n];
+	mov.u64 %rd2, room;
+	and.b32 %r2, %r1, 127;
+	mul.wide.u32 %rd3, %r2, 4;
+	add.s64 %rd4, %rd2, %rd3;
+	st.local.u32 [%rd4], %r1;
+	mul.lo.s32 %r3, %r1, 7;
+	and.b32 %r4, %r3, 127;
+	mul.wide.u32 %rd3, %r4, 4;
+	add.s64 %rd5, %rd2, %rd3;
+	ld.local.u32 %r5, [%rd5];
+	setp.ne.u32 %p1, %r1, 0;
+	@%p1 bra done;
+	ret;
+done:
+	cvta.to.global.u64 %rd1, %rd1;
+	st.global.u32 [%rd1], %r5;
+	ret;
+}
+`
+
+// launchOne launches a kernel that does nothing but need local memory.
+func launchOne(driver *cuda.Driver) error {
+	module, err := driver.LoadModule([]byte(stackKernel + "\x00"))
 	if err != nil {
 		return err
 	}
-	launch := kernels.Saxpy(0, 1, 0, 0)
-	function, err := module.Function(launch.Kernel)
+	function, err := module.Function("warpscope_stack")
 	if err != nil {
 		return err
 	}
-	launch.Config.Grid = cuda.Dim{1}
-	if err := driver.DefaultStream().Launch(function, launch.Config, launch.Args...); err != nil {
+	config := cuda.LaunchConfig{Grid: cuda.Dim{1}, Block: cuda.Dim{32}}
+	if err := driver.DefaultStream().Launch(function, config, cuda.Address(0), cuda.Uint32(0)); err != nil {
 		return err
 	}
 	return driver.Synchronize()

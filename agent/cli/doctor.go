@@ -22,6 +22,7 @@ type doctorFlags struct {
 	stepsBy    string
 	message    string
 	about      string
+	example    string
 }
 
 func newDoctor(env *Env) *cobra.Command {
@@ -37,9 +38,13 @@ func newDoctor(env *Env) *cobra.Command {
 			"  warpscope doctor train.wscope --json\n" +
 			"  warpscope doctor train.wscope --fail-on time.sync --fail-on error\n" +
 			"  warpscope doctor snapshot.pickle\n" +
+			"  warpscope doctor --example optimizer-first-step\n" +
 			"  python train.py 2>&1 | tail -100 | warpscope doctor --message -",
 		Args: func(c *cobra.Command, args []string) error {
-			if f.message != "" {
+			if f.example != "" && (len(args) > 0 || f.message != "") {
+				return usagef("--example opens a case of its own: give no other")
+			}
+			if f.message != "" || f.example != "" {
 				return nil
 			}
 			return atLeast(1, "the trace to judge")(c, args)
@@ -48,6 +53,9 @@ func newDoctor(env *Env) *cobra.Command {
 			i, err := f.validate(env, c)
 			if err != nil {
 				return err
+			}
+			if f.example != "" {
+				return f.runExample(i)
 			}
 			return f.run(i, args)
 		},
@@ -59,6 +67,7 @@ func newDoctor(env *Env) *cobra.Command {
 	flags.StringVar(&f.to, "to", "", "leave out what begins at this time or later")
 	flags.StringVar(&f.stepsBy, "steps-by", "auto", "what marks steps: auto (NVTX ranges where there are some) or kernels (their sequence)")
 	flags.StringVar(&f.message, "message", "", "a file with the message of a program that ran out of GPU memory, or its log; - is standard input")
+	flags.StringVar(&f.example, "example", "", "diagnose a bundled real case; `NAME` ? lists them")
 	flags.StringVar(&f.about, "about", "", "of a trace: `WHAT` is judged, memory or time; without it memory where that ran out, else time")
 	flags.BoolVar(&f.json, "json", false, "print the findings as JSON")
 	flags.BoolVar(&f.wide, "wide", false, "long lines instead of broken ones")

@@ -102,8 +102,11 @@ func (i *inspection) selection(in *input) (options []trace.ReadOption, start eve
 		if to < from {
 			return nil, 0, usagef("--to is before --from")
 		}
-		options = append(options, trace.WithRange(from, to))
-		if !i.events {
+		// An account of memory needs facts that stand at the end: what contexts take, who processes are.
+		if i.only == nil {
+			options = append(options, trace.WithRange(from, to))
+		}
+		if !i.events && i.only == nil {
 			options = append(options, trace.WithCheckpoint())
 		}
 	}

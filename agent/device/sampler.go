@@ -160,6 +160,8 @@ func (p *Sampler) sample() {
 	s, u := &p.batch.GPUSamples, &p.batch.Usages
 	for i, g := range p.system.gpus {
 		id, now := p.config.GPUs[i], monotonic()
+		// What processes hold and what is used are to be of one moment: the other readings take longer.
+		p.usages = g.processes(p.usages[:0])
 		r := g.read()
 		s.Time = append(s.Time, now)
 		s.GPU = append(s.GPU, id)
@@ -173,7 +175,6 @@ func (p *Sampler) sample() {
 		s.Temperature = append(s.Temperature, r.temperature)
 		s.Throttle = append(s.Throttle, r.throttle)
 		p.activity(i)
-		p.usages = g.processes(p.usages[:0])
 		for _, use := range p.usages {
 			u.Time = append(u.Time, now)
 			u.GPU = append(u.GPU, id)

@@ -1,5 +1,7 @@
 package doctor
 
+import "github.com/warpscope/warpscope/agent/analyze"
+
 // Severity is how much a finding matters.
 type Severity string
 
@@ -108,6 +110,8 @@ type Diagnosis struct {
 	Findings  []Finding `json:"findings"` // the most important first
 	Notes     []Note    `json:"notes"`
 	RuledOut  []Clear   `json:"ruled_out"`
+	// Account is where the memory was, of a diagnosis of memory that has a trace.
+	Account *analyze.MemoryAccount `json:"account,omitempty"`
 	// Unit and StepNS are the step that costs are a part of: of the GPU with the first finding.
 	Unit   string  `json:"unit"`
 	StepNS float64 `json:"step_ns"`

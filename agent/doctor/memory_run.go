@@ -77,12 +77,30 @@ func DiagnoseRun(r *Run) *Diagnosis {
 	}
 	d := diagnoseCases(r.File, cases)
 	d.first(all)
+	d.Account = r.accountOf(cases)
 	if r.Ended {
 		for i := range d.Findings {
 			d.Findings[i].Severity = NoteSev // nothing ended the program
 		}
 	}
 	return d
+}
+
+// accountOf returns the account with what PyTorch's allocator held in it: of the GPU that failed, if it is known which.
+func (r *Run) accountOf(cases []*MemoryCase) *analyze.MemoryAccount {
+	if r.Account == nil {
+		return nil
+	}
+	for _, c := range cases {
+		if c.T != nil {
+			r.Account.TensorsJoin(c.T)
+		}
+	}
+	out := *r.Account
+	if g := cases[0].G; g != nil {
+		out.GPUs = []analyze.GPUAccount{*g}
+	}
+	return &out
 }
 
 // pid is the failed process; 0: not known.

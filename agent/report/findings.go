@@ -23,6 +23,9 @@ func Diagnosis(diagnosis *doctor.Diagnosis) *Document {
 	for i := range diagnosis.Findings {
 		d.finding(i+1, &diagnosis.Findings[i], diagnosis, several)
 	}
+	if diagnosis.Account != nil {
+		d.memoryAccount(diagnosis.Account)
+	}
 	if len(diagnosis.RuledOut) > 0 {
 		d.Heading("Ruled out", "")
 		var rows [][2]string

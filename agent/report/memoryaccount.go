@@ -13,18 +13,16 @@ func (d *Document) accounts(m *analyze.MemorySummary) {
 		d.timeline(&m.Timeline[i])
 	}
 	for _, a := range m.Accounts {
-		for i := range a.GPUs {
-			d.gpuAccount(a, &a.GPUs[i])
-		}
-		d.host(a.Host)
+		d.memoryAccount(a)
 	}
 }
 
-// Accounts writes accounts alone.
-func Accounts(list []*analyze.MemoryAccount) *Document {
-	d := &Document{}
-	d.accounts(&analyze.MemorySummary{Accounts: list})
-	return d
+// memoryAccount writes where the memory was at one moment.
+func (d *Document) memoryAccount(a *analyze.MemoryAccount) {
+	for i := range a.GPUs {
+		d.gpuAccount(a, &a.GPUs[i])
+	}
+	d.host(a.Host)
 }
 
 // SignedBytes writes a number of bytes with its sign.

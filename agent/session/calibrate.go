@@ -25,6 +25,9 @@ import (
 // CalibrateCommand is the agent's command that measures what a context takes, in a process of its own.
 const CalibrateCommand = "calibrate"
 
+// calibrationVersion is of what is measured: figures of another one are not used.
+const calibrationVersion = "2"
+
 // calibrateLimit bounds how long that may take. A driver without persistence mode needs some seconds.
 const calibrateLimit = 15 * time.Second
 
@@ -34,7 +37,7 @@ type Calibration struct {
 	GPU     string `json:"gpu"` // its name
 	Driver  string `json:"driver"`
 	Context int64  `json:"context_bytes"` // a context alone
-	Kernels int64  `json:"kernels_bytes"` // more, with the first kernel
+	Kernels int64  `json:"kernels_bytes"` // more, with a kernel that needs local memory; -1 not known
 	Unowned int64  `json:"unowned_bytes"` // then used on the GPU by no process; -1 not known
 	// Capture is how much more both took with the capture library; -1 not known.
 	Capture int64  `json:"capture_bytes"`
@@ -98,7 +101,7 @@ func (s *session) addCalibration(batch *event.Batch, gpu event.GPUID, c *Calibra
 
 // calibration returns the figures of a GPU: those that are kept, or new ones.
 func (s *session) calibration(g event.GPU, cupti string) (*Calibration, error) {
-	key := sha256.Sum256([]byte(strings.Join([]string{g.Name, fmt.Sprint(g.Memory), s.system.Driver(), s.library, cupti}, "\n")))
+	key := sha256.Sum256([]byte(strings.Join([]string{calibrationVersion, g.Name, fmt.Sprint(g.Memory), s.system.Driver(), s.library, cupti}, "\n")))
 	name := "context-" + hex.EncodeToString(key[:8]) + ".json"
 	homes := libraryHomes(s.config.Environ, os.Geteuid())
 	for _, home := range homes {
@@ -135,7 +138,7 @@ func readCalibration(path string) *Calibration {
 		return nil
 	}
 	var c Calibration
-	if json.NewDecoder(f).Decode(&c) != nil || c.Context <= 0 || c.Kernels < 0 {
+	if json.NewDecoder(f).Decode(&c) != nil || c.Context <= 0 {
 		return nil
 	}
 	return &c
@@ -184,7 +187,7 @@ func (s *session) measure(g event.GPU, cupti string) (*Calibration, error) {
 	}
 	bare.Driver, bare.GPU, bare.Capture = s.system.Driver(), g.Name, -1
 	if failed2 == nil {
-		if more := captured.Context + captured.Kernels - bare.Context - bare.Kernels; more >= 0 {
+		if more := captured.Context + max(captured.Kernels, 0) - bare.Context - max(bare.Kernels, 0); more >= 0 {
 			bare.Capture, bare.Library = more, cupti
 		}
 	}

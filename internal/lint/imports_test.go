@@ -16,7 +16,7 @@ var levels = [][]string{
 	{"agent/doctor"},
 	{"agent/analyze", "agent/collect", "agent/device", "agent/demo", "agent/bench/result"},
 	{"agent/ceilings", "agent/trace", "agent/budget", "agent/collect/symbols", "agent/event/scene", "agent/exchange/pickle"},
-	{"agent/event", "cupti/abi", "proto/warpscope/trace/v1", "cupti", "cupti/lib", "cupti/sim", "kernels", "agent/version", "agent/python"},
+	{"agent/event", "cupti/abi", "proto/warpscope/trace/v1", "cupti", "cupti/lib", "cupti/sim", "kernels", "agent/version", "agent/python", "agent/examples"},
 	{"cuda"},
 }
 

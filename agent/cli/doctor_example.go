@@ -1,0 +1,53 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/warpscope/warpscope/agent/examples"
+	"github.com/warpscope/warpscope/agent/report"
+)
+
+// runExample diagnoses a bundled case.
+func (f *doctorFlags) runExample(i *inspection) error {
+	folder, err := os.MkdirTemp("", "warpscope-example-")
+	if err != nil {
+		return fmt.Errorf("open example: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(folder) }() // a leftover in the temporary folder harms nobody
+	file, err := examples.Write(f.example, folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return f.noExample()
+	}
+	if err != nil {
+		return err
+	}
+	run, err := i.diagnose(file, nil, "")
+	if err != nil {
+		return err
+	}
+	run.File = "example " + f.example
+	if f.json {
+		return report.JSON(i.env.Stdout, run)
+	}
+	if err := report.Diagnosis(run).Write(i.env.Stdout, i.style); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
+
+// noExample says which examples there are.
+func (f *doctorFlags) noExample() error {
+	list, err := examples.List()
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, e := range list {
+		fmt.Fprintf(&b, "\n  %-22s %s", e.Name, e.About)
+	}
+	return usagef("--example %q: there is none of this name; there are%s", f.example, b.String())
+}
