@@ -66,7 +66,7 @@ def one(launcher, program, results, provenance):
         found = judge.pair(program, fix, run, after)
         found["run"] = {k: after[k] for k in ("status", "seconds", "measures", "printed")}
         pairs.append(found)
-    line = {"key": program.key, "name": program.name, "variant": program.variant, "is": program.what, "guilty": sorted(program.guilty()), **row, "pairs": pairs, "run": run, **provenance}
+    line = {"key": program.key, "name": program.name, "variant": program.variant, "is": program.what, "guilty": sorted(program.guilty()), "fixture": program.fixture, **row, "pairs": pairs, "run": run, **provenance}
     line["pass"] = row["pass"] and all(p["pass"] for p in pairs)
     results.add(line)
     print(table.line(line), flush=True)

@@ -86,7 +86,7 @@ def main(folder, into):
             files = line["run"].get("files") or []
             # A snapshot does not know that its program went on.
             files = [f for f in files if not (line["run"]["status"] == 0 and ".oom-" in f)]
-            if not files:
+            if not files or not line["fixture"]:
                 continue
             source = os.path.join(folder, suite, files[0])
             name = key + (".pickle.gz" if files[0].endswith(".pickle") else ".wscope")

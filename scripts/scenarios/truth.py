@@ -47,6 +47,7 @@ class Program:
         self.exit = merged.get("exit")  # "ends" with status 0, or "fails"; None: either
         self.fixes = merged.get("fixes", [])
         self.judge = merged.get("judge", "auto")
+        self.fixture = merged.get("fixture", True)  # False: the verdict stands on more than one file
         self.residual = merged.get("residual", suite.residual)
         if not self.first and not self.ceiling:
             raise TruthError(f"{self.name}: neither a first finding nor a ceiling")
