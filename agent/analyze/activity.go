@@ -2,6 +2,7 @@ package analyze
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/warpscope/warpscope/agent/event"
 )
@@ -30,8 +31,11 @@ type ActivityRow struct {
 	// Windows counts those in the trace, of which some lie in no phase alone.
 	Windows int `json:"windows"`
 	// Unmonitored says why there are none, where the trace does.
-	Unmonitored string          `json:"unmonitored,omitempty"`
-	Phases      []PhaseActivity `json:"phases"`
+	Unmonitored string `json:"unmonitored,omitempty"`
+	// TF32Share is the part of kernels whose names say TF32 in the time of matrix products, attention and convolutions in the
+	// measured steps: NVML does not tell their work on tensor cores from that on 16-bit types.
+	TF32Share float64         `json:"tf32_share"`
+	Phases    []PhaseActivity `json:"phases"`
 }
 
 // PhaseActivity is the windows that lie in steps of one phase. Figures that NVML did not give are nil. Those without a
@@ -209,6 +213,9 @@ func (ln *lane) activity(a *Analysis) ActivityRow {
 		}
 	}
 	ln.clockByPhase(a, gpu, phases)
+	if len(phases) > 0 {
+		r.TF32Share = ln.tf32(a)
+	}
 	for _, phase := range order {
 		r.Phases = append(r.Phases, phases[phase].result(phase))
 	}
@@ -223,6 +230,34 @@ func (ln *lane) activity(a *Analysis) ActivityRow {
 		return 0
 	})
 	return r
+}
+
+// tf32 returns the part of kernels on TF32 in those that use tensor cores.
+func (ln *lane) tf32(a *Analysis) float64 {
+	named := make(map[uint32]bool)
+	var all, some int64
+	for i := range ln.steps {
+		s := &ln.steps[i]
+		if s.phase != PhaseSteady {
+			continue
+		}
+		for n := s.from; n < s.to; n++ {
+			w := &ln.work[n]
+			if w.kind != workKernel || w.class != ClassMatmul && w.class != ClassAttention && w.class != ClassConvolution {
+				continue
+			}
+			is, seen := named[w.id]
+			if !seen {
+				is = strings.Contains(strings.ToLower(a.tables.String(a.tables.Launch(event.LaunchID(w.id)).Name)), "tf32")
+				named[w.id] = is
+			}
+			all += int64(w.end - w.start)
+			if is {
+				some += int64(w.end - w.start)
+			}
+		}
+	}
+	return share(some, all)
 }
 
 // phaseOf returns the phase whose steps a window lies in, "" if in none alone. Windows come in the order of time; first is

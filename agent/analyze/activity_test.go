@@ -111,6 +111,29 @@ func TestRooflineOfSteps(t *testing.T) {
 	}
 }
 
+// TestTF32CountsHalf: NVML does not tell it from 16-bit types, names of kernels do.
+func TestTF32CountsHalf(t *testing.T) {
+	p := scene.New()
+	p.GPU.Capability, p.GPU.Name = [2]uint32{9, 0}, "NVIDIA H100 80GB HBM3"
+	th := p.Thread()
+	begin := th.Now
+	for range 60 {
+		th.Launch("embedding_kernel", 5_000)
+		for range 10 {
+			th.Launch("sm90_xmma_gemm_f32f32_tf32f32_f32_nn_n_tilesize128x256x32", 3_000_000)
+		}
+		th.Launch("multi_tensor_apply_kernel<FusedAdam>", 50_000)
+	}
+	p.Watch(begin, p.Done(), window, scene.Activity{SM: 0.9, Tensor: 0.5, DRAM: 0.25, DRAMPeak: 3_352_320_000_000})
+	for i := range 15 {
+		p.Sample(begin+event.Time(i)*window, 1500, 1)
+	}
+	r := inspectWatched(t, p, Config{}).Roofline.Rows[0]
+	if want := 0.5 * 2048 * 132 * 1500e6; len(r.Points) != 1 || math.Abs(r.Points[0].Operations/want-1) > 1e-6 || r.Points[0].Ceiling != string(ceilings.TF32) {
+		t.Errorf("%+v, want %g", r.Points, want)
+	}
+}
+
 // TestRooflineSaysWhatIsMissing: what is not known is said, never guessed.
 func TestRooflineSaysWhatIsMissing(t *testing.T) {
 	unknown := func(string, string) (ceilings.GPU, error) { return ceilings.GPU{}, ceilings.ErrUnknown }

@@ -10,7 +10,7 @@ import (
 )
 
 // OperatorsNote says what the figures of operators rest on.
-const OperatorsNote = "operators: multiplications and additions from the shapes of their inputs; memory traffic as if each value had 16 bits and moved once; time from the steps that were sampled"
+const OperatorsNote = "operators: multiplications and additions from the shapes of their inputs; memory traffic at least, as if each value had 16 bits and moved once; time from the steps that were sampled"
 
 // rooflineOperators bounds the operators of a roofline.
 const rooflineOperators = 12

@@ -14,6 +14,7 @@ type fakeCounters struct {
 	calls, last, next int
 	refuse            bool // to sample
 	silent            bool // to compare
+	still             bool // without a refresh
 	closed            bool
 }
 
@@ -24,6 +25,9 @@ func (c *fakeCounters) sample() bool {
 }
 
 func (c *fakeCounters) difference() (activity, bool) {
+	if c.still {
+		return activity{tensor: notAvailable}, true
+	}
 	return activity{sm: int32(c.last), dram: int32(c.next), tensor: notAvailable, dramPeak: 3_352_320_000_000}, !c.silent
 }
 
@@ -37,14 +41,33 @@ func TestWindowsFollowEachOtherWithoutGaps(t *testing.T) {
 	type seen struct{ from, to, older, newer int64 }
 	var got []seen
 	// A look that comes too early does not end a window: the next one is longer.
-	for _, at := range []event.Time{1000, 1050, 1100, 1199, 1200, 1399, 1400} {
+	for _, at := range []event.Time{1000, 1050, 1100, 1150, 1299, 1300, 1599, 1600} {
 		if a, ok := w.look(at * ms); ok {
 			got = append(got, seen{int64(a.start / ms), int64(a.start/ms) + a.duration/int64(ms), int64(a.sm), int64(a.dram)})
 		}
 	}
-	want := []seen{{1000, 1100, 1, 2}, {1100, 1200, 2, 3}, {1200, 1399, 3, 4}}
+	want := []seen{{1000, 1150, 1, 2}, {1150, 1300, 2, 3}, {1300, 1599, 3, 4}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("windows %v, want %v", got, want)
+	}
+}
+
+// TestWindowsWithoutARefreshGoOn: nothing is not said to have happened because the driver's counters were old.
+func TestWindowsWithoutARefreshGoOn(t *testing.T) {
+	c := &fakeCounters{}
+	w := &windows{of: c}
+	second := event.Time(time.Second)
+	w.look(1 * second)
+	c.still = true
+	for at := event.Time(2); at < 30; at++ {
+		if a, ok := w.look(at * second); ok {
+			t.Fatalf("%+v", a)
+		}
+	}
+	c.still = false
+	a, ok := w.look(30 * second)
+	if !ok || a.start != second || a.duration != int64(29*second) || a.sm != 1 {
+		t.Errorf("%+v %v: want all of it, from the first sample on", a, ok)
 	}
 }
 
@@ -119,7 +142,7 @@ func TestSamplerEmitsActivityOfWatchedGPUs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(250 * time.Millisecond)
+	time.Sleep(400 * time.Millisecond)
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}

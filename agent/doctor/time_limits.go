@@ -84,7 +84,7 @@ func (l *limits) evidence() []Evidence {
 	}
 	if l.operations > 0 {
 		out = append(out,
-			Evidence{What: "arithmetic", Figure: l.operations, Unit: "FLOP/s", Source: Estimated, Where: "from how busy the pipes were; half of it where tensor cores work on TF32"},
+			Evidence{What: "arithmetic", Figure: l.operations, Unit: "FLOP/s", Source: Estimated, Where: "from how busy the pipes were"},
 			Evidence{What: "of the ceiling of " + l.compute.Name, Figure: l.ofCompute, Unit: "share", Source: Estimated, Where: operationsRate(l.compute.PerSecond) + ", " + l.compute.Source})
 	}
 	add := func(what string, level *analyze.Level) {
