@@ -4,6 +4,7 @@ What is taken out: the paths of the machine that it ran on, lines of a stack bey
 stacks (PyTorch writes one a block). What is left is what the doctor reads; the harness's verdict goes with it.
 """
 
+import functools
 import glob
 import gzip
 import json
@@ -26,6 +27,7 @@ class Plain(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} in a snapshot")
 
 
+@functools.lru_cache(maxsize=None)  # a pickle holds one object once
 def path(text):
     text = SOURCES.sub(r"\1", text)
     return LIBRARY.sub(r"/usr/\1", PACKAGES.sub(r"/usr/lib/python3/\1", text))
