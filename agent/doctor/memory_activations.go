@@ -43,23 +43,35 @@ func roleFinding(h *analyze.Holding, when, title string, bytes uint64, roles ...
 	for _, r := range roles {
 		known += h.Role(r).Known
 	}
-	if known >= bytes {
+	if known >= bytes && bytes > 0 {
 		sure, how = High, "by the optimizers' own lists"
 	}
 	f := &Finding{
 		Title: title, Confidence: sure, Cost: Cost{Bytes: bytes, Share: part(bytes, h.Reserved), Source: held(h)},
-		Evidence: []Evidence{bytesOf("in such tensors, "+how+", "+when, bytes, held(h), percent(part(bytes, h.Requested))+" of all in tensors")},
+	}
+	if bytes > 0 {
+		f.Evidence = []Evidence{bytesOf("in such tensors, "+how+", "+when, bytes, held(h), percent(part(bytes, h.Requested))+" of all in tensors")}
 	}
 	f.Evidence = append(f.Evidence, stackEvidence(h, 4, isRole(roles...))...)
 	return f
 }
 
+// activationsLeast is the least part of all tensors' bytes that activations must hold.
+const activationsLeast = 0.35
+
 // activations: what the forward pass keeps for the backward pass.
 func activations() MemoryRule {
 	return MemoryRule{ID: "memory.activations", What: "what the forward pass keeps", judge: func(c *MemoryCase) (*Finding, string, string) {
-		h, when, bytes, against, lacks := roleRule(c, 0.35, analyze.RoleForward)
+		h, when, bytes, against, lacks := roleRule(c, activationsLeast, analyze.RoleForward)
 		if h == nil {
 			return nil, against, lacks
+		}
+		if f := c.failure(); f != nil && analyze.RoleOfLines(f.Stack) == analyze.RoleLogits {
+			scores, _ := scoresOf(h, f.Asked)
+			bytes -= min(scores, bytes) // memory.logits judges them
+			if bytes < memorySmall || part(bytes, h.Requested) < activationsLeast {
+				return nil, fmt.Sprintf("%s of %s in tensors %s, besides the logits", size(bytes), size(h.Requested), when), ""
+			}
 		}
 		title := fmt.Sprintf("The forward pass holds %s in activations", size(bytes))
 		if line := guiltyText(h, isRole(analyze.RoleForward)); line != "" {

@@ -6,6 +6,33 @@ import (
 	"github.com/warpscope/warpscope/agent/analyze"
 )
 
+// scoresOf returns what the scores hold that a failing loss goes by: tensors of the forward pass with as many numbers, in
+// the same or another precision, and where the largest of them was made.
+func scoresOf(h *analyze.Holding, asked uint64) (bytes uint64, at string) {
+	if asked < memorySmall {
+		return 0, ""
+	}
+	like := func(size uint64) bool {
+		for _, want := range []uint64{asked / 2, asked, asked * 2} {
+			if size >= want-want/64 && size <= want+want/64 {
+				return true
+			}
+		}
+		return false
+	}
+	for i := range h.Stacks {
+		s := &h.Stacks[i]
+		if s.Role != analyze.RoleForward && s.Role != analyze.RoleOther || !like(s.Largest) || s.Bytes > 2*s.Largest {
+			continue
+		}
+		bytes += s.Bytes
+		if line, _ := lineText(s.Stack, s.Guilty); at == "" {
+			at = line
+		}
+	}
+	return bytes, at
+}
+
 // logits: the scores of a whole vocabulary, and the loss on them.
 func logits() MemoryRule {
 	return MemoryRule{ID: "memory.logits", What: "logits and the loss on them", judge: func(c *MemoryCase) (*Finding, string, string) {
@@ -25,11 +52,18 @@ func logits() MemoryRule {
 		f := roleFinding(h, when, title, bytes, analyze.RoleLogits)
 		if inLoss {
 			failure := c.failure()
-			f.Cost.Bytes += failure.Asked
+			scores, at := scoresOf(h, failure.Asked)
+			bytes += scores
+			f.Cost.Bytes = bytes + failure.Asked
 			f.Cost.Share = part(f.Cost.Bytes, h.Reserved+failure.Asked)
+			f.decisive = part(f.Cost.Bytes, h.Reserved+failure.Asked) >= decisiveShare
 			line, callers := lineText(failure.Stack, analyze.GuiltyLine(failure.Stack))
 			f.Title = fmt.Sprintf("Logits and the loss take %s, and asked for %s more when it failed", size(bytes), size(failure.Asked))
-			f.Evidence = append([]Evidence{bytesOf("asked for by the allocation that failed, at "+line, failure.Asked, Counted, callers)}, f.Evidence...)
+			evidence := []Evidence{bytesOf("asked for by the allocation that failed, at "+line, failure.Asked, Counted, callers)}
+			if scores > 0 {
+				evidence = append(evidence, bytesOf("in the scores that it goes by, as large or half or twice as large, made at "+at, scores, held(h), ""))
+			}
+			f.Evidence = append(evidence, f.Evidence...)
 		}
 		f.Fix = []Fix{
 			{

@@ -16,6 +16,7 @@ import traceback
 
 from _warpscope_progress import Progress
 from _warpscope_roles import Roles
+from _warpscope_scarce import Scarce
 
 ENTRIES = 1_000_000  # of a history: about 100 MB of the host's memory
 MOST = 3  # of one process: a server that catches each of them must not fill the disk
@@ -144,7 +145,9 @@ class Recording:
         self.always = when in ("all", "history")
         self.steps = 0
         self.sampled = 0  # steps whose stacks were recorded
+        self.growing = False  # memory becomes scarce: see Scarce
         self.on = False
+        self.late = False  # SECONDS are over
         self.given_up = False
 
     def start(self):
@@ -182,11 +185,22 @@ class Recording:
     def after_step(self, _optimizer, _args, _kwargs):
         self.steps += 1
         self.sampled += self.on
-        self.switch(self.steps < self.FIRST or self.steps % self.EVERY == 0)
+        self.switch(self.wanted())
+
+    def wanted(self):
+        if self.steps == 0:
+            return self.growing or not self.late
+        return self.growing or self.steps < self.FIRST or self.steps % self.EVERY == 0
+
+    def grows(self, growing):
+        if growing != self.growing:
+            self.growing = growing
+            self.switch(self.wanted())
 
     def after_time(self):
+        self.late = True
         if self.steps == 0:
-            self.switch(False)
+            self.switch(self.growing)
 
 
 def when_initialised(torch, call):
@@ -223,3 +237,4 @@ def begin(torch, library):
         from torch.optim.optimizer import register_optimizer_step_post_hook
 
         register_optimizer_step_post_hook(recording.after_step)
+        when_initialised(torch, Scarce(torch, recording).begin)
