@@ -30,6 +30,7 @@ var exceptions = map[string][]string{
 // writes them as the agent does.
 var inside = map[string][]string{
 	"internal/bigtrace": {"agent/event", "agent/trace"},
+	"internal/tracecut": {"agent/event", "agent/trace"},
 }
 
 // level returns a package's place, counted from the roof.
