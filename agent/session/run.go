@@ -328,7 +328,11 @@ func (s *session) finish(ended exit, left []collect.Status) *Result {
 		}
 	}
 	s.notes = append(s.notes, r.deviceMemory()...)
-	for _, note := range r.findings(s.config.StartAfter > 0 || s.config.Duration > 0) {
+	notes := r.findings(s.config.StartAfter > 0 || s.config.Duration > 0)
+	if !s.config.NoPython {
+		notes = append(notes, r.isolated()...)
+	}
+	for _, note := range notes {
 		s.say(note)
 	}
 	if s.pacer != nil && s.foreign == "" && len(r.Processes) > 0 {

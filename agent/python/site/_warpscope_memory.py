@@ -6,12 +6,14 @@ far as WARPSCOPE_PYTHON_OUT names a place, with what PyTorch does not put into i
 request, the program's stack, and what tensors are for.
 """
 
+import _thread
 import atexit
 import functools
 import os
 import pickle
 import sys
 import threading
+import time
 import traceback
 
 from _warpscope_progress import Progress
@@ -154,9 +156,7 @@ class Recording:
         self.memory._record_memory_history = self.asked
         self.switch(True)
         if not self.always and not self.given_up:
-            timer = threading.Timer(self.SECONDS, self.after_time)
-            timer.daemon = True
-            timer.start()
+            _thread.start_new_thread(self.after_time, ())  # the program's `threading` does not list it
 
     def give_up(self):
         self.given_up = True
@@ -198,6 +198,7 @@ class Recording:
             self.switch(self.wanted())
 
     def after_time(self):
+        time.sleep(self.SECONDS)
         self.late = True
         if self.steps == 0:
             self.switch(self.growing)

@@ -19,7 +19,8 @@ MOST_THREADS = 8  # looked at in one sample
 FRAMES = 48
 MOST_STACKS = 1 << 14  # that are told apart
 BUSY = 0.02  # of the time: a thread that uses less of a CPU is waiting
-SHARE = 0.005  # of the time that the sampler may hold the GIL: above, it samples more rarely
+SHARE = 0.01  # of a CPU, that the sampler may use: above, it samples more rarely
+MOST_COST = 2_000_000  # ns: of the first samples, which are new in all that they find
 LEAST_WAIT = 100_000  # ns: shorter waits for the GIL are not told one by one
 KNOWN_EVERY = 64  # samples, between two looks at what threads there are
 
@@ -29,8 +30,7 @@ def cpu_clock(tid):
     return (~tid << 3) | 6
 
 
-def of_warpscope(code):
-    return code.co_filename.rpartition("/")[2].startswith("_warpscope_")
+HERE = __file__.rpartition("/")[0] + "/"  # what lies here is not the program's
 
 
 class Stacks:
@@ -60,9 +60,8 @@ class Stacks:
     def text(self, code, places):
         lines = []
         for i, c in enumerate(code):
-            if not lines and of_warpscope(c):
-                continue
-            lines.append("%s:%d %s" % (c.co_filename, line_of(c, places[2 * i + 1]), getattr(c, "co_qualname", c.co_name)))
+            if not c.co_filename.startswith(HERE):
+                lines.append("%s:%d %s" % (c.co_filename, line_of(c, places[2 * i + 1]), getattr(c, "co_qualname", c.co_name)))
         return "\n".join(lines) or "(warpscope)"
 
 
@@ -73,14 +72,23 @@ def line_of(code, place):
             if start <= place < end:
                 return line or code.co_firstlineno
         return code.co_firstlineno
-    import dis
-
-    found = code.co_firstlineno
-    for start, line in dis.findlinestarts(code):
-        if start > place:
+    line, at, table = code.co_firstlineno, 0, code.co_lnotab  # before 3.10
+    for i in range(0, len(table) - 1, 2):
+        at += table[i]
+        if at > place:
             break
-        found = line
-    return found
+        line += table[i + 1] if table[i + 1] < 0x80 else table[i + 1] - 0x100
+    return line
+
+
+def interpreters():
+    """A function that lists the interpreters of this process; None: nobody knows."""
+    for name in ("_interpreters", "_xxsubinterpreters"):
+        try:
+            return __import__(name).list_all
+        except ImportError:
+            pass
+    return None
 
 
 class Threads:
@@ -143,7 +151,8 @@ class Sampler:
         self.threads = Threads()
         self.pid = os.getpid()
         self.used = {}  # kernel's thread id: its CPU time, ns
-        self.cost = 0.0  # of a sample, ns: the average
+        self.cost = 0.0  # of a sample, ns of CPU time: the average
+        self.interpreters = interpreters()
 
     def start(self):
         self.ended.acquire()
@@ -176,6 +185,9 @@ class Sampler:
             if not library.recording():
                 self.used.clear()
                 continue
+            if self.interpreters is not None and len(self.interpreters()) > 1:
+                return  # sys._current_frames makes frames of all of them in this one, which ends badly from 3.12 on
+            cpu = time.thread_time_ns()
             if count % KNOWN_EVERY == 0:
                 self.threads.look()
             if not self.domain:  # texts need a capture
@@ -184,7 +196,7 @@ class Sampler:
             self.sample(woke, taken)
             if taken - woke >= LEAST_WAIT:
                 library.span(b"gil wait", woke, taken - woke)
-            self.cost += (library.now() - taken - self.cost) / 16
+            self.cost += (min(time.thread_time_ns() - cpu, MOST_COST) - self.cost) / 16
             if self.after is not None:
                 self.between()
 
