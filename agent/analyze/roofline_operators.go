@@ -23,26 +23,34 @@ func (r *RooflineRow) addOperators(s *OperatorSummary) {
 	if s == nil || s.GPUNS <= 0 {
 		return
 	}
-	var told int64
+	var told, unsure int64
 	for i := range s.Rows {
 		row := &s.Rows[i]
-		operations, values, ok := product(row.Name, row.Detail)
+		p, ok := productOf(row.Name, row.Detail)
 		if !ok || row.SelfNS <= 0 || row.Count == 0 {
 			continue
 		}
 		told += row.SelfNS
+		// Each call of a product launches the same number of kernels. Where that is not so, some belong to calls beside it.
+		if row.Kernels == 0 || row.Kernels%row.Count != 0 {
+			unsure += row.SelfNS
+			continue
+		}
 		if countPoints(r.Points, PointOperator) >= rooflineOperators {
 			continue
 		}
 		scale := float64(row.Count) / (float64(row.SelfNS) / 1e9)
 		r.Points = append(r.Points, RooflinePoint{
-			Name: row.Name + " " + row.Detail, Kind: PointOperator, Phase: PhaseSteady, Share: share(row.SelfNS, s.GPUNS), Operations: operations * scale,
-			Bytes: values * valueBytes * scale, OperationsFrom: SourceEstimated, BytesFrom: SourceEstimated, Ceiling: string(ceilings.BFloat16),
+			Name: p.label, Kind: PointOperator, Phase: PhaseSteady, Share: share(row.SelfNS, s.GPUNS), Operations: p.operations * scale,
+			Bytes: p.values * valueBytes * scale, OperationsFrom: SourceEstimated, BytesFrom: SourceEstimated, Ceiling: string(ceilings.BFloat16),
 		})
 	}
 	if told == 0 {
 		r.Missing = append(r.Missing, "no operator of the sampled steps has shapes that tell its work")
 		return
+	}
+	if part := share(unsure, s.GPUNS); part > 0 {
+		r.Missing = append(r.Missing, fmt.Sprintf("products with %.1f%% of the sampled steps' GPU time are left out: their calls and kernels do not match", 100*part))
 	}
 	if rest := share(s.GPUNS-told, s.GPUNS); rest > 0.01 {
 		r.Missing = append(r.Missing, fmt.Sprintf("of the other operators, %.0f%% of the sampled steps' GPU time, shapes do not tell the work", 100*rest))
@@ -59,9 +67,15 @@ func countPoints(points []RooflinePoint, kind string) int {
 	return n
 }
 
-// product returns the operations of one call of a matrix product, and how many values it reads and writes; false: the
+// product is one call of a matrix product or of the like.
+type product struct {
+	label              string // "addmm 8192×2304×768": rows, columns, what is added up
+	operations, values float64
+}
+
+// productOf returns the operations of one call of a matrix product, and how many values it reads and writes; false: the
 // operator is another one, or its shapes do not fit.
-func product(name, detail string) (operations, values float64, ok bool) {
+func productOf(name, detail string) (product, bool) {
 	name = strings.TrimPrefix(name, "aten::")
 	shapes := parseShapes(detail)
 	first := 0
@@ -70,41 +84,42 @@ func product(name, detail string) (operations, values float64, ok bool) {
 	case "addmm", "baddbmm", "_addmm_activation":
 		first = 1 // what is added comes first
 	case "convolution_backward":
-		return convolutionBackward(shapes)
+		return convolutionBackward(name, shapes)
 	default:
-		return 0, 0, false
+		return product{}, false
 	}
 	if len(shapes) < first+2 {
-		return 0, 0, false
+		return product{}, false
 	}
 	a, b := shapes[first], shapes[first+1]
 	if len(a) != len(b) || len(a) < 2 || len(a) > 3 {
-		return 0, 0, false
+		return product{}, false
 	}
-	batch := 1.0
+	label, batch := name+" ", 1.0
 	if len(a) == 3 {
 		if a[0] != b[0] {
-			return 0, 0, false
+			return product{}, false
 		}
 		batch, a, b = a[0], a[1:], b[1:]
+		label += fmt.Sprintf("%.0f of ", batch)
 	}
 	if a[1] != b[0] {
-		return 0, 0, false
+		return product{}, false
 	}
 	m, k, n := a[0], a[1], b[1]
-	operations, values = 2*batch*m*k*n, batch*(m*k+k*n+m*n)
-	return operations, values, operations > 0 && !math.IsInf(operations, 0)
+	p := product{label + fmt.Sprintf("%.0f×%.0f×%.0f", m, n, k), 2 * batch * m * k * n, batch * (m*k + k*n + m*n)}
+	return p, p.operations > 0 && !math.IsInf(p.operations, 0)
 }
 
 // convolutionBackward is both gradients of a convolution: that of its input and that of its weights.
-func convolutionBackward(shapes [][]float64) (operations, values float64, ok bool) {
+func convolutionBackward(name string, shapes [][]float64) (product, bool) {
 	if len(shapes) < 3 || len(shapes[0]) < 3 || len(shapes[1]) != len(shapes[0]) || len(shapes[2]) != len(shapes[0]) {
-		return 0, 0, false
+		return product{}, false
 	}
 	out, in, weight := elements(shapes[0]), elements(shapes[1]), elements(shapes[2])
 	each := weight / max(shapes[2][0], 1) // for each value of the output
-	operations, values = 2*2*out*each, 2*(out+in+weight)
-	return operations, values, operations > 0 && !math.IsInf(operations, 0)
+	p := product{fmt.Sprintf("%s %v to %v", name, shapes[1], shapes[0]), 2 * 2 * out * each, 2 * (out + in + weight)}
+	return p, p.operations > 0 && !math.IsInf(p.operations, 0)
 }
 
 func elements(shape []float64) float64 {

@@ -26,30 +26,31 @@ func TestProductsFromShapes(t *testing.T) {
 		{"aten::add", "[8192, 4096], [8192, 4096]", 0, 0},
 		{"aten::_scaled_dot_product_flash_attention", "[8, 12, 1024, 64], [8, 12, 1024, 64], [8, 12, 1024, 64]", 0, 0},
 	} {
-		operations, values, ok := product(c.name, c.detail)
-		if ok != (c.operations > 0) || ok && (operations != c.operations || values != c.values) {
-			t.Errorf("%s %s: %g, %g, %v; want %g, %g", c.name, c.detail, operations, values, ok, c.operations, c.values)
+		p, ok := productOf(c.name, c.detail)
+		if ok != (c.operations > 0) || ok && (p.operations != c.operations || p.values != c.values || p.label == "") {
+			t.Errorf("%s %s: %+v, %v; want %g, %g", c.name, c.detail, p, ok, c.operations, c.values)
 		}
 	}
 }
 
 func TestOperatorsOnTheRoofline(t *testing.T) {
 	s := &OperatorSummary{GPUNS: 10_000_000, Rows: []OperatorRow{
-		{Name: "aten::mm", Detail: "[4096, 4096], [4096, 4096]", Count: 20, SelfNS: 5_000_000},
-		{Name: "aten::add", Detail: "[4096, 4096]", Count: 5, SelfNS: 4_000_000},
-		{Name: "aten::bmm", Detail: "[1, 2, 3], [1, 3, 4]", Count: 1, SelfNS: 1_000_000},
+		{Name: "aten::mm", Detail: "[4096, 4096], [4096, 4096]", Count: 20, Kernels: 20, SelfNS: 4_000_000},
+		{Name: "aten::mm", Detail: "[64, 64], [64, 64]", Count: 20, Kernels: 23, SelfNS: 1_000_000}, // three of others
+		{Name: "aten::add", Detail: "[4096, 4096]", Count: 5, Kernels: 5, SelfNS: 4_000_000},
+		{Name: "aten::bmm", Detail: "[1, 2, 3], [1, 3, 4]", Count: 1, Kernels: 2, SelfNS: 1_000_000},
 		{Name: "aten::mm", Detail: "[1, 2], [2, 1]", Count: 1}, // nothing ran
 	}}
 	var r RooflineRow
 	r.addOperators(s)
-	if len(r.Points) != 2 || r.Points[0].Share != 0.5 || r.Points[1].Share != 0.1 {
+	if len(r.Points) != 2 || r.Points[0].Share != 0.4 || r.Points[1].Share != 0.1 {
 		t.Fatalf("%+v", r.Points)
 	}
-	// 20 products of 4096 in 5 ms.
-	if p := r.Points[0]; p.Operations != 20*2*4096.0*4096*4096/5e-3 || p.Bytes != 20*3*4096*4096*2/5e-3 || p.OperationsFrom != SourceEstimated {
+	// 20 products of 4096 in 4 ms.
+	if p := r.Points[0]; p.Operations != 20*2*4096.0*4096*4096/4e-3 || p.Bytes != 20*3*4096*4096*2/4e-3 || p.OperationsFrom != SourceEstimated {
 		t.Errorf("%+v", p)
 	}
-	if len(r.Missing) != 1 {
+	if len(r.Missing) != 2 || r.Points[1].Name != "bmm 1 of 2×4×3" {
 		t.Errorf("of the rest: %q", r.Missing)
 	}
 	r = RooflineRow{}
@@ -63,8 +64,8 @@ func FuzzShapes(f *testing.F) {
 	f.Add("aten::addmm", "[2304], [8192, 768], [768, 2304]")
 	f.Add("aten::convolution_backward", "[1, 0, 1], [], [[, ]")
 	f.Fuzz(func(t *testing.T, name, detail string) {
-		if operations, values, ok := product(name, detail); ok && !(operations > 0 && values > 0) {
-			t.Errorf("%g operations on %g values", operations, values)
+		if p, ok := productOf(name, detail); ok && (p.operations <= 0 || p.values <= 0) {
+			t.Errorf("%+v", p)
 		}
 	})
 }
