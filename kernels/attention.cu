@@ -19,7 +19,7 @@
 // Heads lie one after the other: blockIdx.y is the head of a and c, and `group` of them share one of b.
 extern "C" __global__ void __launch_bounds__(256, 1)
     attention_product(const char *a, const char *b, char *c, int m, int n, u64 bytes, int group) {
-  sm80::Matmul<bf16, 128, 256, 64, 4, 8>::run(a + blockIdx.y * m * bytes, b + blockIdx.y / group * n * bytes, c + 2ull * blockIdx.y * m * n, m, n, bytes);
+  sm80::Matmul<bf16, 256, 128, 64, 64, 64, 4, 4>::run(a + blockIdx.y * m * bytes, b + blockIdx.y / group * n * bytes, c + 2ull * blockIdx.y * m * n, m, n, bytes);
 }
 
 // Rows of `keys` scores become probabilities. A block a row: blockIdx.x the query, blockIdx.y the head.

@@ -61,7 +61,7 @@ func (a Attend) hopper() hopper {
 	case a.Causal:
 		h.kernel += "_causal"
 	case a.D == 128:
-		h.kernel, h.keys, h.own = h.kernel+"_w", 176, false
+		h.keys, h.own = 192, false
 	}
 	return h
 }

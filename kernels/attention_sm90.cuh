@@ -290,8 +290,7 @@ template <typename T, int D, int N, int WG, bool CAUSAL, bool OWN_O, bool LAZY> 
 #ifdef VARIANTS_SM90 // of the tuner
 VARIANTS_SM90
 #else
-ATTENTION(attention_sm90_bf16_128, bf16, 128, 128, 2, false, true, false)
-ATTENTION(attention_sm90_bf16_128_w, bf16, 128, 176, 2, false, false, false)
+ATTENTION(attention_sm90_bf16_128, bf16, 128, 192, 2, false, false, false)
 ATTENTION(attention_sm90_bf16_128_causal, bf16, 128, 128, 2, true, true, true)
 ATTENTION(attention_sm90_bf16_64, bf16, 64, 128, 3, false, true, false)
 ATTENTION(attention_sm90_bf16_64_causal, bf16, 64, 128, 3, true, true, false)

@@ -10,7 +10,7 @@ import (
 // Naive is attention in three steps, with all scores in memory: scores has room for ScoreElements bf16, across holds the
 // values of each head transposed (D by Keys). Keys and D are multiples of 16.
 func (a Attend) Naive(scores, across cuda.Pointer) []Launch {
-	const rows, columns, stages = 128, 256, 4
+	const rows, columns, stages = 256, 128, 4
 	heads := uint32(a.Batch * a.Heads)
 	product := func(x, y, z cuda.Pointer, m, n, bytes, group int) Launch {
 		return Launch{

@@ -15,12 +15,18 @@
 #ifdef VARIANTS // of the tuner
 VARIANTS
 #else
-MATMUL_SM80(matmul_sm80_bf16, bf16, 128, 256, 64, 4, 8, 1)
-MATMUL_SM80(matmul_sm80_fp16, fp16, 128, 256, 64, 4, 8, 1)
-MATMUL_SM80(matmul_sm80_tf32, tf32, 128, 256, 64, 4, 8, 1)
-MATMUL_SM80(matmul_sm80_s8, s8, 128, 256, 64, 4, 8, 1)
+// Bytes of K a stage: 4 stages of 128 fill Hopper's shared memory; with 64 they fit everywhere. The host counts them, too.
+#if __CUDA_ARCH__ == 900
+#define STAGE_BYTES 128
+#else
+#define STAGE_BYTES 64
+#endif
+MATMUL_SM80(matmul_sm80_bf16, bf16, 256, 128, 64, 64, STAGE_BYTES, 4, 4, 1)
+MATMUL_SM80(matmul_sm80_fp16, fp16, 256, 128, 64, 64, STAGE_BYTES, 4, 4, 1)
+MATMUL_SM80(matmul_sm80_tf32, tf32, 256, 128, 64, 64, STAGE_BYTES, 4, 4, 1)
+MATMUL_SM80(matmul_sm80_s8, s8, 256, 128, 64, 64, STAGE_BYTES, 4, 4, 1)
 #if __CUDA_ARCH__ == 890
-MATMUL_SM80(matmul_sm80_e4m3, e4m3, 128, 256, 64, 4, 8, 1)
+MATMUL_SM80(matmul_sm80_e4m3, e4m3, 256, 128, 64, 64, STAGE_BYTES, 4, 4, 1)
 #endif
 #endif
 

@@ -88,14 +88,19 @@ func (p Product) Hopper(d *cuda.Driver, multiprocessors int, order cuda.Pointer)
 	}, nil
 }
 
-// Ampere is the product by mma.sync, for compute capability 8.0 and newer; e4m3 only on 8.9.
-func (p Product) Ampere() Launch {
-	const rows, columns, stages = 128, 256, 4
+// Ampere is the product by mma.sync, for compute capability 8.0 and newer; e4m3 only on 8.9. The device's own capability decides how much
+// shared memory the image for it uses.
+func (p Product) Ampere(major, minor int) Launch {
+	const rows, columns, stages = 256, 128, 4
+	row := 64 // bytes of a stage's rows
+	if major == 9 && minor == 0 {
+		row = 128
+	}
 	return Launch{
 		Kernel: "matmul_sm80_" + p.Element.tensorCore(),
 		Config: cuda.LaunchConfig{
 			Grid: cuda.Dim{uint32(ceil(p.M, rows) * ceil(p.N, columns))}, Block: cuda.Dim{256},
-			Shared: stages * (rows + columns) * 64,
+			Shared: uint32(stages * (rows + columns) * row),
 		},
 		Args: []cuda.Arg{cuda.Address(p.A), cuda.Address(p.B), cuda.Address(p.C), cuda.Int32(int32(p.M)), cuda.Int32(int32(p.N)),
 			cuda.Int64(int64(p.K * p.Element.Bytes()))},

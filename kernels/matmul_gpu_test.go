@@ -185,7 +185,8 @@ func (p *products) shape(e Element, shape [3]int) {
 		p.must(p.d.Free(order))
 	}
 	if e != Float8 || p.major == 8 && p.minor == 9 {
-		check(q.Ampere().Kernel, q.Ampere(), bounds(e))
+		l := q.Ampere(p.major, p.minor)
+		check(l.Kernel, l, bounds(e))
 	}
 	if e == Float32 {
 		check(q.Cores().Kernel, q.Cores(), 1e-5)

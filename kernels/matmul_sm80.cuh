@@ -1,6 +1,6 @@
-// matmul_sm80.cuh: C = A B^T by mma.sync, K along the rows of both. A block computes BM by BN of C, a warp 64 by 64 of it. KB bytes of K of
+// matmul_sm80.cuh: C = A B^T by mma.sync, K along the rows of both. A block computes BM by BN of C, a warp WM by WN of it. KB bytes of K of
 // both operands are a stage; cp.async fills STAGES of them ahead, ldmatrix reads them, and 16-byte pieces are swizzled so that neither
-// meets a bank conflict. The fragments of the next 32 bytes of K are read while the products of the current ones run. All types take
+// meets a bank conflict. The fragments of the next 32 bytes of K are read between the products of the current ones. All types take
 // the same path, since fragments are the same in bytes: 32 bytes of K an instruction.
 // Bound: the tensor cores; on Hopper mma.sync reaches about five eighths of what wgmma does. A warp of 64 by 64 reads 4 bytes of shared memory
 // for 128 operations, so that reading takes 60 % of the time of the products there.
@@ -30,10 +30,12 @@ __device__ __forceinline__ void store(char *c, u64 at, bool there, bool next_the
   store_wide(c, at, there, next_there, d, e);
 }
 
-template <typename T, int BM, int BN, int KB, int STAGES, int GROUP> struct Matmul {
-  static const int WARPS = BM * BN / 4096, THREADS = 32 * WARPS, STAGE = (BM + BN) * KB, SHARED = STAGES * STAGE;
-  static const int PIECES = KB / 16, LINES = THREADS / PIECES; // lines that all threads copy at once
+template <typename T, int BM, int BN, int WM, int WN, int KB, int STAGES, int GROUP> struct Matmul {
+  static const int ACROSS = BN / WN, THREADS = 32 * (BM / WM) * ACROSS, STAGE = (BM + BN) * KB, SHARED = STAGES * STAGE;
+  static const int I = WM / 16, J = WN / 16;                    // pieces of a warp's rows and columns
+  static const int PIECES = KB / 16, LINES = THREADS / PIECES;  // lines that all threads copy at once
   static const int COPIES = (BM + BN) / LINES, PARTS = KB / 32; // a thread's and stage's
+  static const bool TWO = I * J <= 16;                          // there are registers for two sets of fragments
   static_assert(BM % LINES == 0 && BN % LINES == 0, "a copy is of A or of B");
 
   // Where the 16-byte piece `piece` of a row of KB bytes lies.
@@ -42,17 +44,24 @@ template <typename T, int BM, int BN, int KB, int STAGES, int GROUP> struct Matm
   }
 
   struct Source { // what this thread copies
-    const char *a, *b;         // the tile's first rows, from this thread's piece on
-    u32 offset[COPIES], place; // rows from there on, the last of the matrix instead of what is below it
-    u64 end;                   // of a row, seen from this thread's piece
+    const char *a, *b;         // the tile's first rows
+    u32 offset[COPIES], place; // from there to this thread's pieces; of the matrix's last row instead of what is below it
+    u32 bytes, end;            // of a row; the same seen from this thread's piece
+    int line, rows, columns;   // the first line; the last ones that there are of A and B in the tile
   };
 
-  static __device__ __forceinline__ void copy(const Source &s, u32 stage, u64 at, int i) {
-    const bool there = at < s.end;
-    copy_async(stage + s.place + i * LINES * KB, (i < BM / LINES ? s.a : s.b) + (there ? at : 0) + s.offset[i], there);
+  static __device__ __forceinline__ u32 offset(const Source &s, int i) {
+    const int line = i < BM / LINES ? min(s.line + i * LINES, s.rows) : min(s.line + i * LINES - BM, s.columns);
+    return s.bytes * (u32)line + threadIdx.x % PIECES * 16;
   }
 
-  struct Fragments { u32 a[4][4], b[4][4]; };
+  static __device__ __forceinline__ void copy(const Source &s, u32 stage, u32 at, int i) {
+    const bool there = at < s.end;
+    const u32 from = (there ? at : 0) + (TWO ? s.offset[i] : offset(s, i));
+    copy_async(stage + s.place + i * LINES * KB, (i < BM / LINES ? s.a : s.b) + from, there);
+  }
+
+  struct Fragments { u32 a[I][4], b[J][4]; };
 
   // k is in bytes here: what a row of A and B takes.
   static __device__ __forceinline__ void run(const char *a, const char *b, char *c, int m, int n, u64 bytes) {
@@ -64,38 +73,37 @@ template <typename T, int BM, int BN, int KB, int STAGES, int GROUP> struct Matm
     const int first = blockIdx.x / (GROUP * columns) * GROUP, high = min(GROUP, rows - first);
     const int inside = blockIdx.x - first * columns;
     const int row = (first + inside % high) * BM, column = inside / high * BN;
-    const int my_row = warp / (BN / 64) * 64, my_column = warp % (BN / 64) * 64;
+    const int my_row = warp / ACROSS * WM, my_column = warp % ACROSS * WN;
 
     Source s;
     const int piece = threadIdx.x % PIECES, line = threadIdx.x / PIECES;
-    s.a = a + row * bytes + 16 * piece, s.b = b + column * bytes + 16 * piece;
-    s.place = place(line, piece);
-    s.end = bytes > 16 * piece ? bytes - 16 * piece : 0;
+    s.a = a + row * bytes, s.b = b + column * bytes;
+    s.place = place(line, piece), s.line = line;
+    s.bytes = (u32)bytes, s.end = max((int)s.bytes - 16 * piece, 0);
+    s.rows = m - 1 - row, s.columns = n - 1 - column;
 #pragma unroll
-    for (int i = 0; i < COPIES; i++)
-      s.offset[i] = (u32)bytes * (i < BM / LINES ? min(line + i * LINES, m - 1 - row) : min(line + i * LINES - BM, n - 1 - column));
+    for (int i = 0; i < COPIES; i++) s.offset[i] = offset(s, i);
 
-    typename T::sum d[4][8][4] = {};
+    typename T::sum d[I][2 * J][4] = {};
     const int steps = (int)((bytes + KB - 1) / KB);
 #pragma unroll
     for (int j = 0; j < STAGES - 1; j++) {
 #pragma unroll
-      for (int i = 0; i < COPIES; i++) copy(s, stages + j * STAGE, (u64)KB * j, i);
+      for (int i = 0; i < COPIES; i++) copy(s, stages + j * STAGE, KB * j, i);
       copy_commit();
     }
     // Lane l's row and half of the matrices that one ldmatrix loads. A further 32 bytes of K are a bit of the address.
     const u32 a_at = place(my_row + (lane & 15), lane >> 4);
     const u32 b_at = place(BM + my_column + (lane & 7) + (lane >> 4 & 1) * 8, lane >> 3 & 1);
-    Fragments f[2];
+    Fragments f[TWO ? 2 : 1];
     copy_wait<STAGES - 2>();
     __syncthreads();
 #pragma unroll
-    for (int i = 0; i < 4; i++) {
-      load_matrix(f[0].a[i], stages + a_at + i * 16 * KB);
-      load_matrix(f[0].b[i], stages + b_at + i * 16 * KB);
-    }
+    for (int i = 0; i < I; i++) load_matrix(f[0].a[i], stages + a_at + i * 16 * KB);
+#pragma unroll
+    for (int j = 0; j < J; j++) load_matrix(f[0].b[j], stages + b_at + j * 16 * KB);
     u32 stage = stages, fill = stages + (STAGES - 1) * STAGE;
-    u64 at = (u64)KB * (STAGES - 1);
+    u32 at = KB * (STAGES - 1);
     for (int k = 0; k < steps; k++) {
       const u32 next = stage + STAGE == stages + SHARED ? stages : stage + STAGE;
 #pragma unroll
@@ -106,34 +114,38 @@ template <typename T, int BM, int BN, int KB, int STAGES, int GROUP> struct Matm
           copy_wait<STAGES - 2>();
           __syncthreads();
         }
-        const Fragments &now = f[part & 1];
-        Fragments &then = f[(part + 1) & 1];
         const u32 more = (part + 1) % PARTS << 5;
-        const u32 from_a = ((last ? next : stage) + a_at) ^ more;
-        const u32 from_b = ((last ? next : stage) + b_at) ^ more;
+        const u32 from_a = ((last ? next : stage) + a_at) ^ more, from_b = ((last ? next : stage) + b_at) ^ more;
+        Fragments &now = f[TWO ? part & 1 : 0], &then = f[TWO ? (part + 1) & 1 : 0];
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-          load_matrix(then.a[i], from_a + i * 16 * KB);
-          load_matrix(then.b[i], from_b + i * 16 * KB);
+        for (int i = 0; i < I; i++) {
+          if (TWO) { // the next part's fragments go beside these
+            load_matrix(then.a[i], from_a + i * 16 * KB);
+#pragma unroll
+            for (int j = i * J / I; j < (i + 1) * J / I; j++) load_matrix(then.b[j], from_b + j * 16 * KB);
+          }
           // The stage that is filled is the one before this; its copies are dealt out among the parts but the last.
           if (!last)
 #pragma unroll
             for (int j = 0; j < COPIES; j++)
-              if (j * 4 * (PARTS - 1) / COPIES == part * 4 + i) copy(s, fill, at, j);
+              if (j * I * (PARTS - 1) / COPIES == part * I + i) copy(s, fill, at, j);
 #pragma unroll
-          for (int j = 0; j < 8; j++) {
-            const int q = i & 1 ? 7 - j : j;
+          for (int j = 0; j < 2 * J; j++) {
+            const int q = TWO && (i & 1) ? 2 * J - 1 - j : j;
             Mma<T>::run(d[i][q], now.a[i], &now.b[q / 2][q % 2 * 2]);
+            // With one set, a fragment is read anew when its last product has been issued.
+            if (!TWO && i == I - 1 && (j & 1)) load_matrix(now.b[j / 2], from_b + j / 2 * 16 * KB);
           }
+          if (!TWO) load_matrix(now.a[i], from_a + i * 16 * KB);
         }
       }
       fill = stage, stage = next, at += KB;
     }
     copy_wait<0>();
 #pragma unroll
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < I; i++)
 #pragma unroll
-      for (int j = 0; j < 8; j += 2)
+      for (int j = 0; j < 2 * J; j += 2)
 #pragma unroll
         for (int h = 0; h < 2; h++) {
           const int r = row + my_row + 16 * i + 8 * h + (lane >> 2), q = column + my_column + 8 * j + 2 * (lane & 3);
@@ -144,8 +156,8 @@ template <typename T, int BM, int BN, int KB, int STAGES, int GROUP> struct Matm
 
 } // namespace sm80
 
-#define MATMUL_SM80(NAME, T, BM, BN, KB, STAGES, GROUP, BLOCKS)                                                       \
-  extern "C" __global__ void __launch_bounds__((BM) * (BN) / 128, BLOCKS)                                      \
+#define MATMUL_SM80(NAME, T, BM, BN, WM, WN, KB, STAGES, GROUP, BLOCKS)                                               \
+  extern "C" __global__ void __launch_bounds__(32 * ((BM) / (WM)) * ((BN) / (WN)), BLOCKS)                            \
       NAME(const char *a, const char *b, char *c, int m, int n, u64 bytes) {                                          \
-    sm80::Matmul<T, BM, BN, KB, STAGES, GROUP>::run(a, b, c, m, n, bytes);                                            \
+    sm80::Matmul<T, BM, BN, WM, WN, KB, STAGES, GROUP>::run(a, b, c, m, n, bytes);                                    \
   }

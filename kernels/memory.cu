@@ -3,7 +3,8 @@
 //
 // Streams: each block takes tiles of UNROLL * blockDim.x * 16 bytes, one after the other across the grid; a thread has
 // UNROLL independent accesses of 16 bytes in flight. Bound: memory bandwidth, with the bytes in flight
-// (multiprocessors * blocks * threads * UNROLL * 16) against bandwidth * latency.
+// (multiprocessors * blocks * threads * UNROLL * 16) against bandwidth * latency. Where writing counts, the grid has a block for
+// every tile: the scheduler hands them out in the order of addresses, which blocks that stay drift out of.
 // Counted: every byte read and every byte written once. The reading kernel adds all words up and the sum is
 // compared with the host's, so that no load can be left out.
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
@@ -127,8 +128,8 @@ __device__ __forceinline__ void triad(const uint4 *b, const uint4 *c, uint4 *a, 
 #ifdef VARIANTS // of the tuner
 VARIANTS
 #else
-READ(memory_read, 8, NO_L1, 2)
-WRITE(memory_write, 4, USUAL, 3)
-COPY(memory_copy, 8, NO_L1, STREAMING, 2)
-TRIAD(memory_triad, 4, NO_L1, STREAMING, 2)
+READ(memory_read, 16, NO_L1, 1)
+WRITE(memory_write, 1, USUAL, 3)
+COPY(memory_copy, 1, FIRST, FIRST, 3)
+TRIAD(memory_triad, 1, USUAL, USUAL, 3)
 #endif

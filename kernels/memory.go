@@ -9,40 +9,49 @@ func Memory() Family { return Family{"memory"} }
 // unless said otherwise.
 type Streams struct{ Multiprocessors int }
 
-// stream launches as many blocks a multiprocessor as run there at once.
+// stream launches so many blocks a multiprocessor.
 func (s Streams) stream(kernel string, blocks, threads int, args ...cuda.Arg) Launch {
-	return Launch{Kernel: kernel, Config: cuda.LaunchConfig{Grid: cuda.Dim{uint32(blocks * s.Multiprocessors)}, Block: cuda.Dim{uint32(threads)}}, Args: args}
+	return spreadOver(kernel, uint64(blocks*s.Multiprocessors), threads, args...)
+}
+
+func spreadOver(kernel string, blocks uint64, threads int, args ...cuda.Arg) Launch {
+	return Launch{Kernel: kernel, Config: cuda.LaunchConfig{Grid: cuda.Dim{uint32(blocks)}, Block: cuda.Dim{uint32(threads)}}, Args: args}
+}
+
+// once launches a block for every 512 words, each of which ends then: the device starts them in the order of addresses.
+func (s Streams) once(kernel string, words uint64, args ...cuda.Arg) Launch {
+	const threads, most = 512, 1<<31 - 1
+	return spreadOver(kernel, min(max((words+threads-1)/threads, 1), most), threads, args...)
 }
 
 // Read adds all words, taken as u32, to *sum.
 func (s Streams) Read(x cuda.Pointer, words uint64, sum cuda.Pointer) Launch {
-	return s.stream("memory_read", 2, 512, cuda.Address(x), cuda.Int64(int64(words)), cuda.Address(sum))
+	return s.stream("memory_read", 64, 512, cuda.Address(x), cuda.Int64(int64(words)), cuda.Address(sum))
 }
 
 // Write writes a value to all words, and adds the word's number to the first lane.
 func (s Streams) Write(y cuda.Pointer, words uint64, value uint32) Launch {
-	return s.stream("memory_write", 4, 512, cuda.Address(y), cuda.Int64(int64(words)), cuda.Uint32(value))
+	return s.once("memory_write", words, cuda.Address(y), cuda.Int64(int64(words)), cuda.Uint32(value))
 }
 
 // Copy copies x to y.
 func (s Streams) Copy(x, y cuda.Pointer, words uint64) Launch {
-	return s.stream("memory_copy", 2, 512, cuda.Address(x), cuda.Address(y), cuda.Int64(int64(words)))
+	return s.once("memory_copy", words, cuda.Address(x), cuda.Address(y), cuda.Int64(int64(words)))
 }
 
 // BulkChunk is a multiple of which BulkCopy's bytes are.
-const BulkChunk = 16384
+const BulkChunk = 32768
 
 // BulkCopy copies x to y through the copy unit of compute capability 9.0.
 func (s Streams) BulkCopy(x, y cuda.Pointer, bytes uint64) Launch {
-	const stages = 8
-	l := s.stream("memory_sm90_copy", 1, 32, cuda.Address(x), cuda.Address(y), cuda.Int64(int64(bytes)))
-	l.Config.Shared = BulkChunk*stages + 8*stages + 128
+	l := spreadOver("memory_sm90_copy", bytes/BulkChunk, 32, cuda.Address(x), cuda.Address(y), cuda.Int64(int64(bytes)))
+	l.Config.Shared = BulkChunk + 8 + 128 // the chunk, a barrier, room to align
 	return l
 }
 
 // Triad is a = b + factor * c in floats.
 func (s Streams) Triad(b, c, a cuda.Pointer, words uint64, factor float32) Launch {
-	return s.stream("memory_triad", 2, 512, cuda.Address(b), cuda.Address(c), cuda.Address(a), cuda.Int64(int64(words)), cuda.Float32(factor))
+	return s.once("memory_triad", words, cuda.Address(b), cuda.Address(c), cuda.Address(a), cuda.Int64(int64(words)), cuda.Float32(factor))
 }
 
 // Stride adds n floats, taken as u32, of which one is `stride` after the other, from `offset` on, to *sum.

@@ -74,7 +74,7 @@ func amperePath(g *GPU, p kernels.Product) (kernels.Launch, error) {
 	if p.Element == kernels.Float8 && (g.Info.Major != 8 || g.Info.Minor != 9) {
 		return kernels.Launch{}, unsupported("fp8 by mma.sync needs compute capability 8.9")
 	}
-	return p.Ampere(), nil
+	return p.Ampere(g.Info.Major, g.Info.Minor), nil
 }
 
 func coresPath(_ *GPU, p kernels.Product) (kernels.Launch, error) { return p.Cores(), nil }
