@@ -27,6 +27,30 @@ case_kernels_package() {
   WARPSCOPE_REQUIRE=gpu ./kernels.test -test.v -test.run '^(TestKernelsComputeWhatTheySay|TestProducts|TestAttention|TestStreams|TestLoopLaunchesAsOftenAsItSays)$' -test.timeout 100s
 }
 
+cases+=("1 kernels_sanitized 300: compute-sanitizer finds nothing in the kernels: bounds, races, barriers, memory read before it is written")
+case_kernels_sanitized() {
+  command -v compute-sanitizer >/dev/null || skip "no compute-sanitizer here"
+  cd "$bundle/kernels" || return 1
+  local tool failed=0 dir
+  dir=$(mktemp -d)
+  local -A running=()
+  for tool in memcheck racecheck synccheck initcheck; do
+    WARPSCOPE_REQUIRE=gpu compute-sanitizer --tool "$tool" --error-exitcode 9 ./kernels.test -test.short -test.v \
+      -test.run '^(TestStreams|TestAttention|TestProducts)$' >"$dir/$tool" 2>&1 &
+    running[$tool]=$!
+  done
+  for tool in "${!running[@]}"; do
+    if ! wait "${running[$tool]}"; then
+      failed=1
+      grep -v '^=== RUN\|Host Frame' "$dir/$tool" | head -40
+    fi
+    echo "figure $tool: $(grep SUMMARY "$dir/$tool" | tail -1 | tr -d '=')"
+    [ "$(grep -c '^--- PASS' "$dir/$tool")" = 3 ] || failed=1
+  done
+  rm -r "$dir"
+  return $failed
+}
+
 cases+=("1 demo_package 120: the demo's training loop learns on the real GPU")
 case_demo_package() {
   cd "$bundle/agent/demo" || return 1
