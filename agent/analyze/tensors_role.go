@@ -47,6 +47,14 @@ func (l Line) String() string {
 	return fmt.Sprintf("%s:%d in %s", file, l.Line, l.Function)
 }
 
+// StackLines returns a stack of a snapshot, innermost first.
+func StackLines(s *event.Snapshot, stack uint32) []Line {
+	if uint64(stack) >= uint64(len(s.Stacks)) {
+		return nil
+	}
+	return linesOf(s, stack)
+}
+
 func linesOf(s *event.Snapshot, stack uint32) []Line {
 	out := make([]Line, 0, len(s.Stacks[stack]))
 	for _, i := range s.Stacks[stack] {

@@ -38,18 +38,20 @@ type inspection struct {
 	env      *Env
 	config   analyze.Config
 	overview bool
-	pieces   bool           // --fragmentation
-	leaks    bool           // --leaks
-	at       analyze.Moment // --at
-	about    string         // of doctor: aboutMemory, aboutTime; "": what the trace is about
-	only     []event.Kind   // that are read; nil: what the parts need
-	events   bool
-	diff     bool
-	format   report.EventFormat
-	top      int
-	sort     string
-	json     bool
-	style    report.Style
+	pieces   bool // --fragmentation
+	leaks    bool // --leaks
+	// --alloc-events
+	allocations bool
+	at          analyze.Moment // --at
+	about       string         // of doctor: aboutMemory, aboutTime; "": what the trace is about
+	only        []event.Kind   // that are read; nil: what the parts need
+	events      bool
+	diff        bool
+	format      report.EventFormat
+	top         int
+	sort        string
+	json        bool
+	style       report.Style
 }
 
 // listRows is how many rows a list shows, where --top does not say.
@@ -105,6 +107,7 @@ func newInspect(env *Env) *cobra.Command {
 
 // validate makes sense of the flags.
 func (f *inspectFlags) validate(env *Env, c *cobra.Command) (*inspection, error) {
+	f.events = f.events || f.allocEvents
 	i := &inspection{ctx: c.Context(), env: env, json: f.json, sort: f.sort, style: env.Style(f.wide), events: f.events, top: f.top}
 	if f.top < 0 {
 		return nil, usagef("--top %d: give a number of rows, 0 for all", f.top)

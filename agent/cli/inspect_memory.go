@@ -32,6 +32,9 @@ func (f *inspectMemoryFlags) register(c *cobra.Command) {
 // validate makes sense of the flags; it comes before it is settled what else is asked for.
 func (f *inspectMemoryFlags) validate(i *inspection) error {
 	i.pieces, i.leaks = f.fragmentation, f.leaks
+	if f.allocEvents {
+		i.allocations, i.only = true, []event.Kind{event.KindAllocation}
+	}
 	if f.at == "" {
 		return nil
 	}
@@ -147,8 +150,8 @@ func (i *inspection) inspectLeaks(in *input) error {
 	leaks := &report.Leaks{File: in.name(), Tensors: tensors}
 	if last := first.Memory; last != nil {
 		// The first quarter is warm-up; the rest in halves tells what goes on from what fills and stays.
-		length := first.Range.DurationNS
-		for _, at := range []int64{length / 4, length * 5 / 8, length} {
+		from, to := tracedTime(first)
+		for _, at := range []int64{from + (to-from)/4, from + (to-from)*5/8, to} {
 			part := *i
 			part.config = analyze.Config{Parts: analyze.PartMemory, Window: analyze.Window{To: analyze.Moment{Set: true, NS: at + 1}}}
 			part.only, part.overview = memoryKinds(), false
@@ -167,4 +170,16 @@ func (i *inspection) inspectLeaks(in *input) error {
 		return fmt.Errorf("write report: %w", err)
 	}
 	return nil
+}
+
+// tracedTime returns from when to when processes were traced, since the start of the trace.
+func tracedTime(r *analyze.Inspection) (from, to int64) {
+	from, to = r.Range.DurationNS, 0
+	for i := range r.Processes {
+		from, to = min(from, r.Processes[i].FirstNS), max(to, r.Processes[i].LastNS)
+	}
+	if to <= from {
+		return 0, r.Range.DurationNS
+	}
+	return from, to
 }

@@ -238,6 +238,9 @@ func (i *inspection) writeEvents(file string, n int, several bool) error {
 		return err
 	}
 	defer func() { _ = input.Close() }() // it was read only
+	if input.format == exchange.Pickle && i.allocations {
+		return i.allocatorEvents(input)
+	}
 	if err := i.traceOnly(input); err != nil {
 		return err
 	}

@@ -26,6 +26,34 @@ func (i *inspection) traceOnly(in *input) error {
 
 // snapshot reads a memory snapshot and computes what it says.
 func (i *inspection) snapshot(in *input) ([]*analyze.Tensors, error) {
+	s, err := i.readSnapshot(in)
+	if err != nil {
+		return nil, err
+	}
+	tensors := analyze.TensorsOf(s)
+	for _, t := range tensors {
+		t.File = in.name()
+	}
+	return tensors, nil
+}
+
+// allocatorEvents prints every event of a memory snapshot.
+func (i *inspection) allocatorEvents(in *input) error {
+	s, err := i.readSnapshot(in)
+	if err != nil {
+		return err
+	}
+	if i.format == report.EventCSV {
+		return usagef("%s is a PyTorch memory snapshot: its events come as text or jsonl", in.name())
+	}
+	if err := report.AllocatorEvents(i.env.Stdout, s, i.format, i.top); err != nil {
+		return fmt.Errorf("write events: %w", err)
+	}
+	return nil
+}
+
+// readSnapshot reads a memory snapshot.
+func (i *inspection) readSnapshot(in *input) (*event.Snapshot, error) {
 	source := in.stream
 	if source == nil {
 		p, err := openWithProgress(i.env, in.file)
@@ -45,11 +73,7 @@ func (i *inspection) snapshot(in *input) ([]*analyze.Tensors, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", in.name(), err)
 	}
-	tensors := analyze.TensorsOf(s)
-	for _, t := range tensors {
-		t.File = in.name()
-	}
-	return tensors, nil
+	return s, nil
 }
 
 // inspectSnapshot prints what a memory snapshot says.
@@ -68,7 +92,7 @@ func (i *inspection) inspectSnapshot(in *input) error {
 		return report.JSON(i.env.Stdout, tensors)
 	}
 	memory := i.overview || i.config.Parts == analyze.PartMemory
-	document := report.Tensors(in.name(), tensors, report.TensorParts{Memory: memory, Fragmentation: i.pieces || i.overview, Top: i.top})
+	document := report.Tensors(in.name(), tensors, report.TensorParts{Memory: memory, Growth: i.leaks, Fragmentation: i.pieces || i.overview, Top: i.top})
 	if err := document.Write(i.env.Stdout, i.style); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}

@@ -68,7 +68,7 @@ func (l *Leaks) Document() *Document {
 		d.Heading(fmt.Sprintf("GPU %d", t.Device), "PyTorch's allocator, "+t.File)
 		d.growth(&t.Growth)
 	}
-	d.Heading("What the driver gave and has not got back", "by who asked, at a quarter, five eighths and the end of the trace")
+	d.Heading("What the driver gave and has not got back", "by who asked, at a quarter, five eighths and the end of what was traced")
 	rows := l.Rows()
 	if len(rows) == 0 {
 		d.Line("nothing grew after the first quarter")

@@ -10,6 +10,7 @@ import (
 // TensorParts is what of a memory snapshot is shown.
 type TensorParts struct {
 	Memory        bool
+	Growth        bool // alone; it is part of Memory
 	Fragmentation bool
 	Top           int // stacks; 0: all that were kept
 }
@@ -26,6 +27,8 @@ func Tensors(file string, tensors []*analyze.Tensors, parts TensorParts) *Docume
 		d.tensorHead(t)
 		if parts.Memory {
 			d.tensorMemory(t, parts.Top)
+		} else if parts.Growth {
+			d.growth(&t.Growth)
 		}
 		if parts.Fragmentation {
 			d.tensorPieces(t)
