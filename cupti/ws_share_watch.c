@@ -52,7 +52,8 @@ void ws_shared_watch(void) {
       !ws_share_has_buffers() || atomic_load(&watch.robbed))
     return;
   uint64_t now = mono(), came = atomic_load(&ws_shared.came);
-  if (!watch.answers && watch.tries < TRIES) {
+  /* Again when buffers have come since: now there is a context. */
+  if (!watch.answers && watch.tries < TRIES && (!watch.tries || came != watch.came)) {
     watch.tries++;
     watch.answers = ask() && atomic_load(&ws_shared.came) != came;
     watch.since = now;

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/warpscope/warpscope/agent/collect"
+	"github.com/warpscope/warpscope/agent/device"
 	"github.com/warpscope/warpscope/agent/event"
 )
 
@@ -36,6 +37,7 @@ func Attach(c Config, pids []int32) (*Result, error) {
 		s.abandon()
 		return nil, err
 	}
+	s.host = device.NewHost(device.HostConfig{PID: int(pids[0]), Emit: s.server.Emit, Text: s.server.Text})
 	left := s.readOn(signals)
 	for _, p := range left {
 		s.say(fmt.Sprintf("%s goes on: what it does from now on is not recorded", describe(&p)))
