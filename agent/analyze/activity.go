@@ -61,8 +61,11 @@ type PhaseActivity struct {
 	PCIeIn    *Level `json:"pcie_in_bytes_per_s,omitempty"`
 	NVLinkOut *Level `json:"nvlink_out_bytes_per_s,omitempty"`
 	NVLinkIn  *Level `json:"nvlink_in_bytes_per_s,omitempty"`
-	// Clock is NVML's SM clock in steps of the phase, MHz.
-	Clock *Level `json:"sm_clock_mhz,omitempty"`
+	// What NVML reads of every GPU: the SM clock in steps of the phase, MHz; the part of the time, about a second before a
+	// reading, in which any kernel ran, and in which memory was read or written.
+	Clock          *Level `json:"sm_clock_mhz,omitempty"`
+	Utilization    *Level `json:"utilization,omitempty"`
+	MemoryActivity *Level `json:"memory_activity,omitempty"`
 }
 
 // Level is a quantity over windows: its mean over their time, and its spread.
@@ -173,6 +176,8 @@ type phaseLevels struct {
 	ns      int64
 	figures [activityFigures]weighed
 	clock   weighed
+
+	utilization, memory weighed
 }
 
 // activity says what the lane's GPU did in each phase of its steps.
@@ -212,10 +217,10 @@ func (ln *lane) activity(a *Analysis) ActivityRow {
 			p.figures[f].add(w.figures[f], float64(w.end-w.start))
 		}
 	}
-	ln.clockByPhase(a, gpu, phases)
 	if len(phases) > 0 {
 		r.TF32Share = ln.tf32(a)
 	}
+	ln.readByPhase(a, gpu, of)
 	for _, phase := range order {
 		r.Phases = append(r.Phases, phases[phase].result(phase))
 	}
@@ -287,21 +292,24 @@ func (ln *lane) phaseOf(w *activityWindow, first *int) string {
 	return phase
 }
 
-// clockByPhase adds NVML's readings of the clock.
-func (ln *lane) clockByPhase(a *Analysis, gpu event.GPUID, phases map[string]*phaseLevels) {
+// readByPhase adds NVML's readings.
+func (ln *lane) readByPhase(a *Analysis, gpu event.GPUID, of func(phase string) *phaseLevels) {
 	n := 0
 	for i := range a.timelines.readings {
 		r := &a.timelines.readings[i]
-		if r.gpu != gpu || r.clock <= 0 {
+		if r.gpu != gpu {
 			continue
 		}
 		for n < len(ln.steps) && ln.steps[n].end <= r.time {
 			n++
 		}
 		if n < len(ln.steps) && ln.steps[n].start <= r.time {
-			if p := phases[ln.steps[n].phase]; p != nil {
+			p := of(ln.steps[n].phase)
+			if r.clock > 0 {
 				p.clock.add(float64(r.clock), 1)
 			}
+			p.utilization.add(float64(r.utilization)/100, 1)
+			p.memory.add(float64(r.activity)/100, 1)
 		}
 	}
 }
@@ -313,10 +321,11 @@ func (p *phaseLevels) result(phase string) PhaseActivity {
 		Tensor: f(figureTensor), TensorHalf: f(figureTensorHalf), TensorInteger: f(figureTensorInteger), TensorDouble: f(figureTensorDouble),
 		FP64: f(figureFP64), FP32: f(figureFP32), FP16: f(figureFP16), Integer: f(figureInteger), DRAM: f(figureDRAM), DRAMBytes: f(figureDRAMBytes),
 		PCIeOut: f(figurePCIeOut), PCIeIn: f(figurePCIeIn), NVLinkOut: f(figureNVLinkOut), NVLinkIn: f(figureNVLinkIn), Clock: p.clock.result(),
+		Utilization: p.utilization.result(), MemoryActivity: p.memory.result(),
 	}
 }
 
-// Phase returns the activity in one phase; nil: no window lies in it.
+// Phase returns the activity in one phase; nil: nothing was read in it.
 func (r *ActivityRow) Phase(phase string) *PhaseActivity {
 	for i := range r.Phases {
 		if r.Phases[i].Phase == phase {

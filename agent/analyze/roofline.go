@@ -90,13 +90,12 @@ func activityOperations(gpu *GPURow, p *PhaseActivity, tf32 float64) (tensor, ot
 	return tensor, of(p.FP64, rates.fp64) + of(p.FP32, rates.fp32) + of(p.FP16, rates.fp16)
 }
 
-// roofs are the ceilings of a roofline.
+// roofs are the ceilings of operations in a roofline.
 var roofs = []struct {
-	kind   ceilings.Kind
-	name   string
-	memory bool
+	kind ceilings.Kind
+	name string
 }{
-	{ceilings.Copy, "memory", true}, {ceilings.BFloat16, "bf16", false}, {ceilings.TF32, "tf32", false}, {ceilings.Float32, "fp32", false},
+	{ceilings.BFloat16, "bf16"}, {ceilings.TF32, "tf32"}, {ceilings.Float32, "fp32"},
 }
 
 // roofline holds what is known of steps against the GPUs' ceilings.
@@ -131,6 +130,9 @@ func (a *Analysis) rooflineRow(in *Inspection, activity *ActivityRow) RooflineRo
 	a.ceilings(&r, gpu)
 	for i := range activity.Phases {
 		p := &activity.Phases[i]
+		if p.Windows == 0 {
+			continue
+		}
 		tensor, others := activityOperations(gpu, p, activity.TF32Share)
 		point := RooflinePoint{Name: p.Phase + " " + activity.Unit + "s", Kind: PointPhase, Phase: p.Phase, Operations: tensor + others, OperationsFrom: SourceEstimated, BytesFrom: SourceMeasured, Ceiling: string(ceilings.BFloat16)}
 		if p.DRAMBytes != nil {
@@ -144,7 +146,7 @@ func (a *Analysis) rooflineRow(in *Inspection, activity *ActivityRow) RooflineRo
 		}
 		r.Points = append(r.Points, point)
 	}
-	if len(activity.Phases) == 0 {
+	if len(r.Points) == 0 {
 		text, _ := in.NoActivity(activity)
 		r.Missing = append(r.Missing, text)
 	} else if _, ok := clockRates[gpu.Capability]; !ok {
@@ -164,11 +166,36 @@ func (a *Analysis) ceilings(r *RooflineRow, gpu *GPURow) {
 		r.Missing = append(r.Missing, err.Error()+"; warpscope bench measures them")
 		return
 	}
-	for _, d := range roofs {
-		if rate, ok := of.Rate(d.kind); ok {
-			r.Ceilings = append(r.Ceilings, Ceiling{Kind: string(d.kind), Name: d.name, PerSecond: rate.PerSecond, Memory: d.memory, Source: string(rate.Source)})
+	// Traffic is of any mix of reads and writes: its ceiling is the highest rate that was measured, but for writes alone.
+	var memory Ceiling
+	for _, kind := range []ceilings.Kind{ceilings.Copy, ceilings.Read, ceilings.Triad} {
+		rate, ok := of.Rate(kind)
+		better := rate.PerSecond > memory.PerSecond && memory.Source != string(ceilings.Measured)
+		if rate.Source == ceilings.Measured {
+			better = rate.PerSecond > memory.PerSecond || memory.Source != string(ceilings.Measured)
+		}
+		if ok && better {
+			memory = Ceiling{Kind: string(kind), Name: "memory", PerSecond: rate.PerSecond, Memory: true, Source: string(rate.Source)}
 		}
 	}
+	if memory.Memory {
+		r.Ceilings = append(r.Ceilings, memory)
+	}
+	for _, d := range roofs {
+		if rate, ok := of.Rate(d.kind); ok {
+			r.Ceilings = append(r.Ceilings, Ceiling{Kind: string(d.kind), Name: d.name, PerSecond: rate.PerSecond, Source: string(rate.Source)})
+		}
+	}
+}
+
+// Memory returns the ceiling of memory traffic; nil: it is not known.
+func (r *RooflineRow) Memory() *Ceiling {
+	for i := range r.Ceilings {
+		if r.Ceilings[i].Memory {
+			return &r.Ceilings[i]
+		}
+	}
+	return nil
 }
 
 // Ceiling returns a ceiling by its kind; nil: it is not known.

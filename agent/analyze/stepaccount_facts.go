@@ -16,13 +16,15 @@ type clockReading struct {
 	gpu      event.GPUID
 	clock    int32
 	throttle int64
+	// utilization and activity are of the GPU and of its memory, in percent.
+	utilization, activity int32
 }
 
 // addReadings keeps what NVML said of clocks.
 func (t *timelines) addReadings(g *event.GPUSamples) {
 	for i, at := range g.Time {
 		if t.a.span.has(at) && len(t.readings) < maxClockReadings {
-			t.readings = append(t.readings, clockReading{at, g.GPU[i], g.SMClock[i], g.Throttle[i]})
+			t.readings = append(t.readings, clockReading{at, g.GPU[i], g.SMClock[i], g.Throttle[i], g.Utilization[i], g.MemoryActivity[i]})
 		}
 	}
 }

@@ -53,7 +53,7 @@ func (c *Case) limits() (l *limits, text, again string) {
 		text, can := c.In.NoActivity(activity)
 		longer := c.rerun("") + "   # for ten seconds of steps or more"
 		switch {
-		case l.activity != nil:
+		case l.activity != nil && l.activity.Windows > 0:
 			return nil, fmt.Sprintf("what the GPU's units did is known for %d windows of the measured steps only", l.activity.Windows), longer
 		case !can:
 			return nil, text, ""
@@ -68,7 +68,7 @@ func (c *Case) limits() (l *limits, text, again string) {
 			l.compute = roofline.Ceiling(ceilings.Kind(p.Ceiling))
 		}
 	}
-	if l.memory = roofline.Ceiling(ceilings.Copy); l.memory == nil || l.compute == nil {
+	if l.memory = roofline.Memory(); l.memory == nil || l.compute == nil {
 		return nil, "what this GPU can do is not known: " + strings.Join(roofline.Missing, "; "), "warpscope bench"
 	}
 	l.ofCompute, l.ofMemory = l.operations/l.compute.PerSecond, l.bytes/l.memory.PerSecond

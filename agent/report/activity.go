@@ -25,36 +25,57 @@ func (d *Document) activityRow(in *analyze.Inspection, r *analyze.ActivityRow, s
 		}
 		return
 	}
-	d.Heading("GPU activity"+of(&r.Key, several), "NVML's averages over windows within one phase of steps, of everybody's work on the GPU; not of single kernels")
+	note, watched := "NVML's utilisation, of everybody's work on the GPU", false
+	for i := range r.Phases {
+		watched = watched || r.Phases[i].Windows > 0
+	}
+	if watched {
+		note = "NVML's averages over windows within one phase of steps, of everybody's work on the GPU; not of single kernels"
+	}
+	d.Heading("GPU activity"+of(&r.Key, several), note)
 	t := &Table{Quiet: true, Columns: []Column{
-		{Title: "phase"}, {Title: "windows", Right: true, Drop: 4}, {Title: "SMs", Right: true}, {Title: "warps", Right: true, Drop: 1}, {Title: "tensor", Right: true}, {Title: "fp32", Right: true, Drop: 2},
-		{Title: "memory", Right: true}, {Title: "of it", Right: true}, {Title: "PCIe in", Right: true, Drop: 3}, {Title: "out", Right: true, Drop: 3},
+		{Title: "phase"}, {Title: "windows", Right: true, Drop: 4}, {Title: "in use", Right: true, Drop: 6}, {Title: "SMs", Right: true}, {Title: "warps", Right: true, Drop: 1}, {Title: "tensor", Right: true},
+		{Title: "fp32", Right: true, Drop: 2}, {Title: "memory", Right: true}, {Title: "of it", Right: true}, {Title: "in use", Right: true, Drop: 6}, {Title: "PCIe in", Right: true, Drop: 3}, {Title: "out", Right: true, Drop: 3},
 		{Title: "NVLink in", Right: true, Drop: 5}, {Title: "out", Right: true, Drop: 5}, {Title: "clock", Right: true, Drop: 1},
 	}}
 	for i := range r.Phases {
 		p := &r.Phases[i]
-		clock := ""
+		clock, windows, used, memory := "", "", "", ""
 		if p.Clock != nil {
 			clock = fmt.Sprintf("%.0f MHz", p.Clock.Mean)
 		}
+		if p.Windows > 0 {
+			windows = Count(p.Windows)
+		}
+		if !watched { // what the units did says more
+			used, memory = levelShare(p.Utilization), levelShare(p.MemoryActivity)
+		}
 		t.Rows = append(t.Rows, []string{
-			p.Phase, Count(p.Windows), levelShare(p.SM), levelShare(p.Occupancy), levelShare(p.Tensor), levelShare(p.FP32),
-			levelRate(p.DRAMBytes), levelShare(p.DRAM), levelRate(p.PCIeIn), levelRate(p.PCIeOut), traffic(p.NVLinkIn), traffic(p.NVLinkOut), clock,
+			p.Phase, windows, used, levelShare(p.SM), levelShare(p.Occupancy), levelShare(p.Tensor), levelShare(p.FP32),
+			levelRate(p.DRAMBytes), levelShare(p.DRAM), memory, levelRate(p.PCIeIn), levelRate(p.PCIeOut), traffic(p.NVLinkIn), traffic(p.NVLinkOut), clock,
 		})
+	}
+	if !watched {
+		for i := range t.Columns {
+			if t.Columns[i].Title == "in use" {
+				t.Columns[i].Drop = 0
+			}
+		}
+		t.Columns[2].Title, t.Columns[9].Title = "GPU in use", "memory in use"
 	}
 	d.Table(t)
 }
 
 func levelShare(l *analyze.Level) string {
 	if l == nil {
-		return dash
+		return ""
 	}
 	return Share(l.Mean)
 }
 
 func levelRate(l *analyze.Level) string {
 	if l == nil {
-		return dash
+		return ""
 	}
 	return Rate(l.Mean)
 }
