@@ -27,8 +27,8 @@ uint32_t ws_span_text(const char *text, size_t size);
 /* Records moments and ranges whose texts came from ws_span_text; how many were. Any thread. */
 size_t ws_span_marks(const struct warpscope_mark *marks, size_t count);
 
-/* Sleeps until a moment of CLOCK_MONOTONIC, or until ws_span_wake is called for the word, which is 0 at
- * first. When it woke; 0: it cannot sleep. */
+/* Sleeps until a moment of CLOCK_MONOTONIC, or until ws_span_wake is called for the word, which is
+ * 0 at first. When it woke; 0: it cannot sleep. */
 uint64_t ws_span_sleep(uint64_t until, uint32_t *word);
 void ws_span_wake(uint32_t *word);
 

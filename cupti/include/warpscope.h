@@ -49,8 +49,8 @@ WARPSCOPE_FUNCTION int warpscope_span(const char *name, uint64_t began_ns, uint6
 
 /* What follows is for warpscope's module for Python, and may change with it. */
 
-/* A text for marks: its number, 0 if there is no capture or no room. The same text twice takes twice
- * the room: callers keep the number. */
+/* A text for marks: its number, 0 if there is no capture or no room. The same text twice takes
+ * twice the room: callers keep the number. */
 WARPSCOPE_FUNCTION uint32_t warpscope_text(const char *text, size_t size);
 
 /* Something that a thread did or was at. */
@@ -67,8 +67,9 @@ struct warpscope_mark {
 /* Records marks as NVTX markers; how many were recorded. */
 WARPSCOPE_FUNCTION size_t warpscope_marks(const struct warpscope_mark *marks, size_t count);
 
-/* Sleeps until a moment of CLOCK_MONOTONIC (ns) or until another thread calls warpscope_wake with the
- * same word, which is 0 before. Returns when it woke: what Python measures its own waiting from. */
+/* Sleeps until a moment of CLOCK_MONOTONIC (ns) or until another thread calls warpscope_wake with
+ * the same word, which is 0 before. Returns when it woke: what Python measures its own waiting
+ * from. */
 WARPSCOPE_FUNCTION uint64_t warpscope_sleep(uint64_t until_ns, uint32_t *word);
 WARPSCOPE_FUNCTION void warpscope_wake(uint32_t *word);
 

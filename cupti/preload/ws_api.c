@@ -19,6 +19,8 @@ uint32_t warpscope_text(const char *text, size_t size) { return ws_span_text(tex
 size_t warpscope_marks(const struct warpscope_mark *marks, size_t count) {
   return ws_span_marks(marks, count);
 }
-uint64_t warpscope_sleep(uint64_t until_ns, uint32_t *word) { return ws_span_sleep(until_ns, word); }
+uint64_t warpscope_sleep(uint64_t until_ns, uint32_t *word) {
+  return ws_span_sleep(until_ns, word);
+}
 void warpscope_wake(uint32_t *word) { ws_span_wake(word); }
 int warpscope_recording(void) { return ws_capture_recording(); }

@@ -61,6 +61,27 @@ class Names:
         return self.texts.get(id(module)) or "(other)\t" + type(module).__name__
 
 
+class Types:
+    """What a module computes with: the type of its first tensor, and that which autocast makes of it."""
+
+    def __init__(self, torch):
+        self.tensor = torch.Tensor
+        self.enabled = torch.is_autocast_enabled
+        self.dtype = getattr(torch, "get_autocast_dtype", None)
+        if self.dtype is None:  # before 2.4
+            self.enabled = lambda _device: torch.is_autocast_enabled()
+            self.dtype = lambda _device: torch.get_autocast_gpu_dtype()
+
+    def of(self, args):
+        for arg in args:
+            if isinstance(arg, self.tensor):
+                text = str(arg.dtype).rpartition(".")[2]
+                if arg.is_cuda and self.enabled("cuda"):
+                    text += ", autocast " + str(self.dtype("cuda")).rpartition(".")[2]
+                return " " + text
+        return ""
+
+
 def compiled():
     """Whether torch.compile is in use: hooks would make it compile anew."""
     utils, frames = sys.modules.get("torch._dynamo.utils"), sys.modules.get("torch._dynamo.eval_frame")
@@ -73,6 +94,7 @@ class Operators:
         self.library = library
         self.publisher = Publisher(library)
         self.names = Names()
+        self.types = Types(torch)
         self.window = None
         self.done = []  # windows that wait for being published
         self.steps = 0
@@ -203,7 +225,7 @@ class Operators:
         for handle in hooks:
             handle.remove()
 
-    def enter(self, module, _args):
+    def enter(self, module, args):
         """Runs in the program's forward pass: whatever goes wrong is not its affair."""
         try:
             window = self.window
@@ -212,7 +234,7 @@ class Operators:
                     return
                 window = self.window
             if window.ident == threading.get_ident():
-                text = self.names.of(module, window.open is None)
+                text = self.names.of(module, window.open is None) + self.types.of(args)
                 memory = self.memory()
                 window.open = Call(self.library.now(), text, window.open, memory)
                 window.calls.append(window.open)
