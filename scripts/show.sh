@@ -15,17 +15,21 @@ bin/warpscope inspect --json --kernels --copies --memory --nvtx --top 0 $real >b
 sed -n 's/^ "source": "\(.*\)",$/   \1/p; s/^ "date": "\(.*\)",$/   \1/p' ${real%.wscope}.count.json
 build/counts build/inspection.json ${real%.wscope}.count.json | sed 's/^/   /'
 
+bold "2. A real program that ran out of GPU memory, recorded likewise: warpscope doctor --example optimizer-first-step"
+bin/warpscope doctor --example optimizer-first-step
+
 trace=build/demo.wscope
 rm -f $trace
 if bin/warpscope demo --probe >/dev/null 2>&1; then where="this machine's GPU"; else where="the simulated device: this machine has no GPU"; fi
-bold "2. A live capture of a small training loop, on $where: warpscope run -o $trace -- warpscope demo"
+bold "3. A live capture of a small training loop, on $where: warpscope run -o $trace -- warpscope demo"
 bin/warpscope run -o $trace -- bin/warpscope demo
 echo
 bin/warpscope inspect $trace
 
-bold "3. What to type next"
+bold "4. What to type next"
 cat <<'NEXT'
    bin/warpscope inspect --kernels testdata/real/gpt-train.wscope     # every kernel: count, time, launch configuration
-   bin/warpscope inspect --memory testdata/real/gpt-train.wscope      # who holds the memory, by library and stack
+   bin/warpscope inspect --memory testdata/real/gpt-train.wscope      # where all of a GPU's memory is
+   bin/warpscope doctor --example '?'                                 # more real failures
    bin/warpscope run -o mine.wscope -- python3 train.py               # your own program
 NEXT
