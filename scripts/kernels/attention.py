@@ -150,7 +150,7 @@ def case_naive(cuda, case):
             steps = []
 
             def step(a, b, c, m, n, size, group):
-                grid = [-(-m // 128) * -(-n // 256), batch * heads]
+                grid = [-(-m // 256) * -(-n // 128), batch * heads]
                 steps.append(cuda.launch(product, grid, [256], shared, [address(a), address(b), address(c), i32(m), i32(n), u64(size), i32(group)]))
 
             step(q, k, s, queries, keys, 2 * d, heads // kv_heads)

@@ -138,12 +138,12 @@ def case_matmul_race(cuda, case):
 
 
 def matmul80_launch(cuda, v, a, b, c):
-    """v: file, name, and what differs from the usual of bm, bn, kb, stages"""
+    """v: file, name, bm, bn, kb, stages, threads"""
     m, n, size = a.shape[0], b.shape[0], a.shape[1] * a.element_size()
-    bm, bn = v.get("bm", 128), v.get("bn", 256)
-    shared = v.get("stages", 4) * (bm + bn) * v.get("kb", 64)
+    bm, bn = v["bm"], v["bn"]
+    shared = v["stages"] * (bm + bn) * v["kb"]
     f = cuda.function(v["file"], v["name"], shared)
-    return cuda.launch(f, [-(-m // bm) * -(-n // bn)], [bm * bn // 128], shared, [address(a), address(b), address(c), i32(m), i32(n), u64(size)])
+    return cuda.launch(f, [-(-m // bm) * -(-n // bn)], [v["threads"]], shared, [address(a), address(b), address(c), i32(m), i32(n), u64(size)])
 
 
 def fp32_launch(cuda, v, a, b, c):
