@@ -129,18 +129,38 @@ func (t *timelines) addActivity(a *event.Activities) {
 	}
 }
 
-// maxUnmonitored bounds the reasons that are kept: a machine has few GPUs, a damaged trace may name any.
-const maxUnmonitored = 1024
+// gpuFacts is what a trace says of a GPU once.
+type gpuFacts struct {
+	unmonitored          string // why its units were not watched
+	power, powerStandard int64  // that it may take, and that it is made for, mW; 0 unknown
+}
 
-// addUnmonitored keeps why GPUs were not monitored.
-func (t *timelines) addUnmonitored(f *event.Facts) {
-	for i, name := range f.Name {
-		if f.GPU[i] != 0 && len(t.unmonitored) < maxUnmonitored && t.a.tables.String(name) == event.FactUnmonitored {
-			if t.unmonitored == nil {
-				t.unmonitored = make(map[event.GPUID]string)
-			}
-			t.unmonitored[f.GPU[i]] = t.a.tables.String(f.Text[i])
+// maxFacts bounds the GPUs of which facts are kept: a machine has few, a damaged trace may name any.
+const maxFacts = 1024
+
+// addFacts keeps what is said of GPUs.
+func (t *timelines) addFacts(f *event.Facts) {
+	for i, id := range f.Name {
+		name := t.a.tables.String(id)
+		if f.GPU[i] == 0 || name != event.FactUnmonitored && name != event.FactPowerLimit && name != event.FactPowerDefault {
+			continue
 		}
+		of, known := t.facts[f.GPU[i]]
+		if !known && len(t.facts) >= maxFacts {
+			continue
+		}
+		switch name {
+		case event.FactUnmonitored:
+			of.unmonitored = t.a.tables.String(f.Text[i])
+		case event.FactPowerLimit:
+			of.power = f.Value[i]
+		case event.FactPowerDefault:
+			of.powerStandard = f.Value[i]
+		}
+		if t.facts == nil {
+			t.facts = make(map[event.GPUID]gpuFacts)
+		}
+		t.facts[f.GPU[i]] = of
 	}
 }
 
@@ -187,7 +207,7 @@ func (ln *lane) activity(a *Analysis) ActivityRow {
 	if gpu == 0 {
 		return r
 	}
-	r.Unmonitored = a.timelines.unmonitored[gpu]
+	r.Unmonitored = a.timelines.facts[gpu].unmonitored
 	phases := make(map[string]*phaseLevels)
 	var order []string
 	of := func(phase string) *phaseLevels {

@@ -119,6 +119,9 @@ type AccountFacts struct {
 	ClockHighest int64            `json:"clock_highest_mhz"` // in the whole trace
 	Throttled    map[string]int   `json:"throttled_samples,omitempty"`
 	ThrottleMHz  map[string]int64 `json:"throttled_clock_mhz,omitempty"` // median while throttled
+	// PowerMW is what the GPU may take, PowerStandardMW what it is made for; 0 unknown.
+	PowerMW         int64 `json:"power_limit_mw,omitempty"`
+	PowerStandardMW int64 `json:"power_default_mw,omitempty"`
 }
 
 // lineID is the index of a line: classes of kernels first, then copies, then causes of idleness.

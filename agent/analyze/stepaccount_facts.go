@@ -136,6 +136,7 @@ func (ln *lane) clocks(a *Analysis, f *AccountFacts) {
 	if gpu == 0 {
 		return
 	}
+	f.PowerMW, f.PowerStandardMW = a.timelines.facts[gpu].power, a.timelines.facts[gpu].powerStandard
 	readings := a.timelines.readings
 	var clocks []int64
 	throttled := make(map[string][]int64)

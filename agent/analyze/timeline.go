@@ -105,8 +105,7 @@ type timelines struct {
 	kinds    []uint8 // by StringID of a call's name: cpuKind + 1
 	readings []clockReading
 	activity []activityWindow
-	// unmonitored says why what a GPU's units did is not known.
-	unmonitored map[event.GPUID]string
+	facts    map[event.GPUID]gpuFacts
 }
 
 func newTimelines(a *Analysis) *timelines {
@@ -130,7 +129,7 @@ func (t *timelines) of(p *process) *timeline {
 func (t *timelines) add(p *process, b *event.Batch) {
 	t.addReadings(&b.GPUSamples)
 	t.addActivity(&b.Activities)
-	t.addUnmonitored(&b.Facts)
+	t.addFacts(&b.Facts)
 	if p.id == 0 {
 		return // the machine's
 	}

@@ -58,3 +58,10 @@ func (g *fakeGPU) monitor() (monitor, error) {
 	}
 	return &windows{of: g.of}, nil
 }
+
+func (g *fakeGPU) powerLimits() (now, usual int64) {
+	if g.of == nil {
+		return notAvailable, notAvailable
+	}
+	return 500_000, 700_000
+}

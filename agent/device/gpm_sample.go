@@ -6,6 +6,7 @@ import "github.com/warpscope/warpscope/agent/event"
 func (p *Sampler) watch() {
 	p.monitors = make([]monitor, len(p.system.gpus))
 	for i, g := range p.system.gpus {
+		p.power(i, g)
 		m, err := g.monitor()
 		switch {
 		case err == nil:
@@ -14,6 +15,20 @@ func (p *Sampler) watch() {
 			addFact(&p.batch.Facts, monotonic(), p.config.GPUs[i], 0, p.config.Text(event.FactUnmonitored), 0, p.config.Text(err.Error()))
 		}
 	}
+}
+
+// power says what power a GPU may take: without it nobody can tell a cap by design from one that somebody set.
+func (p *Sampler) power(i int, g gpu) {
+	if p.config.Text == nil {
+		return
+	}
+	now, usual := g.powerLimits()
+	if now <= 0 || usual <= 0 {
+		return
+	}
+	at := monotonic()
+	addFact(&p.batch.Facts, at, p.config.GPUs[i], 0, p.config.Text(event.FactPowerLimit), now, 0)
+	addFact(&p.batch.Facts, at, p.config.GPUs[i], 0, p.config.Text(event.FactPowerDefault), usual, 0)
 }
 
 // unwatch ends it.

@@ -131,6 +131,7 @@ func TestSamplerEmitsActivityOfWatchedGPUs(t *testing.T) {
 		return event.StringID(len(texts) - 1)
 	}
 	p, err := NewSampler(s, Config{Interval: 10 * time.Millisecond, GPUs: []event.GPUID{4, 9}, Text: text, Emit: func(b *event.Batch) error {
+		why.Value = append(why.Value, b.Facts.Value...)
 		why.GPU, why.Name, why.Text = append(why.GPU, b.Facts.GPU...), append(why.Name, b.Facts.Name...), append(why.Text, b.Facts.Text...)
 		a := b.Activities
 		got.GPU = append(got.GPU, a.GPU...)
@@ -154,8 +155,11 @@ func TestSamplerEmitsActivityOfWatchedGPUs(t *testing.T) {
 			t.Errorf("window %d: GPU %d, %d ns, %d, %d", i, got.GPU[i], got.Duration[i], got.DRAM[i], got.Tensor[i])
 		}
 	}
-	if !reflect.DeepEqual(why.GPU, []event.GPUID{4}) || texts[why.Name[0]] != event.FactUnmonitored || texts[why.Text[0]] != errNoMonitor.Error() {
+	if !reflect.DeepEqual(why.GPU, []event.GPUID{4, 9, 9}) || texts[why.Name[0]] != event.FactUnmonitored || texts[why.Text[0]] != errNoMonitor.Error() {
 		t.Errorf("of the GPU that is not watched: %+v of %q", why, texts)
+	}
+	if texts[why.Name[1]] != event.FactPowerLimit || why.Value[1] != 500_000 || texts[why.Name[2]] != event.FactPowerDefault || why.Value[2] != 700_000 {
+		t.Errorf("power: %+v of %q", why, texts)
 	}
 	if !c.closed {
 		t.Error("the counters were not given back")

@@ -45,6 +45,8 @@ type gpu interface {
 	processes(to []usage) []usage
 	// monitor watches what its units do; the error says in a few words why that cannot be.
 	monitor() (monitor, error)
+	// powerLimits are the power that it may take now, and the one it is made for, in mW.
+	powerLimits() (now, usual int64)
 }
 
 // reading is one look at a GPU, in the units of event.GPUSamples.

@@ -94,8 +94,16 @@ func TestVerdictWithoutMonitoringNamesTheRerun(t *testing.T) {
 
 // TestThePowerCapIsANote: large products reach it on every large GPU; heat is another matter.
 func TestThePowerCapIsANote(t *testing.T) {
-	for reason, want := range map[int64]doctor.Severity{4: doctor.NoteSev, 1 << 6: doctor.Warning} {
+	for _, c := range []struct {
+		reason, power int64
+		want          doctor.Severity
+	}{{4, 0, doctor.NoteSev}, {4, 700_000, doctor.NoteSev}, {4, 400_000, doctor.Warning}, {1 << 6, 0, doctor.Warning}} {
+		reason, want := c.reason, c.want
 		p := scene.New()
+		if c.power > 0 {
+			p.FactOf(event.FactPowerLimit, c.power, "")
+			p.FactOf(event.FactPowerDefault, 700_000, "")
+		}
 		monitored(p, scene.Activity{SM: 0.9, Tensor: 0.8, DRAM: 0.3, DRAMPeak: peak})
 		p.Sample(p.Info.StartTime-5e6, 2000, 1)
 		for i := range 300 {
@@ -105,6 +113,9 @@ func TestThePowerCapIsANote(t *testing.T) {
 		f := find(d, "time.throttled")
 		if f == nil || f.Severity != want || f.Cost.SecondsPerStep <= 0 {
 			t.Errorf("reason %#x: %+v", reason, f)
+		}
+		if f != nil && strings.Contains(f.Title, "400 W of the 700") != (c.power == 400_000) {
+			t.Errorf("reason %#x, %d mW: %s", reason, c.power, f.Title)
 		}
 		if want == doctor.NoteSev && d.Findings[0].ID != "time.compute" {
 			t.Errorf("first is %s", d.Findings[0].ID)

@@ -14,6 +14,8 @@ const (
 	throttledSamples = 0.10
 	// throttledLoss is how much lower the clock must be.
 	throttledLoss = 0.03
+	// powerLowered is below which part of its default a power limit has been set by somebody.
+	powerLowered = 0.97
 )
 
 // heldDown returns the reason for a lower clock that most of NVML's readings in the measured steps name, in which part of
@@ -56,10 +58,17 @@ func throttled() Rule {
 				Fix:      []Fix{throttleFix(reason, c, lost)},
 				RuledOut: []string{"kernels that wait for memory lose less than the clock does"},
 			}
-			if reason == "power cap" {
-				// Matrix kernels reach the cap of every large GPU: that is its design, and no fault of the program.
-				out.Severity = NoteSev
+			if reason != "power cap" {
+				return out, ""
 			}
+			if lowered := f.PowerMW > 0 && float64(f.PowerMW) < powerLowered*float64(f.PowerStandardMW); lowered {
+				out.Title = fmt.Sprintf("The GPU's power limit is set to %.0f W of the %.0f it is made for", float64(f.PowerMW)/1e3, float64(f.PowerStandardMW)/1e3)
+				out.Evidence = append(out.Evidence, Evidence{What: "power limit", Figure: float64(f.PowerMW) / 1e3, Unit: "W", Source: Measured, Where: fmt.Sprintf("NVML; by default it is %.0f W", float64(f.PowerStandardMW)/1e3)})
+				out.Confidence = Medium
+				return out, ""
+			}
+			// Matrix kernels reach the cap of every large GPU: that is its design, and no fault of the program.
+			out.Severity = NoteSev
 			return out, ""
 		},
 	}

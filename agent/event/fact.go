@@ -38,4 +38,7 @@ const (
 
 	// FactUnmonitored: what a GPU's units do is not in the trace; Text says why.
 	FactUnmonitored = "gpu.unmonitored"
+	// FactPowerLimit is the power that a GPU may take, FactPowerDefault the one it is made for: mW.
+	FactPowerLimit   = "gpu.power_limit"
+	FactPowerDefault = "gpu.power_default"
 )

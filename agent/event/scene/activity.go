@@ -25,9 +25,12 @@ func (p *Program) Watch(from, to event.Time, window int64, v Activity) {
 	}
 }
 
-// Fact adds a fact about the GPU.
-func (p *Program) Fact(name, text string) {
+// Fact adds a fact about the GPU that is a text.
+func (p *Program) Fact(name, text string) { p.FactOf(name, 0, text) }
+
+// FactOf adds a fact about the GPU.
+func (p *Program) FactOf(name string, value int64, text string) {
 	f := &p.machine.Facts
 	f.Time, f.GPU, f.PID = append(f.Time, p.Info.StartTime), append(f.GPU, 1), append(f.PID, 0)
-	f.Name, f.Value, f.Text = append(f.Name, p.text(name)), append(f.Value, 0), append(f.Text, p.text(text))
+	f.Name, f.Value, f.Text = append(f.Name, p.text(name)), append(f.Value, value), append(f.Text, p.text(text))
 }
