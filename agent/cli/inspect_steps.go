@@ -65,7 +65,7 @@ func (f *inspectStepFlags) validate(i *inspection, c *cobra.Command) error {
 
 // stepKinds are the records that steps and their account are made of, beside what runs on GPUs.
 func stepKinds() []event.Kind {
-	return []event.Kind{event.KindCall, event.KindMarker, event.KindAllocation, event.KindOverhead, event.KindModule, event.KindGPUSample, event.KindActivity, event.KindFact}
+	return []event.Kind{event.KindCall, event.KindMarker, event.KindAllocation, event.KindOverhead, event.KindModule, event.KindGPUSample, event.KindUsage, event.KindActivity, event.KindFact}
 }
 
 // compare prints how the steps of two traces differ.

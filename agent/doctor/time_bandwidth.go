@@ -30,6 +30,7 @@ func bandwidth() Rule {
 			if c.share(passes) < unfusedGain {
 				f.Title = "Healthy: b" + f.Title[1:]
 			}
+			f.beware(c)
 			return f, ""
 		},
 	}

@@ -61,6 +61,7 @@ func compute() Rule {
 					Change: "find the kernels that fall short: warpscope inspect --account lists them by class; larger batches and shapes in multiples of 64 help those of few blocks", Direction: "raise", Gain: "not measured here",
 				}}
 			}
+			f.beware(c)
 			return f, ""
 		},
 	}

@@ -75,6 +75,42 @@ func (c *Case) limits() (l *limits, text, again string) {
 	return l, "", ""
 }
 
+// others counts the other processes that are known to have been on the GPU: its units' activity is then not this process's
+// alone.
+func (c *Case) others() int {
+	others := 0
+	for i := range c.In.Activity.Rows {
+		if k := &c.In.Activity.Rows[i].Key; k.UUID == c.Account.UUID && k.GPU == c.Account.GPU && !same(k, &c.Account.Key) {
+			others++
+		}
+	}
+	gpu := c.In.GPU(c.Account.UUID, c.Account.GPU)
+	if gpu == nil || gpu.Samples == nil {
+		return others
+	}
+	// Only where NVML's process numbers are those of the trace: in a container they may be others.
+	traced, untraced := 0, 0
+	for _, p := range gpu.Samples.Processes {
+		if p.Traced {
+			traced++
+		} else {
+			untraced++
+		}
+	}
+	if traced > 0 {
+		others += untraced
+	}
+	return others
+}
+
+// beware lowers the confidence of a verdict on a GPU that others used, too.
+func (f *Finding) beware(c *Case) {
+	if n := c.others(); n > 0 {
+		f.Confidence = Low
+		f.Evidence = append(f.Evidence, Evidence{What: "other processes on the GPU: what its units did is of all of them", Figure: float64(n), Unit: "count", Source: Counted})
+	}
+}
+
 // evidence is what the verdicts rest on.
 func (l *limits) evidence() []Evidence {
 	where := fmt.Sprintf("NVML, mean of %d windows in the measured steps", l.activity.Windows)

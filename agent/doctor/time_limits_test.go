@@ -122,3 +122,26 @@ func TestThePowerCapIsANote(t *testing.T) {
 		}
 	}
 }
+
+// TestVerdictsOfSharedGPUs: what the units did is everybody's.
+func TestVerdictsOfSharedGPUs(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		pids []int32
+		want doctor.Confidence
+	}{
+		{"alone", []int32{4242}, doctor.High},
+		{"beside another", []int32{4242, 77}, doctor.Low},
+		// In a container NVML may name processes by other numbers.
+		{"by another number", []int32{77}, doctor.High},
+	} {
+		p := scene.New()
+		monitored(p, scene.Activity{SM: 0.9, Tensor: 0.1, DRAM: 0.85, DRAMPeak: peak})
+		for _, pid := range c.pids {
+			p.Uses(pid, 1<<30)
+		}
+		if f := find(play(t, p, dense), "time.bandwidth"); f == nil || f.Confidence != c.want {
+			t.Errorf("%s: %+v", c.name, f)
+		}
+	}
+}

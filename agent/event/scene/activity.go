@@ -34,3 +34,10 @@ func (p *Program) FactOf(name string, value int64, text string) {
 	f.Time, f.GPU, f.PID = append(f.Time, p.Info.StartTime), append(f.GPU, 1), append(f.PID, 0)
 	f.Name, f.Value, f.Text = append(f.Name, p.text(name)), append(f.Value, value), append(f.Text, p.text(text))
 }
+
+// Uses adds NVML's reading of what a process has of the GPU's memory.
+func (p *Program) Uses(pid int32, bytes int64) {
+	u := &p.machine.Usages
+	u.Time, u.GPU = append(u.Time, p.Info.StartTime+1), append(u.GPU, 1)
+	u.PID, u.Bytes = append(u.PID, pid), append(u.Bytes, bytes)
+}
