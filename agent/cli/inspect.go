@@ -71,6 +71,7 @@ func newInspect(env *Env) *cobra.Command {
 			"  warpscope inspect train.wscope --memory --from 2s --to 5s\n" +
 			"  warpscope inspect snapshot.pickle --fragmentation\n" +
 			"  warpscope inspect train.wscope --account --idle\n" +
+			"  warpscope inspect train.wscope --steps --roofline\n" +
 			"  warpscope inspect train.wscope --group-by module\n" +
 			"  warpscope inspect --diff before.wscope after.wscope\n" +
 			"  warpscope inspect train.wscope --events --format jsonl > events.jsonl",
