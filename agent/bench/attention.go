@@ -58,10 +58,11 @@ func attentionCases(g *GPU, o Options) ([]Case, error) {
 	}
 	last := lengths[len(lengths)-1]
 	shared := kernels.Attend{Batch: max(1, tokens/last), Heads: 32, KeyHeads: 8, Queries: last, Keys: last, D: 128, Causal: true}
-	add(flashName(true)+", shared keys", shared, flash(), false)
+	add(flashName(true)+", GQA", shared, flash(), false)
 	if g.Hopper {
 		a := kernels.Attend{Batch: max(1, tokens/last), Heads: 16, KeyHeads: 16, Queries: last, Keys: last, D: 128}
-		add("flash, mma.sync", a, flashAmpere(), false).Kernel = "attention_sm80_128"
+		r := add("flash, mma.sync", a, flashAmpere(), false)
+		r.Kernel, r.Limit = "attention_sm80_128", byOlderProducts
 	}
 	for _, s := range few {
 		a := kernels.Attend{Batch: max(1, tokens/s), Heads: 16, KeyHeads: 16, Queries: s, Keys: s, D: 128}

@@ -135,17 +135,8 @@ func monotonic() event.Time {
 	return event.Time(t.Nano())
 }
 
-// span is when a row, or its sustained part, was measured.
+// span is when something was measured, and where its conditions belong.
 type span struct {
-	row       int
-	sustained bool
-	from, to  event.Time
-}
-
-// conditions is where those of the span belong.
-func (s span) conditions(r *result.Result) *result.Conditions {
-	if s.sustained {
-		return &r.Rows[s.row].Sustained.Conditions
-	}
-	return &r.Rows[s.row].Conditions
+	into     *result.Conditions
+	from, to event.Time
 }

@@ -51,10 +51,4 @@ func TestConditionsAreOfTheirSpan(t *testing.T) {
 	if got := (*meter)(nil).between(0, 100); got.Samples != 0 {
 		t.Errorf("without NVML: %+v", got)
 	}
-	r := &result.Result{Rows: []result.Row{{}, {Sustained: &result.Sustained{}}}}
-	span{row: 0}.conditions(r).Clock = 7
-	span{row: 1, sustained: true}.conditions(r).Clock = 8
-	if r.Rows[0].Conditions.Clock != 7 || r.Rows[1].Sustained.Conditions.Clock != 8 {
-		t.Errorf("%+v", r.Rows)
-	}
 }

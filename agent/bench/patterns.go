@@ -12,6 +12,8 @@ import (
 // sectorBytes is the unit in which memory moves.
 const sectorBytes = 32
 
+const gatherName = "random gather, 4 B"
+
 // strides are in floats.
 var strides = []int{1, 2, 4, 8, 16, 32, 64, 128}
 
@@ -25,6 +27,9 @@ func patternCases(g *GPU, o Options) []Case {
 		r := g.memoryRow(what, note, kernel, ceilings.Read, bytes, moved)
 		if useful != moved {
 			r.Useful = float64(useful)
+		}
+		if step*4 > sectorBytes || what == gatherName {
+			r.Limit = "access pattern"
 		}
 		cases = append(cases, Case{Row: r, Needs: bytes, Prepare: func(g *GPU) (*Work, error) {
 			return g.strided(bytes, useful/4, first, step, launch)
@@ -48,7 +53,7 @@ func patternCases(g *GPU, o Options) []Case {
 	add("misaligned by 4 B", "memory_stride", 4*n, 4*n, func(x, sum cuda.Pointer) kernels.Launch { return s.Stride(x, n, 1, offset, sum) }, offset, 1)
 	// A power of two, so that the order without pattern meets each element once.
 	elements := uint64(1) << (bits.Len64(words) - 1)
-	add("random gather, 4 B", "memory_gather", 4*elements, sectorBytes*elements,
+	add(gatherName, "memory_gather", 4*elements, sectorBytes*elements,
 		func(x, sum cuda.Pointer) kernels.Launch { return s.Gather(x, elements, sum) }, 0, 1)
 	return cases
 }

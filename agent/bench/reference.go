@@ -170,8 +170,8 @@ func repeat(once func() error) func(n int) error {
 func (g *GPU) fastest(n int, run func(i int) error) (best int, err error) {
 	const (
 		enough  = 2e-3 // seconds that a sample lasts at least
-		samples = 3    // of the best few, once all have had one
-		few     = 3
+		samples = 5    // of the best few, in turns, once all have had one
+		few     = 4
 	)
 	type way struct {
 		number int

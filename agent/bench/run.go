@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/warpscope/warpscope/agent/bench/result"
@@ -61,10 +62,14 @@ func Run(ctx context.Context, c Config) (*result.Result, error) {
 	if closeErr := m.close(); closeErr != nil {
 		r.Notes = append(r.Notes, closeErr.Error())
 	}
+	var all []*result.Conditions
 	for _, t := range b.timed {
-		*t.conditions(r) = m.between(t.from, t.to)
-		t.conditions(r).Busy = found.busy()
+		onGPU := t.into.ClockAfter
+		*t.into = m.between(t.from, t.to)
+		t.into.Busy, t.into.ClockAfter = found.busy(), onGPU
+		all = append(all, t.into)
 	}
+	result.Lowered(all)
 	r.GPU.Driver, r.Others = found.driver, found.others
 	r.Judge(c.Known.Measured)
 	r.Took = c.Now().Sub(began).Seconds()
@@ -77,7 +82,9 @@ type bench struct {
 	result  *result.Result
 	gpu     *GPU
 	clock   clock
-	alive   func() error // says what broke the GPU's context; nil: nothing can
+	pace    func() (mhz float64, err error) // measures the clock that the GPU runs at now; nil: nobody does
+	rest    func(d time.Duration)           // lets the GPU cool down; nil: it need not
+	alive   func() error                    // says what broke the GPU's context; nil: nothing can
 	timed   []span
 	done, n int
 }
@@ -95,7 +102,14 @@ func (b *bench) withGPU(ctx context.Context, held *cuda.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, events.close()) }()
-	b.clock, b.alive = events, b.gpu.Driver.Synchronize
+	b.clock, b.rest, b.alive = events, time.Sleep, b.gpu.Driver.Synchronize
+	pace, noPace := newPace(b.gpu)
+	if noPace != nil { // on a GPU for which there are no kernels; the rows will say so
+		b.result.Notes = append(b.result.Notes, "no clocks measured on the GPU itself: "+noPace.Error())
+	} else {
+		b.pace = pace.mhz
+		defer func() { err = errors.Join(err, pace.close()) }()
+	}
 	var cases []Case
 	for _, s := range b.config.Suites {
 		of, err := s.Cases(b.gpu, b.config.Options)
@@ -210,15 +224,44 @@ func (b *bench) prepared(c *Case, r *result.Row, use func(w *Work) error) (err e
 	return use(w)
 }
 
+// Rows that compute reach the power cap within a burst. They rest before each one, so that it begins with the clock at its highest, and
+// after the last, until NVML, whose readings are up to a tenth of a second old, has told of it.
+const (
+	bursts    = 2
+	coolTime  = 150 * time.Millisecond
+	staleTime = 120 * time.Millisecond
+)
+
 // burst times a row.
 func (b *bench) burst(w *Work, at int) error {
 	r := &b.result.Rows[at]
+	hot := r.Operations > 0
+	var times []float64
 	begin := monotonic()
-	times, err := b.times(w, r)
-	if err != nil {
-		return err
+	for i := range bursts {
+		if hot {
+			b.pause(coolTime)
+		}
+		if i == 0 {
+			begin = monotonic()
+		}
+		more, err := b.times(w, r)
+		if err != nil {
+			return err
+		}
+		if times = append(times, more...); w.Time != nil { // the host's clock took enough
+			break
+		}
 	}
-	b.timed = append(b.timed, span{at, false, begin, monotonic()})
+	if w.Time == nil {
+		if err := b.clockAfter(&r.Conditions); err != nil {
+			return err
+		}
+	}
+	if hot {
+		b.pause(staleTime)
+	}
+	b.timed = append(b.timed, span{&r.Conditions, begin, monotonic()})
 	r.Times = result.TimesOf(perStep(times, r.Steps))
 	for _, p := range b.config.Partners {
 		if w.Problem == nil || r.Reference != nil {
@@ -234,17 +277,41 @@ func (b *bench) burst(w *Work, at int) error {
 	return nil
 }
 
+func (b *bench) pause(d time.Duration) {
+	if b.rest != nil {
+		b.rest(d)
+	}
+}
+
+// clockAfter measures the clock that what just ran has left behind.
+func (b *bench) clockAfter(c *result.Conditions) error {
+	if b.pace == nil {
+		return nil
+	}
+	mhz, err := b.pace()
+	if err != nil {
+		return fmt.Errorf("measure the clock: %w", err)
+	}
+	c.ClockAfter = int32(math.Round(mhz))
+	return nil
+}
+
+// times are those of one burst, one for each sample.
 func (b *bench) times(w *Work, r *result.Row) (times []float64, err error) {
+	var ran Burst
+	p := usualPlan
 	if b.config.Watcher != nil {
+		p = watchedPlan
 		if err := b.config.Watcher.Begin(r); err != nil {
 			return nil, err
 		}
-		defer func() { err = errors.Join(err, b.config.Watcher.End(r)) }()
+		defer func() { err = errors.Join(err, b.config.Watcher.End(r, ran)) }()
 	}
 	if w.Time != nil {
 		return w.Time()
 	}
-	return burst(b.clock, w)
+	ran, err = burst(b.clock, w, p)
+	return ran.each(), err
 }
 
 func perStep(seconds []float64, steps int) []float64 {
@@ -265,8 +332,11 @@ func (b *bench) sustain(ctx context.Context, w *Work, at int) error {
 	if err != nil {
 		return err
 	}
-	b.timed = append(b.timed, span{at, true, begin, monotonic()})
 	s := &result.Sustained{}
+	b.timed = append(b.timed, span{&s.Conditions, begin, monotonic()})
+	if err := b.clockAfter(&s.Conditions); err != nil {
+		return err
+	}
 	for i, t := range times {
 		s.Seconds += t
 		times[i] = t / float64(n)
@@ -276,8 +346,14 @@ func (b *bench) sustain(ctx context.Context, w *Work, at int) error {
 	return nil
 }
 
-// rounds are those of a comparison: ours, theirs, theirs, ours.
-const rounds = 9
+// A comparison goes in rounds: ours, theirs, theirs, ours. They last half a second together, so that most of it is at the clock that the GPU can keep, and
+// are at least 9.
+const (
+	compareTime  = 0.5  // seconds
+	turnTime     = 1e-3 // of one turn, at least
+	fewestRounds = 9
+	mostRounds   = 60
+)
 
 // compare times a library in turns with ours, on the same buffers.
 func (b *bench) compare(w *Work, r *result.Row, p Partner) error {
@@ -302,10 +378,14 @@ func (b *bench) compare(w *Work, r *result.Row, p Partner) error {
 		return fail(fmt.Errorf("wrong result: %w", err))
 	}
 	theirs := &Work{Run: run, Before: w.Before}
-	n := runsFor(r.Times.Median*float64(max(r.Steps, 1)), sampleTime)
-	if _, err := b.clock.batch(theirs, n); err != nil { // warms up, and says how long it takes
+	once := r.Times.Median * float64(max(r.Steps, 1))
+	n := runsFor(once, turnTime)
+	other, err := b.clock.batch(theirs, n) // warms up, and says how long it takes
+	if err != nil {
 		return fail(err)
 	}
+	rounds := int(min(max(compareTime/(2*(once*float64(n)+other)), fewestRounds), mostRounds))
+	begin := monotonic()
 	var a, z []float64
 	for range rounds {
 		for _, who := range []*Work{w, theirs, theirs, w} {
@@ -319,6 +399,10 @@ func (b *bench) compare(w *Work, r *result.Row, p Partner) error {
 				z = append(z, t/float64(n))
 			}
 		}
+	}
+	b.timed = append(b.timed, span{&ref.Conditions, begin, monotonic()})
+	if err := b.clockAfter(&ref.Conditions); err != nil {
+		return fail(err)
 	}
 	ref.Ours, ref.Theirs, ref.Ratio = result.TimesOf(a), result.TimesOf(z), result.RatioOf(a, z)
 	// What the library left in the buffers must not pass for ours.

@@ -75,9 +75,13 @@ func TestBurstsAreSamplesOfAMillisecondForFiftyTogether(t *testing.T) {
 		{200e-3, 5, 1, []int{1}},
 	} {
 		clock := &fakeClock{usual: c.once}
-		got, err := burst(clock, &Work{})
-		if err != nil || len(got) != c.samples {
-			t.Errorf("%g: %d samples, %v, want %d", c.once, len(got), err, c.samples)
+		ran, err := burst(clock, &Work{}, usualPlan)
+		got, warm := ran.each(), 0
+		for _, n := range c.warm {
+			warm += n
+		}
+		if err != nil || len(got) != c.samples || ran.Runs != c.runs || ran.Warm != warm {
+			t.Errorf("%g: %d samples of %d runs after %d, %v, want %d of %d after %d", c.once, len(got), ran.Runs, ran.Warm, err, c.samples, c.runs, warm)
 		}
 		if !slices.Equal(clock.batches[:len(c.warm)], c.warm) || clock.batches[len(c.warm)] != c.runs {
 			t.Errorf("%g: batches of %v", c.once, clock.batches)
@@ -89,7 +93,7 @@ func TestBurstsAreSamplesOfAMillisecondForFiftyTogether(t *testing.T) {
 		}
 	}
 	cold := &fakeClock{usual: 1e-6}
-	if _, err := burst(cold, &Work{Before: func() error { return nil }}); err != nil || slices.Max(cold.batches) != 1 {
+	if _, err := burst(cold, &Work{Before: func() error { return nil }}, watchedPlan); err != nil || slices.Max(cold.batches) != 1 {
 		t.Errorf("with a cold cache each sample is one run: %v", cold.batches)
 	}
 }
@@ -243,6 +247,8 @@ func TestALibraryIsTimedInTurns(t *testing.T) {
 		if p.failure != "" {
 			continue
 		}
+		// Half a second: 62 rounds of four turns of 2 ms, but no more than the most.
+		const rounds = mostRounds
 		turns := clock.order[len(clock.order)-4*rounds:]
 		for i, who := range turns {
 			if mine := i%4 == 0 || i%4 == 3; (who == ours) != mine {
@@ -262,8 +268,12 @@ func TestAWatcherSeesTheTimedPartAlone(t *testing.T) {
 	if err := b.measure(context.Background(), []Case{fake("a"), fake("b")}); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(w.seen, " "); got != "begin a end a begin b end b" {
+	if got := strings.Join(w.seen, " "); got != "begin a end a begin a end a begin b end b begin b end b" {
 		t.Error(got)
+	}
+	// Of each burst it learns what ran: here 5 runs of a millisecond a sample.
+	if ran := w.ran[0]; ran.Warm != 1 || ran.Runs != 5 || len(ran.Seconds) != 20 || ran.Seconds[0] != 5e-3 {
+		t.Errorf("%+v", ran)
 	}
 	w.err = errors.New("no CUPTI")
 	b = newFake(&fakeClock{usual: 1e-3})
@@ -275,6 +285,7 @@ func TestAWatcherSeesTheTimedPartAlone(t *testing.T) {
 
 type fakeWatcher struct {
 	seen []string
+	ran  []Burst
 	err  error
 }
 
@@ -283,9 +294,36 @@ func (w *fakeWatcher) Begin(r *result.Row) error {
 	return w.err
 }
 
-func (w *fakeWatcher) End(r *result.Row) error {
-	w.seen = append(w.seen, "end", r.What)
+func (w *fakeWatcher) End(r *result.Row, ran Burst) error {
+	w.seen, w.ran = append(w.seen, "end", r.What), append(w.ran, ran)
 	return nil
+}
+
+func TestWhatComputesRestsAroundItsBursts(t *testing.T) {
+	clock := &fakeClock{usual: 2e-3}
+	b := newFake(clock)
+	var rests []time.Duration
+	at := []int{} // how many batches there had been
+	b.rest = func(d time.Duration) { rests, at = append(rests, d), append(at, len(clock.batches)) }
+	mhz := 1755.4
+	b.pace = func() (float64, error) { return mhz, nil }
+	moves := fake("copy")
+	moves.Row.Operations = 0
+	if err := b.measure(context.Background(), []Case{fake("product"), moves}); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(rests, []time.Duration{coolTime, coolTime, staleTime}) || !slices.Equal(at, []int{0, 21, 42}) {
+		t.Errorf("rests of %v after %v batches", rests, at)
+	}
+	for _, r := range b.result.Rows {
+		if r.Times.N != 2*20 || r.Conditions.ClockAfter != 1755 {
+			t.Errorf("%s: %+v, %+v", r.What, r.Times, r.Conditions)
+		}
+	}
+	b.pace = func() (float64, error) { return 0, errors.New("no answer") }
+	if err := b.measure(context.Background(), []Case{moves}); err != nil || !strings.Contains(b.result.Rows[0].Failure, "no answer") {
+		t.Errorf("%v, %+v", err, b.result.Rows[0])
+	}
 }
 
 func TestAnInterruptLeavesTheRowsSoFar(t *testing.T) {

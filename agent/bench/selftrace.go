@@ -16,38 +16,36 @@ type SelfTrace struct {
 	mu     sync.Mutex
 	tables event.Tables
 	seen   []deviceWork
-	rows   []watchedRow
+	bursts []watchedBurst
 }
 
 // deviceWork is one thing that the GPU did.
 type deviceWork struct {
 	start    event.Time
-	duration int64          // ns
-	name     event.StringID // of a kernel
-	bytes    uint64         // of a copy
-	kind     event.Kind
-	stream   uint32
+	duration int64 // ns
 }
 
-// watchedRow is a row, and when its timed runs were made.
-type watchedRow struct {
+// watchedBurst is a burst of a row, and when it was made.
+type watchedBurst struct {
 	row      *result.Row
 	from, to event.Time
+	ran      Burst
 }
 
 // Begin implements Watcher: the stream is empty now.
 func (s *SelfTrace) Begin(r *result.Row) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rows = append(s.rows, watchedRow{row: r, from: monotonic()})
+	s.bursts = append(s.bursts, watchedBurst{row: r, from: monotonic()})
 	return nil
 }
 
 // End implements Watcher: the stream is empty again.
-func (s *SelfTrace) End(*result.Row) error {
+func (s *SelfTrace) End(_ *result.Row, ran Burst) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rows[len(s.rows)-1].to = monotonic()
+	last := &s.bursts[len(s.bursts)-1]
+	last.to, last.ran = monotonic(), ran
 	return nil
 }
 
@@ -65,18 +63,20 @@ func (s *SelfTrace) Batch(b *event.Batch) error {
 	defer s.mu.Unlock()
 	for i := range b.Kernels.Start {
 		k := &b.Kernels
-		s.add(deviceWork{start: k.Start[i], duration: k.Duration[i], name: s.tables.Launch(k.Launch[i]).Name, kind: event.KindKernel, stream: k.Stream[i]})
+		// The engine's own kernel keeps the stream busy while it is filled.
+		if s.tables.String(s.tables.Launch(k.Launch[i]).Name) != kernels.Spin(0, 0).Kernel {
+			s.add(deviceWork{start: k.Start[i], duration: k.Duration[i]})
+		}
 	}
 	for i := range b.Copies.Start {
-		c := &b.Copies
-		s.add(deviceWork{start: c.Start[i], duration: c.Duration[i], bytes: c.Bytes[i], kind: event.KindCopy, stream: c.Stream[i]})
+		s.add(deviceWork{start: b.Copies.Start[i], duration: b.Copies.Duration[i]})
 	}
 	return nil
 }
 
 // add keeps what may belong to a row.
 func (s *SelfTrace) add(w deviceWork) {
-	if w.duration > 0 && len(s.rows) > 0 && w.start >= s.rows[0].from {
+	if w.duration > 0 && len(s.bursts) > 0 && w.start >= s.bursts[0].from {
 		s.seen = append(s.seen, w)
 	}
 }
@@ -84,72 +84,62 @@ func (s *SelfTrace) add(w deviceWork) {
 // Live implements event.Sink.
 func (s *SelfTrace) Live(*event.LiveSet) error { return nil }
 
-// Compare writes what the profiler saw into the rows, once all events have come. Rows whose time is of launching, or of
-// several streams at once, are left out: no duration on the device is the same thing.
+// Compare writes what the profiler saw into the rows, once all events have come. Rows whose time is of launching are left out: no
+// duration on the device is the same thing.
 func (s *SelfTrace) Compare() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	slices.SortStableFunc(s.seen, func(a, b deviceWork) int { return cmp.Compare(a.start, b.start) })
-	for _, w := range s.rows {
-		if w.row.Suite == "latency" || !(w.row.Times.Median > 0) {
-			continue
+	for first := 0; first < len(s.bursts); {
+		next := first + 1
+		for next < len(s.bursts) && s.bursts[next].row == s.bursts[first].row {
+			next++
 		}
-		if runs := s.runs(w); len(runs) > 0 {
-			t := result.TimesOf(perStep(runs, w.row.Steps))
-			w.row.Traced = &t
-		}
+		s.compare(s.bursts[first:next])
+		first = next
 	}
 }
 
-// runs are the seconds of the row's runs: of all that the GPU did in each. nil: that cannot be told.
-func (s *SelfTrace) runs(w watchedRow) []float64 {
-	first, _ := slices.BinarySearchFunc(s.seen, w.from, func(a deviceWork, t event.Time) int { return cmp.Compare(a.start, t) })
-	var in []deviceWork
-	for _, a := range s.seen[first:] {
-		if a.start > w.to {
-			break
-		}
-		// The engine's own kernel, which keeps the stream busy while it is filled.
-		if a.kind == event.KindKernel && s.tables.String(a.name) == kernels.Spin(0, 0).Kernel {
-			continue
-		}
-		if len(in) > 0 && a.stream != in[0].stream {
-			return nil
-		}
-		in = append(in, a)
+// compare is of all bursts of a row.
+func (s *SelfTrace) compare(bursts []watchedBurst) {
+	r := bursts[0].row
+	if r.Suite == "latency" {
+		return
 	}
-	each := period(in, uint64(w.row.Bytes))
-	if each == 0 {
+	var traced, parts []float64
+	for _, b := range bursts {
+		for i, seconds := range s.samples(b) {
+			traced = append(traced, seconds/float64(b.ran.Runs))
+			parts = append(parts, seconds/b.ran.Seconds[i])
+		}
+	}
+	if len(traced) > 0 {
+		t, p := result.TimesOf(perStep(traced, r.Steps)), result.TimesOf(parts)
+		r.Traced, r.TracedPart = &t, &p
+	}
+}
+
+// samples are the seconds of each sample of a burst as the profiler saw it: from the start of its first kernel or copy to the end of its last. nil: what
+// ran does not fit to what was seen.
+func (s *SelfTrace) samples(b watchedBurst) []float64 {
+	first, _ := slices.BinarySearchFunc(s.seen, b.from, func(a deviceWork, t event.Time) int { return cmp.Compare(a.start, t) })
+	last, _ := slices.BinarySearchFunc(s.seen, b.to, func(a deviceWork, t event.Time) int { return cmp.Compare(a.start, t) })
+	in := s.seen[first:max(first, last)]
+	runs := b.ran.Warm + b.ran.Runs*len(b.ran.Seconds)
+	if runs == 0 || len(in) == 0 || len(in)%runs != 0 {
 		return nil
 	}
-	var runs []float64
-	for i := 0; i < len(in); i += each {
-		seconds := 0.0
-		for _, a := range in[i : i+each] {
-			seconds += float64(a.duration) / nanoseconds
+	// Each run consists of the same: a copy that the driver cuts into pieces is cut alike each time.
+	each := len(in) / runs
+	in = in[b.ran.Warm*each:]
+	var out []float64
+	for range b.ran.Seconds {
+		end := event.Time(0)
+		for _, a := range in[:b.ran.Runs*each] {
+			end = max(end, a.start+event.Time(a.duration))
 		}
-		runs = append(runs, seconds)
+		out = append(out, float64(end-in[0].start)/nanoseconds)
+		in = in[b.ran.Runs*each:]
 	}
-	return runs
-}
-
-// period is of how many things a run consists, each like the one of the run before; 0: runs cannot be told apart. A run of
-// copies alone moves so many bytes: the driver may cut a copy into pieces.
-func period(in []deviceWork, bytes uint64) int {
-	same := func(a, b deviceWork) bool { return a.name == b.name && a.bytes == b.bytes && a.kind == b.kind }
-	moved := uint64(0)
-next:
-	for p := 1; p <= len(in)/2; p++ {
-		moved += in[p-1].bytes
-		if len(in)%p != 0 || moved > 0 && moved != bytes {
-			continue
-		}
-		for i := p; i < len(in); i++ {
-			if !same(in[i], in[i-p]) {
-				continue next
-			}
-		}
-		return p
-	}
-	return 0
+	return out
 }

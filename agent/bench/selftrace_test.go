@@ -8,34 +8,56 @@ import (
 	"github.com/warpscope/warpscope/agent/event"
 )
 
-// play tells a SelfTrace of one row and of what the GPU did meanwhile: kernels by name, each `took` ns, all in a stream unless
-// streams says otherwise.
-func play(t *testing.T, r *result.Row, names []string, took int64, streams ...uint32) {
-	t.Helper()
-	s := &SelfTrace{}
-	if err := s.Begin(r); err != nil {
-		t.Fatal(err)
+// did is one thing that the GPU did: a kernel by its name, or a copy without one.
+type did struct {
+	name        string
+	start, took int64 // ns, after the burst's beginning
+}
+
+// every is a kernel again and again, each so long, with a gap of 10 ns after it.
+func every(n int, took int64, names ...string) (out []did) {
+	for i := range n {
+		out = append(out, did{names[i%len(names)], int64(i) * (took + 10), took})
 	}
-	begin := s.rows[0].from
-	d := &event.Definitions{}
+	return out
+}
+
+// play tells a SelfTrace of one row's bursts and of what the GPU did in each.
+func play(t *testing.T, r *result.Row, ran []Burst, work [][]did) {
+	t.Helper()
+	const apart = 1 << 20 // ns
+	s := &SelfTrace{}
+	d, b := &event.Definitions{}, &event.Batch{}
 	ids := map[string]event.LaunchID{}
-	b := &event.Batch{}
-	add := func(name string, start event.Time, stream uint32) {
-		if ids[name] == 0 {
-			d.Strings = append(d.Strings, name)
+	add := func(w did, begin event.Time) {
+		start := begin + event.Time(w.start)
+		if w.name == "" {
+			b.Copies.Start, b.Copies.Duration = append(b.Copies.Start, start), append(b.Copies.Duration, w.took)
+			return
+		}
+		if ids[w.name] == 0 {
+			d.Strings = append(d.Strings, w.name)
 			d.Launches = append(d.Launches, event.Launch{Name: event.StringID(len(d.Strings))})
-			ids[name] = event.LaunchID(len(d.Launches))
+			ids[w.name] = event.LaunchID(len(d.Launches))
 		}
 		k := &b.Kernels
-		k.Start, k.Duration, k.Launch = append(k.Start, start), append(k.Duration, took), append(k.Launch, ids[name])
-		k.Stream = append(k.Stream, stream)
+		k.Start, k.Duration, k.Launch = append(k.Start, start), append(k.Duration, w.took), append(k.Launch, ids[w.name])
 	}
-	add("before", begin-10, 7)
-	for i, n := range names {
-		add(n, begin+event.Time(i), append(streams, make([]uint32, len(names))...)[i])
+	for i := range ran {
+		if err := s.Begin(r); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.End(r, ran[i]); err != nil {
+			t.Fatal(err)
+		}
+		begin := s.bursts[0].from + event.Time(i)*apart
+		s.bursts[i].from, s.bursts[i].to = begin, begin+apart/2
+		for _, w := range work[i] {
+			add(w, begin)
+		}
+		add(did{"between", apart / 2, 10}, begin)
 	}
-	s.rows[0].to = begin + event.Time(len(names))
-	add("after", s.rows[0].to+10, 7)
+	add(did{"before", -10, 5}, s.bursts[0].from)
 	if err := s.Define(d); err != nil {
 		t.Fatal(err)
 	}
@@ -45,52 +67,45 @@ func play(t *testing.T, r *result.Row, names []string, took int64, streams ...ui
 	s.Compare()
 }
 
-func TestSelfTraceTellsRunsApart(t *testing.T) {
+func TestSelfTracePairsEachSampleWithItself(t *testing.T) {
+	two := Burst{Warm: 1, Runs: 1, Seconds: []float64{1.25e-6, 1.25e-6}}
 	for _, c := range []struct {
-		name    string
-		row     result.Row
-		names   []string
-		streams []uint32
-		want    float64 // ns of a run; 0: not compared
-		runs    int
+		name string
+		row  result.Row
+		ran  []Burst
+		work [][]did
+		want float64 // ns of a run; 0: not compared
+		part float64 // of the time by events
+		n    int
 	}{
-		{name: "a kernel a run", names: []string{"a", "a", "a"}, want: 1000, runs: 3},
-		{name: "held by the engine", names: []string{"a", "latency_spin", "a", "a"}, want: 1000, runs: 3},
-		{name: "the first again inside a run", names: []string{"p", "s", "p", "p", "s", "p"}, want: 3000, runs: 2},
-		{name: "links of a chase", row: result.Row{Steps: 4}, names: []string{"c", "c"}, want: 250, runs: 2},
-		{name: "one missing", names: []string{"p", "s", "p", "p", "p"}},
-		{name: "once only", names: []string{"a"}},
-		{name: "nothing", names: nil},
-		{name: "two streams", names: []string{"a", "a"}, streams: []uint32{1, 2}},
-		{name: "launching", row: result.Row{Suite: "latency"}, names: []string{"a", "a"}},
+		{name: "a kernel a run", ran: []Burst{two}, work: [][]did{every(3, 1000, "a")}, want: 1000, part: 0.8, n: 2},
+		{name: "two runs a sample, with their gap", ran: []Burst{{Warm: 1, Runs: 2, Seconds: []float64{2.01e-6}}}, work: [][]did{every(3, 1000, "a")}, want: 1005, part: 1, n: 1},
+		{name: "two kernels a run", ran: []Burst{two}, work: [][]did{every(6, 500, "p", "s")}, want: 1010, part: 0.808, n: 2},
+		{name: "held by the engine", ran: []Burst{two}, work: [][]did{every(6, 1000, "latency_spin", "a")}, want: 1000, part: 0.8, n: 2},
+		{name: "pieces of copies", ran: []Burst{two}, work: [][]did{every(9, 400, "")}, want: 1220, part: 0.976, n: 2},
+		{name: "both ways at once", ran: []Burst{two}, work: [][]did{{{"", 0, 900}, {"", 5, 1000}, {"", 2000, 900}, {"", 2005, 1000}, {"", 4000, 1005}, {"", 4005, 900}}}, want: 1005, part: 0.804, n: 2},
+		// The GPU slows down on the way, and the first run, which warms up, is the fastest: each sample is compared with its own time.
+		{name: "slower and slower", ran: []Burst{{Warm: 1, Runs: 1, Seconds: []float64{2e-6, 4e-6}}}, work: [][]did{{{"a", 0, 500}, {"a", 1000, 2000}, {"a", 4000, 4000}}},
+			want: 3000, part: 1, n: 2},
+		{name: "two bursts", ran: []Burst{two, two}, work: [][]did{every(3, 1000, "a"), every(3, 1000, "a")}, want: 1000, part: 0.8, n: 4},
+		{name: "a record lost in one of two", ran: []Burst{two, two}, work: [][]did{every(2, 1000, "a"), every(3, 1000, "a")}, want: 1000, part: 0.8, n: 2},
+		{name: "links of a chase", row: result.Row{Steps: 4}, ran: []Burst{two}, work: [][]did{every(3, 1000, "c")}, want: 250, part: 0.8, n: 2},
+		{name: "one missing", ran: []Burst{two}, work: [][]did{every(5, 500, "p", "s")}},
+		{name: "nothing seen", ran: []Burst{two}, work: [][]did{nil}},
+		{name: "timed by the host", ran: []Burst{{}}, work: [][]did{every(3, 1000, "a")}},
+		{name: "launching", row: result.Row{Suite: "latency"}, ran: []Burst{two}, work: [][]did{every(3, 1000, "a")}},
 	} {
 		r := c.row
-		r.Times = result.Times{Median: 1e-6}
-		play(t, &r, c.names, 1000, c.streams...)
+		play(t, &r, c.ran, c.work)
 		switch {
 		case c.want == 0:
-			if r.Traced != nil {
+			if r.Traced != nil || r.TracedPart != nil {
 				t.Errorf("%s: %+v, want nothing", c.name, *r.Traced)
 			}
-		case r.Traced == nil:
+		case r.Traced == nil || r.TracedPart == nil:
 			t.Errorf("%s: nothing, want %g ns", c.name, c.want)
-		case math.Abs(r.Traced.Median*1e9-c.want) > 1e-6 || r.Traced.N != c.runs:
-			t.Errorf("%s: %+v, want %d runs of %g ns", c.name, *r.Traced, c.runs, c.want)
+		case math.Abs(r.Traced.Median*1e9-c.want) > 1e-6 || r.Traced.N != c.n || math.Abs(r.TracedPart.Median-c.part) > 1e-9 || r.TracedPart.N != c.n:
+			t.Errorf("%s: %+v, %+v, want %d of %g ns, %g of the events'", c.name, *r.Traced, *r.TracedPart, c.n, c.want, c.part)
 		}
-	}
-	pieces := make([]deviceWork, 8)
-	for i := range pieces {
-		pieces[i] = deviceWork{bytes: 100, kind: event.KindCopy}
-	}
-	if p := period(pieces, 200); p != 2 {
-		t.Errorf("runs of 200 bytes in pieces of 100: %d pieces each", p)
-	}
-	if p := period(pieces, 150); p != 0 {
-		t.Errorf("runs of 150 bytes in pieces of 100: %d pieces each", p)
-	}
-	r := result.Row{} // failed before it was timed
-	play(t, &r, []string{"a", "a"}, 1000)
-	if r.Traced != nil {
-		t.Errorf("a row without times: %+v", *r.Traced)
 	}
 }

@@ -67,10 +67,11 @@ type Partner interface {
 // ErrNoPartner is what a Partner returns for a problem that it does not know.
 var ErrNoPartner = errors.New("the library has nothing for this problem")
 
-// Watcher sees each row's timed part from outside, as a profiler does. End may complete the row.
+// Watcher sees each row's timed parts from outside, as a profiler does: each burst begins and ends with an idle stream. What ran in it is nothing
+// where the host's clock timed it.
 type Watcher interface {
 	Begin(r *result.Row) error
-	End(r *result.Row) error
+	End(r *result.Row, ran Burst) error
 }
 
 // errUnsupported says that a GPU does not run a case; the row is skipped, not failed.

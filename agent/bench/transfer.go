@@ -17,7 +17,7 @@ import (
 
 // The size of a host buffer, of which a run has at most two; and of a copy between GPUs.
 const (
-	transferBytes = 32 << 20
+	transferBytes = 16 << 20
 	peerBytes     = 256 << 20
 )
 
@@ -45,18 +45,26 @@ func hostCases(o Options) []Case {
 	}
 	up := func(memory string, pinned bool) Case {
 		c := transferCase("host to device, "+memory, note, bytes, bytes, 2, func(g *GPU) (*Work, error) { return g.upwards(bytes, pinned) })
-		c.Row.Memory = ceilings.HostToDevice
+		c.Row.Memory, c.Row.Limit = ceilings.HostToDevice, linkOr(pinned)
 		return c
 	}
 	down := func(memory string, pinned bool) Case {
 		c := transferCase("device to host, "+memory, note, bytes, bytes, 2, func(g *GPU) (*Work, error) { return g.downwards(bytes, pinned) })
-		c.Row.Memory = ceilings.DeviceToHost
+		c.Row.Memory, c.Row.Limit = ceilings.DeviceToHost, linkOr(pinned)
 		return c
 	}
 	// Ordinary memory is copied by the calling thread: only pinned memory goes both ways at once.
 	both := transferCase("both ways at once, pinned", note, bytes, 2*bytes, 4, func(g *GPU) (*Work, error) { return g.bothWays(bytes) })
-	both.Row.Limit = "the link, each way"
+	both.Row.Limit = "link, each way"
 	return []Case{up("pinned", true), down("pinned", true), both, up("pageable", false), down("pageable", false)}
+}
+
+// linkOr is what bounds a copy: memory that is not pinned is first copied by the host, into or from a buffer of the driver's.
+func linkOr(pinned bool) string {
+	if pinned {
+		return "link"
+	}
+	return result.ByHost
 }
 
 // alone is a Work.Before that does nothing: what it precedes is timed one by one, in a stream that nothing holds. The thread that calls

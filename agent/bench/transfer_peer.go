@@ -26,7 +26,7 @@ func peerCases(g *GPU, o Options) ([]Case, error) {
 			c := transferCase(fmt.Sprintf("%s GPU %d", way, device.Ordinal()), note, bytes, moved, 2, func(g *GPU) (*Work, error) {
 				return g.withPeer(device, way, bytes)
 			})
-			c.Row.Limit = "the link between the GPUs"
+			c.Row.Limit = "GPU link"
 			cases = append(cases, c)
 		}
 	}

@@ -29,6 +29,9 @@ func transposeCases(g *GPU) []Case {
 		bytes := uint64(rows) * transposeColumns * 2
 		r := result.Row{Suite: "matmul", What: what, Shape: fmt.Sprintf("%d×%d", rows, transposeColumns), Element: "16 bits", Kernel: kernel, Bytes: float64(2 * bytes),
 			Useful: float64(2 * bytes), Memory: g.kind(ceilings.Copy, bytes)}
+		if !tiled {
+			r.Limit = "access pattern"
+		}
 		if note != "" {
 			r.Notes = append(r.Notes, note)
 		}

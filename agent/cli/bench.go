@@ -341,8 +341,14 @@ func save(env *Env, store ceilings.Store, r *result.Result) error {
 	case len(set.Rates) == 0:
 		return errors.New("--save: these suites measure no ceiling, or all rows failed; memory, transfer and matmul do")
 	}
-	if n := r.Throttled(); n > 0 {
-		fmt.Fprintf(env.Stderr, "warpscope: %d rows were measured while the GPU held its clock down; what is saved may be too low\n", n)
+	low := 0
+	for _, row := range r.Best() {
+		if len(row.Conditions.Throttled) > 0 {
+			low++
+		}
+	}
+	if low > 0 {
+		fmt.Fprintf(env.Stderr, "warpscope: %d of %d ceilings were measured while the GPU held its clock down: they may be too low\n", low, len(set.Rates))
 	}
 	if err := store.Save(set); err != nil {
 		return err

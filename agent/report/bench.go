@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/warpscope/warpscope/agent/bench/result"
+	"github.com/warpscope/warpscope/agent/ceilings"
 )
 
 // Bench lays out what `warpscope bench` found. Compared, where it is not nil, is the same beside another run.
@@ -51,6 +52,7 @@ func Bench(r *result.Result, compared []result.Change) *Document {
 		d.Heading("roofline", "what products and attention reach, under the ceilings")
 		d.Roofline(roofs)
 	}
+	d.benchReferences(r.Rows)
 	d.benchTraced(r.Rows)
 	d.benchCompared(compared)
 	d.benchSummary(r)
@@ -68,16 +70,21 @@ func versionText(g *result.GPU) string {
 // benchSuite adds a suite's table and what is to be said of its rows.
 func (d *Document) benchSuite(r *result.Result, rows []result.Row) {
 	d.Heading(rows[0].Suite, "")
+	types := 2
+	if rows[0].Suite == "matmul" { // its rows differ in nothing else
+		types = 0
+	}
 	t := &Table{Columns: []Column{
-		{Title: "what", Min: 16}, {Title: "shape"}, {Title: "type", Drop: 1}, {Title: "median", Right: true}, {Title: "p10–p90", Right: true, Drop: 3},
-		{Title: "rate", Right: true}, {Title: "moved", Right: true, Drop: 5}, {Title: "of sheet", Right: true}, {Title: "of measured", Right: true},
-		{Title: "bound by", Drop: 2}, {Title: "sustained", Right: true, Drop: 4}, {Title: "scratch", Right: true, Drop: 4}, {Title: "library", Right: true, Drop: 1},
-		{Title: "MHz", Right: true, Drop: 6}, {Title: "W", Right: true, Drop: 7}, {Title: "°C", Right: true, Drop: 8}, {Title: "flags"},
+		{Title: "what", Min: 14}, {Title: "shape"}, {Title: "type", Drop: types}, {Title: "median", Right: true}, {Title: "p10–p90", Right: true, Drop: 5},
+		{Title: "rate", Right: true}, {Title: "moved", Right: true, Drop: 8}, {Title: "of sheet", Right: true, Drop: 3}, {Title: "of best", Right: true},
+		{Title: "bound by", Drop: 4}, {Title: "sustained", Right: true, Drop: 6}, {Title: "scratch", Right: true, Drop: 7},
+		{Title: "MHz", Right: true, Drop: 9}, {Title: "W", Right: true, Drop: 10}, {Title: "°C", Right: true, Drop: 11}, {Title: "flags"},
 	}}
 	var names []string
+	best := r.Best()
 	for i := range rows {
 		names = append(names, rows[i].What)
-		t.Rows = append(t.Rows, benchCells(&rows[i]))
+		t.Rows = append(t.Rows, benchCells(&rows[i], best[kindOf(&rows[i])] == &rows[i]))
 	}
 	t.Columns[0].Fit = Fitted(names)
 	d.Table(t)
@@ -120,7 +127,59 @@ func (d *Document) benchNotes(rows []result.Row) {
 	}
 }
 
-func benchCells(r *result.Row) []string {
+// kindOf is the ceiling that a row could define.
+func kindOf(r *result.Row) ceilings.Kind {
+	if r.Operations > 0 {
+		return r.Peak
+	}
+	return r.Memory
+}
+
+// benchFlag shortens what speaks against a row; benchSummary says what each means.
+func benchFlag(flag string) string {
+	switch flag {
+	case "power cap":
+		return "cap"
+	case "software thermal", "hardware thermal":
+		return "hot"
+	case result.LowerClock:
+		return "low"
+	case "hardware slowdown", "power brake":
+		return "brake"
+	case "sync boost":
+		return "sync"
+	}
+	return flag
+}
+
+// benchFlags are those of a row; of its sustained part in brackets.
+func benchFlags(r *result.Row) string {
+	short := func(c *result.Conditions) string {
+		var out []string
+		for _, f := range c.Throttled {
+			if s := benchFlag(f); !slices.Contains(out, s) {
+				out = append(out, s)
+			}
+		}
+		if c.Busy {
+			out = append(out, "busy")
+		}
+		return strings.Join(out, " ")
+	}
+	flags := short(&r.Conditions)
+	if s := r.Sustained; s != nil && flags == "" {
+		if sustained := short(&s.Conditions); sustained != "" {
+			flags = "(" + sustained + ")"
+		}
+	}
+	if r.Failure != "" {
+		flags = strings.TrimSpace(flags + " FAILED")
+	}
+	return flags
+}
+
+// benchCells are those of a row; best: it defines the ceiling of its kind.
+func benchCells(r *result.Row, best bool) []string {
 	j, c := &r.Judgement, &r.Conditions
 	cells := []string{r.What, r.Shape, r.Element}
 	switch {
@@ -133,32 +192,37 @@ func benchCells(r *result.Row) []string {
 	}
 	cells = append(cells, Duration(r.Times.Median*1e9), spread(r.Times))
 	rate, moved := benchRate(r, j.Rate), ""
-	if j.Useful > 0 {
+	switch {
+	case r.Useful > 0 && r.Useful != r.Bytes:
 		rate, moved = Rate(j.Useful), rate
+	case r.Operations > 0 && j.Bound == result.ByMemory: // what it is judged by
+		moved = Rate(r.Bytes / r.Times.Median)
 	}
 	bound := string(j.Bound)
 	if r.Limit != "" {
 		bound = r.Limit
 	}
-	sustained, scratch, library := "", "", ""
+	sustained, scratch := "", ""
 	if s := r.Sustained; s != nil {
 		sustained = benchRate(r, s.Rate)
 	}
 	if r.Suite == "attention" {
 		scratch = Bytes(r.Scratch)
 	}
-	if ref := r.Reference; ref != nil && ref.Ratio.N > 0 {
-		library = fmt.Sprintf("×%.2f (%.2f–%.2f) %s", ref.Ratio.Median, ref.Ratio.P10, ref.Ratio.P90, ref.Library)
+	ofBest := shareOrBlank(j.OfRoof)
+	if best && j.OfRoof == 1 {
+		ofBest = "best"
 	}
-	flags := c.Flags()
-	if r.Failure != "" {
-		flags = strings.TrimPrefix(flags+", FAILED", ", ")
+	return append(cells, rate, moved, shareOrBlank(j.OfDatasheet), ofBest, bound, sustained, scratch,
+		positive(benchClock(c)), positive(float64(c.Power)/1000), positive(float64(c.Temperature)), benchFlags(r))
+}
+
+// benchClock is the clock at the end of a burst, as the GPU itself counts it, else NVML's.
+func benchClock(c *result.Conditions) float64 {
+	if c.ClockAfter > 0 {
+		return float64(c.ClockAfter)
 	}
-	if s := r.Sustained; s != nil && s.Conditions.Flags() != "" && flags == "" {
-		flags = "sustained: " + s.Conditions.Flags()
-	}
-	return append(cells, rate, moved, shareOrBlank(j.OfDatasheet), shareOrBlank(j.OfRoof), bound, sustained, scratch, library,
-		positive(float64(c.Clock)), positive(float64(c.Power)/1000), positive(float64(c.Temperature)), flags)
+	return float64(c.Clock)
 }
 
 // spread writes the quantiles of a time in one unit.
@@ -231,7 +295,9 @@ func (d *Document) benchSummary(r *result.Result) {
 	} else {
 		d.Note("of sheet: share of what the datasheet of " + r.Datasheet.GPU + " allows for as many operations and bytes, dense")
 	}
-	d.Note("of measured: share of the best rate of plain streams and products in this run, else of those saved by --save")
+	d.Note("of best: share of the best rate of plain streams and products in this run, else of those saved by --save; best: that row itself")
+	d.Note("bound by: what keeps a row from being faster; latency: it reaches less than half of what compute or memory allow")
+	d.benchLegend(r)
 	if n := r.Throttled(); n > 0 {
 		d.Alert(fmt.Sprintf("%s measured while the GPU held its clock down: see the flags", plural(n, "row was", "rows were")))
 	}
@@ -239,5 +305,35 @@ func (d *Document) benchSummary(r *result.Result) {
 		d.Alert(plural(n, "row", "rows") + " FAILED")
 		return
 	}
-	d.Line(fmt.Sprintf("%s, all results right, %s.", plural(len(r.Rows), "row", "rows"), Duration(math.Round(r.Took)*1e9)))
+	d.Line(fmt.Sprintf("%s, all results right, %s.", plural(len(r.Rows), "row", "rows"), Duration(r.Took*1e9)))
+}
+
+// benchLegend says what the columns and flags mean that are there.
+func (d *Document) benchLegend(r *result.Result) {
+	sustained, used := 0.0, map[string]bool{}
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		if s := row.Sustained; s != nil {
+			sustained = max(sustained, s.Seconds)
+		}
+		for _, f := range strings.Fields(strings.Trim(benchFlags(row), "()")) {
+			used[f] = true
+		}
+	}
+	if sustained > 0 {
+		d.Note(fmt.Sprintf("sustained: run for %s without a pause; every other figure is of bursts of 50 ms", Duration(math.Round(sustained)*1e9)))
+	}
+	d.Note("MHz: the clock at the end of the burst; W: NVML's average over about a second, so less than what a burst takes")
+	var flags []string
+	for _, f := range [][2]string{
+		{"cap", "the clock was held down to stay within the power limit"}, {"hot", "because of heat"}, {"brake", "by the hardware"}, {"sync", "to that of other GPUs"},
+		{"low", "the clock was lower than in other rows, and NVML does not say why"}, {"busy", "another process used the GPU"},
+	} {
+		if used[f[0]] {
+			flags = append(flags, f[0]+": "+f[1])
+		}
+	}
+	if len(flags) > 0 {
+		d.Note("flags: " + strings.Join(flags, "; ") + "; in brackets: only while sustained")
+	}
 }

@@ -24,7 +24,7 @@ func benchRun() *result.Result {
 			{Suite: "matmul", What: "matmul", Shape: "8192³", Element: "bf16", Times: result.Times{Median: 1.5e-3, P10: 1.4e-3, P90: 1.6e-3, N: 20}, Operations: 2 * 8192 * 8192 * 8192,
 				Bytes: 3 * 2 * 8192 * 8192, Peak: ceilings.BFloat16, Memory: ceilings.Read, Conditions: result.Conditions{Samples: 4, Throttled: []string{"power cap"}},
 				Sustained: &result.Sustained{Times: result.Times{Median: 1.7e-3}},
-				Reference: &result.Reference{Library: "cuBLASLt", Ratio: result.Times{Median: 1.03, P10: 1.01, P90: 1.05, N: 18}}},
+				Reference: &result.Reference{Library: "cuBLASLt", Ours: result.Times{Median: 1.6e-3}, Theirs: result.Times{Median: 1.648e-3}, Ratio: result.Times{Median: 1.03, P10: 1.01, P90: 1.05, N: 18}}},
 			{Suite: "matmul", What: "matmul", Shape: "8192³", Element: "int8", Times: result.Times{Median: 1e-3, P10: 0.9e-3, P90: 1.1e-3, N: 20}, Operations: 1.2e12, Bytes: 4e8, Peak: ceilings.Int8},
 			{Suite: "matmul", What: "matmul", Shape: "8192³", Element: "fp8", Failure: "wrong result, not timed: relative error 0.5, allowed 0.01"},
 			{Suite: "attention", What: "flash, full", Shape: "1×16×16384 d128", Element: "bf16", Scratch: 8192, Times: result.Times{Median: 3.6e-3, P10: 3.5e-3, P90: 3.7e-3, N: 12}, Operations: 2.2e12, Bytes: 2.7e8,
@@ -55,7 +55,7 @@ func TestBenchFitsItsWidth(t *testing.T) {
 			}
 		}
 		// What every width has.
-		for _, want := range []string{"Made-up GPU", "read", "3.07 TB/s", "91.6%", "733 TFLOP/s", "74.1%", "1200 TOP/s", "FAILED", "power cap", "600 ns", "roofline", "1 row FAILED",
+		for _, want := range []string{"Made-up GPU", "read", "3.07 TB/s", "91.6%", "733 TFLOP/s", "74.1%", "1200 TOP/s", "FAILED", "flags: cap: the clock was held down", "of best: share", "600 ns", "roofline", "1 row FAILED",
 			"matmul 8192³ fp8: FAILED: wrong result", "1 row was measured while the GPU held its clock down"} {
 			if !strings.Contains(strings.Join(strings.Fields(text), " "), want) {
 				t.Errorf("at %d columns %q is missing:\n%s", width, want, text)
@@ -66,7 +66,7 @@ func TestBenchFitsItsWidth(t *testing.T) {
 
 func TestBenchShowsAllWhereThereIsRoom(t *testing.T) {
 	text := benchText(t, Style{Width: 200}, benchRun(), nil)
-	for _, want := range []string{"690–710 µs", "83.9 GB/s", "671 GB/s", "647 TFLOP/s", "×1.03 (1.01–1.05) cuBLASLt", "8 KiB", "1980", "350", "41", "host", "990 clocks a load", "skipped: no graphs here"} {
+	for _, want := range []string{"690–710 µs", "83.9 GB/s", "671 GB/s", "647 TFLOP/s", "×1.030", "1.010–1.050", "cuBLASLt", "8 KiB", "1980", "350", "41", "host", "990 clocks a load", "skipped: no graphs here"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing:\n%s", want, text)
 		}
@@ -88,9 +88,69 @@ func TestBenchSaysWhatSpeaksAgainstIt(t *testing.T) {
 		r.Rows[i].Conditions.Busy = true
 	}
 	text := strings.Join(strings.Fields(benchText(t, Style{Width: 100}, r, nil)), " ")
-	for _, want := range []string{"simulated device", "busy with another process", "process 77 with 3 GiB", "there is no datasheet of Made-up GPU", "power cap, busy"} {
+	for _, want := range []string{"simulated device", "busy with another process", "process 77 with 3 GiB", "there is no datasheet of Made-up GPU", "cap busy", "busy: another process"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing:\n%s", want, text)
+		}
+	}
+}
+
+func TestBenchSaysWhichRowIsTheCeiling(t *testing.T) {
+	r := benchRun()
+	slower := r.Rows[0]
+	slower.What, slower.Times = "read, 4 B a thread", result.Times{Median: 800e-6, P10: 790e-6, P90: 810e-6, N: 20}
+	r.Rows = append([]result.Row{slower}, r.Rows...)
+	r.Judge(ceilings.Set{})
+	lines := map[string]string{}
+	for line := range strings.Lines(benchText(t, Style{Width: 200}, r, nil)) {
+		if name, _, ok := strings.Cut(strings.TrimSpace(line), "  "); ok && lines[name] == "" {
+			lines[name] = line
+		}
+	}
+	if !strings.Contains(lines["read"], "best") || strings.Contains(lines["read, 4 B a thread"], "best") || !strings.Contains(lines["read, 4 B a thread"], "87.5%") {
+		t.Errorf("%q, %q", lines["read"], lines["read, 4 B a thread"])
+	}
+}
+
+func TestBenchFlagsAreShort(t *testing.T) {
+	of := func(c, sustained []string, failure string) string {
+		r := &result.Row{Conditions: result.Conditions{Throttled: c}, Failure: failure}
+		if sustained != nil {
+			r.Sustained = &result.Sustained{Conditions: result.Conditions{Throttled: sustained}}
+		}
+		return benchFlags(r)
+	}
+	for _, c := range []struct {
+		burst, sustained []string
+		failure, want    string
+	}{
+		{nil, nil, "", ""},
+		{[]string{"power cap"}, []string{"power cap"}, "", "cap"},
+		{nil, []string{"power cap"}, "", "(cap)"},
+		{[]string{"software thermal", "hardware thermal"}, nil, "", "hot"},
+		{[]string{"hardware slowdown", "power brake", "sync boost", result.LowerClock}, nil, "accounting error", "brake sync low FAILED"},
+	} {
+		if got := of(c.burst, c.sustained, c.failure); got != c.want {
+			t.Errorf("%v: %q, want %q", c, got, c.want)
+		}
+	}
+}
+
+func TestBenchSetsItsTimesBesideThoseOfOthers(t *testing.T) {
+	r := benchRun()
+	traced := func(i int, part float64, limit string) {
+		row := &r.Rows[i]
+		at := row.Times.Median * part
+		row.Traced, row.TracedPart, row.Limit = &result.Times{Median: at, P10: at, P90: at, N: 40}, &result.Times{Median: part, P10: part, P90: part, N: 40}, limit
+	}
+	traced(0, 0.995, "")
+	traced(1, 0.93, result.ByHost)
+	for _, width := range []int{80, 200} {
+		text := strings.Join(strings.Fields(benchText(t, Style{Width: width}, r, nil)), " ")
+		for _, want := range []string{"beside libraries", "687 TFLOP/s 667 TFLOP/s ×1.030", "-0.50 %", "-7.00 %", "1 of 2 within 2 %, not: stride 32 2 GiB.", "pageable memory: the host copies"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("at %d columns %q is missing:\n%s", width, want, text)
+			}
 		}
 	}
 }

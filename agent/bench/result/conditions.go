@@ -10,6 +10,7 @@ type Conditions struct {
 	Samples     int      `json:"samples"`
 	ClockMin    int32    `json:"sm_clock_min_mhz,omitempty"`
 	Clock       int32    `json:"sm_clock_median_mhz,omitempty"`
+	ClockAfter  int32    `json:"sm_clock_after_mhz,omitempty"` // measured on the GPU itself, right after
 	MemoryClock int32    `json:"memory_clock_median_mhz,omitempty"`
 	Power       int32    `json:"power_max_mw,omitempty"` // NVML's average over about a second
 	Temperature int32    `json:"temperature_max_c,omitempty"`
@@ -60,6 +61,24 @@ func ConditionsOf(samples []Sample) Conditions {
 		}
 	}
 	return c
+}
+
+// LowerClock is what holds a clock down where nobody says why.
+const LowerClock = "lower clock"
+
+// Lowered flags what ran at a lower clock than something else of the same run, by the GPU's own clock, and of which NVML said nothing: it looks ten
+// times a second, and a burst is shorter.
+func Lowered(of []*Conditions) {
+	const steady = 0.98 // steps of the clock are 0.8 %
+	highest := int32(0)
+	for _, c := range of {
+		highest = max(highest, c.ClockAfter)
+	}
+	for _, c := range of {
+		if c.ClockAfter > 0 && float64(c.ClockAfter) < steady*float64(highest) && len(c.Throttled) == 0 {
+			c.Throttled = []string{LowerClock}
+		}
+	}
 }
 
 func middle(v []int32) int32 {

@@ -76,6 +76,15 @@ func (r *Result) Throttled() int {
 func (r *Result) Ceilings() ceilings.Set {
 	set := ceilings.Set{Version: ceilings.Schema, UUID: r.GPU.UUID, GPU: r.GPU.Name, Source: ceilings.Measured, Driver: r.GPU.Driver, Taken: r.Taken,
 		Rates: map[ceilings.Kind]float64{}}
+	for kind, row := range r.Best() {
+		set.Rates[kind], _ = row.rate(row.Times.Median)
+	}
+	return set
+}
+
+// Best are the rows that define a ceiling: the fastest of each kind.
+func (r *Result) Best() map[ceilings.Kind]*Row {
+	best := map[ceilings.Kind]*Row{}
 	for i := range r.Rows {
 		row := &r.Rows[i]
 		if row.Failure != "" || row.Skipped != "" || !(row.Times.Median > 0) {
@@ -90,9 +99,14 @@ func (r *Result) Ceilings() ceilings.Set {
 			continue
 		}
 		rate, _ := row.rate(row.Times.Median)
-		set.Rates[kind] = max(set.Rates[kind], rate)
+		if known := best[kind]; known != nil {
+			if other, _ := known.rate(known.Times.Median); other >= rate {
+				continue
+			}
+		}
+		best[kind] = row
 	}
-	return set
+	return best
 }
 
 // Judge judges all rows: by what they measured themselves, else by what was saved, and by the datasheet.

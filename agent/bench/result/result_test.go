@@ -236,3 +236,28 @@ func FuzzRead(f *testing.F) {
 		Compare(r, r)
 	})
 }
+
+func TestWhatRanAtALowerClockIsFlagged(t *testing.T) {
+	highest, near, low, told, unknown := &Conditions{ClockAfter: 1980}, &Conditions{ClockAfter: 1950}, &Conditions{ClockAfter: 1755},
+		&Conditions{ClockAfter: 1500, Throttled: []string{"power cap"}}, &Conditions{Clock: 1200}
+	Lowered([]*Conditions{near, low, told, highest, unknown})
+	if highest.Flags() != "" || near.Flags() != "" || low.Flags() != LowerClock || told.Flags() != "power cap" || unknown.Flags() != "" {
+		t.Errorf("%+v %+v %+v %+v %+v", highest, near, low, told, unknown)
+	}
+}
+
+func TestBestIsTheFastestOfItsKind(t *testing.T) {
+	r := run()
+	slower := r.Rows[0]
+	slower.Times.Median *= 2
+	r.Rows = append([]Row{slower}, r.Rows...)
+	best := r.Best()
+	if best[ceilings.Read] != &r.Rows[1] {
+		t.Errorf("%+v", best[ceilings.Read])
+	}
+	for kind, row := range best {
+		if rate, _ := row.rate(row.Times.Median); r.Ceilings().Rates[kind] != rate || row.Failure != "" {
+			t.Errorf("%s: %+v", kind, row)
+		}
+	}
+}

@@ -30,7 +30,8 @@ type Row struct {
 	Conditions Conditions    `json:"conditions"`
 	Sustained  *Sustained    `json:"sustained,omitempty"`
 	Reference  *Reference    `json:"reference,omitempty"`
-	Traced     *Times        `json:"traced_seconds,omitempty"` // the same runs as CUPTI saw them
+	Traced     *Times        `json:"traced_seconds,omitempty"`     // the same runs as CUPTI saw them: sample by sample, from the first one's start to the last one's end
+	TracedPart *Times        `json:"traced_over_events,omitempty"` // of the same sample's time by events
 	Notes      []string      `json:"notes,omitempty"`
 	Took       float64       `json:"took_seconds"`      // to prepare, verify and time it
 	Skipped    string        `json:"skipped,omitempty"` // why this GPU does not run it
@@ -91,12 +92,13 @@ type Sustained struct {
 
 // Reference is a library's way to do the same on the same buffers, in turns with ours (A B B A).
 type Reference struct {
-	Library  string       `json:"library"`
-	Ours     Times        `json:"ours_seconds"`
-	Theirs   Times        `json:"theirs_seconds"`
-	Ratio    Times        `json:"ratio"` // theirs over ours, pair by pair: above 1 we are faster
-	Verified Verification `json:"verified"`
-	Failure  string       `json:"failure,omitempty"`
+	Library    string       `json:"library"`
+	Ours       Times        `json:"ours_seconds"`
+	Theirs     Times        `json:"theirs_seconds"`
+	Ratio      Times        `json:"ratio"` // theirs over ours, pair by pair: above 1 we are faster
+	Verified   Verification `json:"verified"`
+	Conditions Conditions   `json:"conditions"` // of the comparison: another moment than that of the row's own times
+	Failure    string       `json:"failure,omitempty"`
 }
 
 // Bound is what keeps a measurement from being faster.
@@ -108,6 +110,9 @@ const (
 	ByMemory  Bound = "memory"
 	ByLatency Bound = "latency"
 )
+
+// ByHost is the Limit of copies from and to memory that is not page-locked: a part of their time the GPU does not see.
+const ByHost = "host copies"
 
 // Judgement is a rate against what the GPU can do. A share of 0 is unknown.
 type Judgement struct {
