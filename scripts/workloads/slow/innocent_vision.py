@@ -12,7 +12,7 @@ def build(variant, _fixed):
 
     import loader
 
-    size, channels, blocks = ((64, 192, (3, 4, 6)), (48, 256, (3, 4, 6)), (64, 192, (4, 8, 6)))[variant - 1]
+    size, channels, blocks = ((32, 384, (3, 4, 6)), (24, 512, (2, 3, 4)), (32, 384, (4, 6, 4)))[variant - 1]
     source = iter(DataLoader(loader.pictures(), size, num_workers=loader.WORKERS, pin_memory=True, prefetch_factor=4))
     import torch
     from torch.nn import functional as F
