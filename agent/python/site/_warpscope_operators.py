@@ -8,6 +8,7 @@ calls of its outermost module. What was recorded becomes ranges of the trace aft
 """
 
 import functools
+import os
 import sys
 import threading
 import weakref
@@ -20,6 +21,7 @@ SHARE = 0.005  # of the time, at most
 MOST = 20  # steps of one process
 WITHOUT_STEPS = 5_000_000_000  # ns, after which a program that trains nothing is sampled by its modules
 CALLS = 4  # of the outermost module, one after another
+MOST_CALLS = 8  # of the outermost module in one step: more is one that accumulates gradients, of which these are enough
 LONGEST = 2_000_000_000  # ns: what takes longer is no step
 
 
@@ -42,6 +44,7 @@ class Window:
         self.thread = threading.get_native_id()
         self.ident = threading.get_ident()
         self.calls = []
+        self.outermost = 0  # calls
         self.open = None  # the innermost call
         self.events = None
         self.cost = 0  # ns
@@ -105,6 +108,7 @@ class Operators:
         self.usual = []  # lengths of steps that were not sampled
         self.hooks = []
         self.calls = 0  # of the outermost module, that are still to be recorded
+        self.call_code = torch.nn.Module._call_impl.__code__
 
     # ---- when ---------------------------------------------------------------------------------
 
@@ -175,12 +179,19 @@ class Operators:
             self.done.append(window)
 
     def give_way(self):
-        """The program starts a profiler of its own."""
+        """The program starts a profiler of its own, or forks: a child would record on without end."""
         if self.window is not None and self.window.ident == threading.get_ident():
             self.calls = 0
             self.end(keep=False)
 
+    def before_fork(self):
+        try:
+            self.give_way()
+        except Exception:
+            self.fail()
+
     def watch(self):
+        os.register_at_fork(before=self.before_fork)
         import torch.autograd.profiler as new
         import torch.autograd.profiler_legacy as old
 
@@ -230,16 +241,28 @@ class Operators:
         try:
             window = self.window
             if window is None:
-                if not self.calls or not self.begin():
+                if not self.calls or self.inside() or not self.begin():
                     return
                 window = self.window
             if window.ident == threading.get_ident():
+                if window.open is None:
+                    window.outermost += 1
+                    if window.outermost > MOST_CALLS:
+                        return self.end()
                 text = self.names.of(module, window.open is None) + self.types.of(args)
                 memory = self.memory()
                 window.open = Call(self.library.now(), text, window.open, memory)
                 window.calls.append(window.open)
         except Exception:
             self.fail()
+
+    def inside(self):
+        """Whether the module that is being called is called by another one, which was not seen."""
+        frame, seen = sys._getframe(2), 0
+        while frame is not None and seen < 2:
+            seen += frame.f_code is self.call_code
+            frame = frame.f_back
+        return seen == 2
 
     def leave(self, _module, _args, _output):
         try:

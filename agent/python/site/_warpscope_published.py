@@ -74,7 +74,7 @@ class Publisher:
         self.array = (library.Mark * 256)()
         self.count = 0
         self.spent = 0
-        self.pause = library.c_word()
+        self.ending = library.c_word()  # not 0: the program ends
         self.base = 0  # when the recorder made its first mark, ns of CLOCK_MONOTONIC
 
     def publish(self, window):
@@ -165,5 +165,7 @@ class Publisher:
     def let_go(self):
         """The program's threads want the GIL at each launch: it is given up before they have to ask for it."""
         before = self.library.now()
-        self.library.sleep(before + 200_000, self.pause)
+        self.library.sleep(before + 200_000, self.ending)
         self.spent -= self.library.now() - before
+        if self.ending.value:
+            raise SystemExit  # of this thread

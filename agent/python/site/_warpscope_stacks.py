@@ -168,7 +168,7 @@ class Sampler:
     def run(self):
         try:
             self.loop()
-        except Exception:
+        except (Exception, SystemExit):
             pass  # the program goes on without samples
         finally:
             self.ended.release()

@@ -42,6 +42,7 @@ def sample(torch, library, debug, steps, rate):
             import _warpscope_operators
 
             operators = _warpscope_operators.begin(torch, library)
+            operators.publisher.ending = sampler.word
             steps.after, sampler.after = operators.after_step, operators.between
         except Exception as error:
             debug(error)
