@@ -45,7 +45,7 @@ type Evidence struct {
 	What   string  `json:"what"`
 	Figure float64 `json:"figure"`
 	// Unit is "s" for seconds a step, "share" for a part of 1, "count" for a number a step,
-	// "B/s", "MHz".
+	// "B/s", "FLOP/s", "MHz".
 	Unit   string `json:"unit"`
 	Source string `json:"source"`
 	// Where says at which call or kernel, on which GPU; "" everywhere.
