@@ -87,6 +87,10 @@ func activations() MemoryRule {
 				Change: "halve the batch and accumulate gradients over two", Direction: "lower", Gain: "about half: " + size(bytes/2),
 				Paste: "(loss / 2).backward()\nif step % 2: optimizer.step(); optimizer.zero_grad(set_to_none=True)",
 			},
+			{
+				Change: "run the forward pass in 16 bits, if it runs in 32", Direction: "lower", Gain: "up to half: " + size(bytes/2),
+				Paste: "with torch.autocast(device_type=\"cuda\", dtype=torch.bfloat16): loss = model(x)",
+			},
 			{Change: "where there is no backward pass, say so", Direction: "add", Gain: "all that is kept for it", Paste: "with torch.inference_mode(): …"},
 		}
 		return f, "", ""
