@@ -31,6 +31,7 @@ type runFlags struct {
 	force, quiet      bool
 	noPython          bool
 	stacks, operators string
+	allocStacks       string
 	doctor            bool
 	failOn            []string
 }
@@ -83,6 +84,7 @@ func newRun(env *Env) *cobra.Command {
 	flags.StringVar(&f.callTimes, "call-times", "16ns", "times of API calls: `RESOLUTION` 16ns, below what reading the clock takes, or exact, in a larger trace")
 	flags.BoolVar(&f.noPython, "no-python", false, "leave Python alone: no steps, collector pauses, input waits and snapshots from inside")
 	flags.StringVar(&f.stacks, "python-sampling", "50", "samples a second, `RATE`, of what Python is doing; off: none, and no operators either")
+	flags.StringVar(&f.allocStacks, "alloc-stacks", "first", "Python stacks of PyTorch's allocations: of the `first` and of sampled steps, all (which costs), or none")
 	flags.StringVar(&f.operators, "operators", "sampled", "PyTorch's operators, modules and regions: `sampled` (in a step now and then) or off")
 	flags.StringVar(&f.keep, "keep", "", "keep only the newest `TIME` in the trace, like 30m: what is older is dropped while the program runs")
 	flags.BoolVar(&f.doctor, "doctor", false, "print a diagnosis at the end: of PyTorch's memory if it ran out, else of the steps' time")
@@ -174,11 +176,19 @@ const mostSamples = 1000
 // python reads what is asked of Python programs.
 func (f *runFlags) python(c *session.Config, given func(flag string) bool) error {
 	if f.noPython {
-		for _, flag := range []string{"python-sampling", "operators"} {
+		for _, flag := range []string{"python-sampling", "operators", "alloc-stacks"} {
 			if given(flag) {
 				return usagef("--%s needs the module that --no-python leaves out: leave one of them out", flag)
 			}
 		}
+	}
+	switch f.allocStacks {
+	case "", "first", "all", "none":
+	default:
+		return usagef("--alloc-stacks %q: give first, all or none", f.allocStacks)
+	}
+	if given("alloc-stacks") {
+		c.AllocStacks = f.allocStacks
 	}
 	switch f.operators {
 	case "", "sampled":

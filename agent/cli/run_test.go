@@ -61,6 +61,7 @@ func TestRunRefusesMistakes(t *testing.T) {
 		{"run --python-sampling fast -- touch started", "give a number of samples a second up to 1000, or off"},
 		{"run --python-sampling 5000 -- touch started", "up to 1000"},
 		{"run --operators all -- touch started", "give sampled or off"},
+		{"run --alloc-stacks some -- touch started", "give first, all or none"},
 		{"run --no-python --operators off -- touch started", "the module that --no-python leaves out"},
 		{"run --nonsense -- touch started", "unknown flag: --nonsense"},
 		{"lib please", "lib takes no argument"},
@@ -100,8 +101,8 @@ func TestRunFlagsBecomeTheConfiguration(t *testing.T) {
 		t.Errorf("Python without a flag: %g a second, no operators: %v", c.StackRate, c.NoOperators)
 	}
 	for text, rate := range map[string]float64{"off": -1, "12.5": 12.5} {
-		f := runFlags{output: "x", mode: "timeline", api: "all", graphs: "node", callTimes: "16ns", stacks: text, operators: "off"}
-		if c, err := f.validate(func(flag string) bool { return flag == "python-sampling" }); err != nil || c.StackRate != rate || !c.NoOperators {
+		f := runFlags{output: "x", mode: "timeline", api: "all", graphs: "node", callTimes: "16ns", stacks: text, operators: "off", allocStacks: "all"}
+		if c, err := f.validate(func(flag string) bool { return flag == "python-sampling" }); err != nil || c.StackRate != rate || !c.NoOperators || c.AllocStacks != "" {
 			t.Errorf("--python-sampling %s: %g, no operators: %v, %v", text, c.StackRate, c.NoOperators, err)
 		}
 	}

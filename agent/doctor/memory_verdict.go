@@ -52,7 +52,7 @@ func (d *Diagnosis) tensorNotes(c *MemoryCase) {
 		case t.Added != nil:
 			d.Notes = append(d.Notes, Note{
 				Text: fmt.Sprintf("who holds %s of the %s that tensors had %s: these have no stack. Stacks are recorded in the first three steps and in each 50th, and not of the backward pass",
-					size(bare.Bytes), size(h.Requested), when), Rerun: "WARPSCOPE_ALLOC_STACKS=all warpscope run -- python train.py",
+					size(bare.Bytes), size(h.Requested), when), Rerun: "warpscope run --alloc-stacks all -- python train.py",
 			})
 		case t.History.Stacks:
 			d.Notes = append(d.Notes, Note{Text: fmt.Sprintf("who holds %s of the %s that tensors had %s: these have no stack. Tensors of the backward pass have none where stacks=\"python\"",

@@ -45,6 +45,9 @@ type Config struct {
 	// StackRate is how many samples a second the module takes of what Python is doing; 0: its default, negative: none,
 	// and no operators either.
 	StackRate float64
+	// AllocStacks says which of PyTorch's allocations have Python stacks: "first" (and sampled ones), "all", "none"; "": the
+	// environment's, else first.
+	AllocStacks string
 	// NoOperators leaves operators, modules and regions of sampled steps out.
 	NoOperators bool
 	// MemoryHistory has PyTorch record each allocation with its stack, and leave a snapshot at the program's

@@ -56,8 +56,11 @@ func (h *pythonHook) environ(environ []string, c *Config) []string {
 		path += string(os.PathListSeparator) + before
 	}
 	environ = with(environ, python.Path, path)
-	if c.MemoryHistory {
+	switch {
+	case c.MemoryHistory:
 		environ = with(environ, python.AllocStacks, python.History)
+	case c.AllocStacks != "":
+		environ = with(environ, python.AllocStacks, c.AllocStacks)
 	}
 	switch {
 	case c.StackRate < 0 || c.Mode == collect.Ledger: // what Python did while the GPU was idle takes a timeline

@@ -108,3 +108,56 @@ func TestPythonIsolated(t *testing.T) {
 		}
 	}
 }
+
+// TestPythonOperators: what PyTorch's recorder took down becomes ranges of the trace.
+func TestPythonOperators(t *testing.T) {
+	b := newBuild(t)
+	w := newTool(t)
+	folder, err := filepath.Abs("testdata/python")
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := append(w.environ(&build{}), "PYTHONPATH="+folder, "PYTHONDONTWRITEBYTECODE=1")
+	r := w.command(env, w.bin, w.under(b, nil, nil, interpreter(t), filepath.Join(folder, "published.py"))...)
+	if r.status != 0 {
+		t.Fatalf("exit status %d\n%s", r.status, r.stderr)
+	}
+	type row struct {
+		Name, Detail string
+		Count        uint64
+		CPU          int64  `json:"cpu_ns"`
+		Kept         *int64 `json:"kept_bytes"`
+	}
+	rows := func(by string) map[string]row {
+		var in struct {
+			Operators struct {
+				Sampled int   `json:"sampled"`
+				NS      int64 `json:"sampled_ns"`
+				Cost    int64 `json:"cost_ns"`
+				Rows    []row `json:"rows"`
+			} `json:"operators"`
+		}
+		if err := json.Unmarshal([]byte(w.ok("inspect", "--json", "--group-by", by, "t.wscope")), &in); err != nil {
+			t.Fatal(err)
+		}
+		if o := in.Operators; o.Sampled != 1 || o.NS != 20_000_000 || o.Cost <= 7 {
+			t.Errorf("by %s: %+v", by, o)
+		}
+		byName := map[string]row{}
+		for _, r := range in.Operators.Rows {
+			byName[r.Name] = r
+		}
+		return byName
+	}
+	ops := rows("op")
+	if len(ops) != 3 || ops["aten::linear"] != (row{Name: "aten::linear", Detail: "[8, 16], [32, 16]", Count: 1, CPU: 3_000_000}) || ops["AddmmBackward0"].CPU != 900_000 {
+		t.Errorf("operators %+v", ops)
+	}
+	modules := rows("module")
+	if fc := modules["fc"]; len(modules) != 2 || fc.Detail != "Linear float32" || fc.Count != 1 || fc.CPU != 6_000_000+1_100_000 || fc.Kept == nil || *fc.Kept != 1024 {
+		t.Errorf("modules %+v", modules)
+	}
+	if regions := rows("region"); len(regions) != 1 || regions["train"].CPU != 9_000_000 {
+		t.Errorf("regions %+v", regions)
+	}
+}

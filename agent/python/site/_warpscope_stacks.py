@@ -171,6 +171,7 @@ class Sampler:
         except (Exception, SystemExit):
             pass  # the program goes on without samples
         finally:
+            self.stacks = None  # code must not outlive what the program's libraries know about it
             self.ended.release()
 
     def loop(self):
