@@ -81,7 +81,7 @@ func chaseCases(g *GPU, o Options) []Case {
 	var cases []Case
 	for _, c := range []chase{
 		{what: "shared, latency", bytes: 32 << 10, steps: 8192, shared: true},
-		{what: "L1, latency", bytes: 32 << 10, steps: 8192},
+		{what: "L1, latency", bytes: 32 << 10, steps: 65536}, // each line misses once, a 256th of the walk
 		{what: "L2, latency", bytes: 8 << 20, steps: 8192, pastL1: true},
 		{what: "memory, latency", bytes: far, steps: 4096, pastL1: true, cold: true},
 	} {

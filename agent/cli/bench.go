@@ -41,7 +41,7 @@ func newBench(env *Env) *cobra.Command {
 		Short: "Measure what this GPU can do: memory, copies, matrix products, attention, latency",
 		Long: "Measure what this GPU can do, with kernels that are part of warpscope: CUDA's toolkit and Python are not needed. Each\n" +
 			"result is verified with fresh random inputs before it is timed. Rates are of bursts of about 50 ms; some rows are also\n" +
-			"run without a pause (--duration). Everything takes about a minute and a half. --save keeps the rates for inspect and\n" +
+			"run without a pause (--duration). Everything takes about a minute. --save keeps the rates for inspect and\n" +
 			"doctor, by GPU, in the user's folder for configuration.",
 		Example: "  warpscope bench\n" +
 			"  warpscope bench matmul --dtype bf16 --size 8192\n" +

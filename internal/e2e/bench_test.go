@@ -51,6 +51,30 @@ func TestBenchOnADeviceThatComputesNothing(t *testing.T) {
 	}
 }
 
+// TestBenchMakesDoWithTheMemoryThereIs: the simulated device has 16 GiB.
+func TestBenchMakesDoWithTheMemoryThereIs(t *testing.T) {
+	w := newTool(t)
+	r := w.warpscope("bench", "matmul", "--device", "sim", "--duration", "0", "--size", "65536", "--dtype", "bf16,tf32", "--json")
+	var got struct {
+		Rows []struct {
+			Shape string
+			Notes []string
+		} `json:"rows"`
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &got); err != nil || len(got.Rows) < 2 {
+		t.Fatalf("%v\n%s%s", err, r.stdout, r.stderr)
+	}
+	for _, row := range got.Rows { // 3 arrays of 8 or 16 GiB
+		if row.Shape != "32768³" || len(row.Notes) != 1 || !strings.Contains(row.Notes[0], "smaller than 65536³: only ") {
+			t.Errorf("%s: %q", row.Shape, row.Notes)
+		}
+	}
+	r = w.warpscope("bench", "matmul", "--device", "sim", "--duration", "0", "--size", "65536", "--dtype", "bf16")
+	if !strings.Contains(r.stdout, "smaller than 65536³") {
+		t.Errorf("the table does not say so:\n%s", r.stdout)
+	}
+}
+
 func TestBenchWritesTheTableAndTheFile(t *testing.T) {
 	w := newTool(t)
 	file := filepath.Join(w.dir, "m.json")
