@@ -29,7 +29,7 @@ const CalibrateCommand = "calibrate"
 const calibrationVersion = "2"
 
 // calibrateLimit bounds how long that may take. A driver without persistence mode needs some seconds.
-const calibrateLimit = 15 * time.Second
+const calibrateLimit = 8 * time.Second
 
 // Calibration is what a context took of a GPU in a process that did nothing else, in bytes.
 type Calibration struct {
@@ -45,8 +45,9 @@ type Calibration struct {
 }
 
 // calibrate adds to the trace what contexts take of the GPUs that were used. Measured is one GPU of each
-// model, after the program has ended, and only once: the figures are kept beside the library.
-func (s *session) calibrate() {
+// model, after the program has ended, and only once: the figures are kept beside the library. Who has interrupted the
+// program does not wait for that.
+func (s *session) calibrate(ended exit) {
 	if s.config.Self == "" || s.foreign != "" {
 		return
 	}
@@ -66,7 +67,7 @@ func (s *session) calibrate() {
 		c, ok := byModel[g.Name]
 		if !ok {
 			var err error
-			if c, err = s.calibration(g, cuptiOf(status)); err != nil {
+			if c, err = s.calibration(g, cuptiOf(status), ended.signal == 0 || !ends(ended.signal)); err != nil {
 				s.notes = append(s.notes, "what a context takes of "+g.Name+" was not measured: "+err.Error())
 			}
 			byModel[g.Name] = c
@@ -99,8 +100,8 @@ func (s *session) addCalibration(batch *event.Batch, gpu event.GPUID, c *Calibra
 	}
 }
 
-// calibration returns the figures of a GPU: those that are kept, or new ones.
-func (s *session) calibration(g event.GPU, cupti string) (*Calibration, error) {
+// calibration returns the figures of a GPU: those that are kept, or new ones. nil: there are none, and none are wanted.
+func (s *session) calibration(g event.GPU, cupti string, wanted bool) (*Calibration, error) {
 	key := sha256.Sum256([]byte(strings.Join([]string{calibrationVersion, g.Name, fmt.Sprint(g.Memory), s.system.Driver(), s.library, cupti}, "\n")))
 	name := "context-" + hex.EncodeToString(key[:8]) + ".json"
 	homes := libraryHomes(s.config.Environ, os.Geteuid())
@@ -108,6 +109,9 @@ func (s *session) calibration(g event.GPU, cupti string) (*Calibration, error) {
 		if c := readCalibration(filepath.Join(home, name)); c != nil {
 			return c, nil
 		}
+	}
+	if !wanted {
+		return nil, nil
 	}
 	c, err := s.measure(g, cupti)
 	if err != nil {

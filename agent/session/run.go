@@ -299,7 +299,7 @@ func (s *session) finish(ended exit, left []collect.Status) *Result {
 	if s.sampler != nil {
 		err := s.sampler.Close()
 		if err == nil {
-			s.calibrate()
+			s.calibrate(ended)
 			err = s.system.Close()
 		}
 		if err != nil {
