@@ -49,7 +49,7 @@ type OperatorRow struct {
 	Kernels  uint64  `json:"kernels"`   // launched inside, not inside other rows
 	// BackwardNS is the part of SelfNS that the backward pass launched; of modules.
 	BackwardNS int64 `json:"gpu_backward_ns,omitempty"`
-	// KeptBytes is by how much the GPU's tensors grew in calls of a module, all together: activations kept for the
+	// KeptBytes is by how much the GPU's tensors grew in a call of a module, on average: mostly activations kept for the
 	// backward pass. Nil where it is not recorded.
 	KeptBytes *int64 `json:"kept_bytes,omitempty"`
 	// DriverBytes is what the driver's allocator was asked for inside.
@@ -71,7 +71,7 @@ const shownParts = 4
 // operatorTable groups work by the ranges that the Python module made.
 type operatorTable struct {
 	ranges *rangeTable
-	// grew is by how much memory grew in calls of modules, by text; known where one did at all.
+	// grew is by how much memory grew in calls of modules, by text; known where it did in one at all.
 	grew    map[event.StringID]int64
 	calls   map[event.StringID]uint64
 	memory  bool
@@ -261,7 +261,7 @@ func (t *operatorTable) count(kind pythonKind, group func(key uint32, found bool
 		if kind == pythonModule {
 			g.row.Count = t.calls[r.text]
 			if t.memory {
-				grew := t.grew[r.text]
+				grew := t.grew[r.text] / int64(max(t.calls[r.text], 1))
 				g.row.KeptBytes = &grew
 			}
 		}

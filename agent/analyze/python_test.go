@@ -220,7 +220,7 @@ func TestOperators(t *testing.T) {
 	}
 	_, byName = rows(ByModule)
 	linear, model := byName["h.0"], byName["(model)"]
-	if linear.SelfNS != 6_000_000 || linear.BackwardNS != 4_000_000 || linear.Count != 2 || *linear.KeptBytes != 6<<20 || linear.DriverBytes != 4<<20 {
+	if linear.SelfNS != 6_000_000 || linear.BackwardNS != 4_000_000 || linear.Count != 2 || *linear.KeptBytes != 3<<20 || linear.DriverBytes != 4<<20 {
 		t.Errorf("h.0: %+v, kept %d", linear, *linear.KeptBytes)
 	}
 	if model.SelfNS != 200_000 || model.GPUNS != 2_200_000 || model.BackwardNS != 0 {

@@ -17,6 +17,10 @@ func (d *Document) operators(in *analyze.Inspection) {
 	title := titles[s.GroupBy]
 	if s.Sampled == 0 {
 		d.Heading(title, "")
+		if tool := in.Provenance.Imported; tool != "" {
+			d.Line("not in a trace of " + Clean(tool) + ": only warpscope's own say so")
+			return
+		}
 		d.Line("no step was sampled: PyTorch's operators are recorded in a step now and then, from the fifth on, while the timeline is")
 		return
 	}
@@ -34,7 +38,7 @@ func operatorNote(s *analyze.OperatorSummary) string {
 	note := fmt.Sprintf("sampling cost the program %s in all; CPU times are those of slowed steps", Duration(s.CostNS))
 	switch s.GroupBy {
 	case analyze.ByModule:
-		note += "; the backward pass is told by PyTorch's sequence numbers; kept: by how much the GPU's tensors grew in the forward pass, with what is inside"
+		note += "; the backward pass is told by PyTorch's sequence numbers; kept: by how much the GPU's tensors grew in a call, with what is inside"
 	case analyze.ByRegion:
 		note += "; of regions inside others, the inner ones count"
 	}
