@@ -176,9 +176,9 @@ func (i *inspection) diagnose(file string, messages []event.Failure, from string
 	if len(messages) > 0 {
 		return nil, fmt.Errorf("%s is no memory snapshot: --message goes with one, or alone", in.name())
 	}
+	run := &doctor.Run{}
 	if in.format != exchange.Kineto && in.stream == nil {
-		run, err := i.memoryRun(file)
-		if err != nil {
+		if run, err = i.memoryRun(file); err != nil {
 			return nil, err
 		}
 		for _, snapshot := range failureSnapshotsBeside(file) {
@@ -200,5 +200,7 @@ func (i *inspection) diagnose(file string, messages []event.Failure, from string
 	if err := i.sampledOperators(file, in, inspected); err != nil {
 		return nil, err
 	}
-	return doctor.Diagnose(inspected), nil
+	d := doctor.Diagnose(inspected)
+	run.Survived(d)
+	return d, nil
 }

@@ -8,6 +8,9 @@ import (
 
 const hostID = "memory.host"
 
+// machineKills is where a count is from that is of the whole machine.
+const machineKills = "machine"
+
 // hostNear is from which part of the limit on the host's memory is worth a word.
 const hostNear = 0.92
 
@@ -27,6 +30,13 @@ func hostMemory() MemoryRule {
 		switch {
 		case h.Kills > 0 && c.Killed:
 			return hostFinding(h, c, limit, of, used), "", ""
+		case h.Kills > 0:
+			f := hostFinding(h, c, limit, of, used)
+			f.Severity, f.Confidence = Warning, Medium
+			if h.KillsIn == machineKills {
+				f.Severity, f.Confidence = NoteSev, Low // anybody's
+			}
+			return f, "", ""
 		case c.Killed && h.Kills < 0:
 			return nil, "", "the program was killed (signal 9); whether for want of the host's memory, this system does not count"
 		case c.Killed:
@@ -44,7 +54,9 @@ func hostMemory() MemoryRule {
 
 func hostFinding(h *analyze.HostAccount, c *MemoryCase, limit int64, of string, used int64) *Finding {
 	title := fmt.Sprintf("The host's memory ran out, not the GPU's: the kernel ended %s for it", plural(h.Kills, "a process", "processes"))
-	if !c.Killed {
+	if !c.Killed && h.Kills > 0 {
+		title = fmt.Sprintf("While the program ran, the kernel ended %s for want of the host's memory: a worker or child of it may be among them", plural(h.Kills, "a process", "processes"))
+	} else if !c.Killed {
 		title = fmt.Sprintf("The host's memory is nearly full: %s of %s", size(uint64(used)), size(uint64(max(limit, 0))))
 	}
 	f := &Finding{

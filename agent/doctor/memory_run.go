@@ -33,6 +33,9 @@ func (r *Run) RanOut() bool {
 	if slices.ContainsFunc(r.Tensors, func(t *analyze.Tensors) bool { return len(t.Failures) > 0 && t.Added != nil }) {
 		return true
 	}
+	if r.Account != nil && r.Account.Host != nil && r.Account.Host.Kills > 0 && r.Account.Host.KillsIn != machineKills {
+		return true
+	}
 	f, _ := r.lastFailure()
 	return f != nil
 }
@@ -52,6 +55,26 @@ func (r *Run) lastFailure() (last *analyze.FailedCall, whose *analyze.ProcessMem
 		}
 	}
 	return last, whose
+}
+
+// Survived adds to a diagnosis of time the failures that the program has survived.
+func (r *Run) Survived(d *Diagnosis) {
+	f, p := r.lastFailure()
+	if f == nil || !r.Ended {
+		return
+	}
+	calls := uint64(0)
+	for i := range p.Failures {
+		if p.Failures[i].Result == f.Result {
+			calls += p.Failures[i].Count
+		}
+	}
+	d.Findings = append(d.Findings, Finding{
+		ID: survivedID, Title: fmt.Sprintf("%d calls of the driver failed for want of memory, and the program went on", calls), Severity: NoteSev, Confidence: High,
+		Where: p.Name, Cost: Cost{Source: Counted}, RuledOut: []string{},
+		Evidence: []Evidence{bytesOf("asked for by the last of them, by "+f.API, f.Bytes, Counted, f.Library)},
+		Fix:      []Fix{{Change: "if it is meant to (it retries, or gives cached memory back first), nothing; each failure takes time", Direction: "remove", Gain: "that time", Paste: "warpscope doctor --about memory TRACE"}},
+	})
 }
 
 // DiagnoseRun judges the memory of a run.

@@ -183,6 +183,7 @@ func TestRunsAreJudgedByTheirAccount(t *testing.T) {
 		{"libraries", "memory.libraries", "1 note", "", doctor.Run{Trace: failed(), Account: libraries}},
 		{"no libraries", "memory.libraries", "ruled out", "", doctor.Run{Trace: failed(), Account: used()}},
 		{"killed for the host's memory", "memory.host", "1 error", "The program was killed", doctor.Run{Account: host(1, 8*gib, 8*gib), Killed: true}},
+		{"a worker was killed", "memory.host", "1 warning", "", doctor.Run{Account: host(1, 8*gib, 8*gib)}},
 		{"killed by somebody", "memory.host", "ruled out", "", doctor.Run{Account: host(0, 8*gib, 2*gib), Killed: true}},
 		{"killed, and nobody counts", "memory.host", "not known", "", doctor.Run{Account: host(-1, 8*gib, 2*gib), Killed: true}},
 		{"nearly full", "memory.host", "1 note", "", doctor.Run{Trace: failed(), Account: host(0, 8*gib, 8*gib-gib/2)}},
@@ -203,11 +204,25 @@ func TestRunsAreJudgedByTheirAccount(t *testing.T) {
 		want bool
 	}{
 		{"failed", doctor.Run{Trace: failed()}, true}, {"failed, and went on to a good end", doctor.Run{Trace: failed(), Ended: true}, false},
-		{"killed", doctor.Run{Killed: true}, true}, {"nothing", doctor.Run{Trace: &analyze.MemorySummary{}}, false},
+		{"killed", doctor.Run{Killed: true}, true}, {"a worker was killed", doctor.Run{Account: host(1, 0, 0)}, true}, {"nothing", doctor.Run{Trace: &analyze.MemorySummary{}}, false},
 	} {
 		if got := c.run.RanOut(); got != c.want {
 			t.Errorf("%s: ran out %v", c.name, got)
 		}
+	}
+}
+
+func TestSurvivedFailuresStandBesideTime(t *testing.T) {
+	var d doctor.Diagnosis
+	(&doctor.Run{Trace: failed(), Ended: true}).Survived(&d)
+	if len(d.Findings) != 1 || d.Findings[0].ID != "memory.survived-oom" || d.Findings[0].Severity != doctor.NoteSev {
+		t.Errorf("%+v", d.Findings)
+	}
+	d = doctor.Diagnosis{}
+	(&doctor.Run{Trace: failed()}).Survived(&d)
+	(&doctor.Run{Ended: true}).Survived(&d)
+	if len(d.Findings) != 0 {
+		t.Errorf("%+v", d.Findings)
 	}
 }
 

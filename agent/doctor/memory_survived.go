@@ -2,9 +2,11 @@ package doctor
 
 import "fmt"
 
+const survivedID = "memory.survived-oom"
+
 // survived: failures that the program caught.
 func survived() MemoryRule {
-	return MemoryRule{ID: "memory.survived-oom", What: "failures that the program survived", judge: func(c *MemoryCase) (*Finding, string, string) {
+	return MemoryRule{ID: survivedID, What: "failures that the program survived", judge: func(c *MemoryCase) (*Finding, string, string) {
 		switch {
 		case !c.failed():
 			return nil, "no allocation failed", ""
