@@ -63,7 +63,7 @@ func scalar(e kernels.Element) cuda.ScalarType {
 	return [...]cuda.ScalarType{cuda.ScalarFloat32, cuda.ScalarBFloat16, cuda.ScalarFloat16, cuda.ScalarFloat8, cuda.ScalarInt8, cuda.ScalarInt32}[e]
 }
 
-func (p *blasPartner) Prepare(g *GPU, problem any) (run func(n int) error, release func() error, err error) {
+func (p *blasPartner) Prepare(g *GPU, problem any) (Prepared, error) {
 	var c kernels.Product
 	tf32 := true
 	switch q := problem.(type) {
@@ -72,15 +72,15 @@ func (p *blasPartner) Prepare(g *GPU, problem any) (run func(n int) error, relea
 	case FullProduct:
 		c, tf32 = kernels.Product(q), false
 	default:
-		return nil, nil, ErrNoPartner
+		return Prepared{}, ErrNoPartner
 	}
 	l, err := p.library.get(func() (*cuda.BLAS, error) { return cuda.OpenBLAS(p.where) })
 	if err != nil {
-		return nil, nil, err
+		return Prepared{}, err
 	}
 	space, err := g.Alloc(blasWorkspace)
 	if err != nil {
-		return nil, nil, err
+		return Prepared{}, err
 	}
 	product, err := l.NewProduct(cuda.BLASConfig{
 		Operands: scalar(c.Element), Result: scalar(c.Element.Result()), TF32: tf32,
@@ -88,13 +88,23 @@ func (p *blasPartner) Prepare(g *GPU, problem any) (run func(n int) error, relea
 		Workspace: space, WorkspaceBytes: blasWorkspace, Algorithms: mostAlgorithms,
 	})
 	if err != nil {
-		return nil, nil, err
+		return Prepared{}, err
 	}
-	best, err := g.fastest(product.Algorithms(), func(i int) error { return product.Run(g.Stream, i) })
+	run := func(i int) error { return product.Run(g.Stream, i) }
+	best, err := g.fastest(product.Algorithms(), run)
 	if err != nil {
-		return nil, nil, errors.Join(err, product.Close())
+		return Prepared{}, errors.Join(err, product.Close())
 	}
-	return repeat(func() error { return product.Run(g.Stream, best) }), product.Close, nil
+	return chosen(best, run, product.Close), nil
+}
+
+// chosen is way number best of a library; its own first choice is number 0.
+func chosen(best int, run func(i int) error, release func() error) Prepared {
+	p := Prepared{Run: repeat(func() error { return run(best) }), Release: release}
+	if best != 0 {
+		p.First = repeat(func() error { return run(0) })
+	}
+	return p
 }
 
 // dnnPartner is cuDNN with the fastest plan that its heuristics offer.
@@ -110,22 +120,23 @@ func (p *dnnPartner) Name() string {
 	return "cuDNN"
 }
 
-func (p *dnnPartner) Prepare(g *GPU, problem any) (run func(n int) error, release func() error, err error) {
+func (p *dnnPartner) Prepare(g *GPU, problem any) (Prepared, error) {
 	a, ok := problem.(kernels.Attend)
 	if !ok || a.Causal && a.Queries != a.Keys {
-		return nil, nil, ErrNoPartner
+		return Prepared{}, ErrNoPartner
 	}
 	l, err := p.library.get(func() (*cuda.DNN, error) { return cuda.OpenDNN(p.where) })
 	if err != nil {
-		return nil, nil, err
+		return Prepared{}, err
 	}
 	attention, err := l.NewAttention(cuda.DNNConfig{
 		Element: cuda.ScalarBFloat16, Batch: a.Batch, Heads: a.Heads, KeyHeads: a.KeyHeads, Dimension: a.D, Queries: a.Queries, Keys: a.Keys,
 		Causal: a.Causal, Scale: float32(1 / math.Sqrt(float64(a.D))), Q: a.Q, K: a.K, V: a.V, O: a.O, MostPlans: mostPlans,
 	})
 	if err != nil {
-		return nil, nil, err
+		return Prepared{}, err
 	}
+	run := func(i int) error { return attention.Run(g.Stream, i) }
 	best, err := func() (int, error) {
 		space, err := g.Alloc(attention.Workspace())
 		if err != nil {
@@ -134,12 +145,12 @@ func (p *dnnPartner) Prepare(g *GPU, problem any) (run func(n int) error, releas
 		if err := attention.SetWorkspace(space); err != nil {
 			return 0, err
 		}
-		return g.fastest(attention.Plans(), func(i int) error { return attention.Run(g.Stream, i) })
+		return g.fastest(attention.Plans(), run)
 	}()
 	if err != nil {
-		return nil, nil, errors.Join(err, attention.Close())
+		return Prepared{}, errors.Join(err, attention.Close())
 	}
-	return repeat(func() error { return attention.Run(g.Stream, best) }), attention.Close, nil
+	return chosen(best, run, attention.Close), nil
 }
 
 // driverCopy is the driver's own copy on the device.
@@ -147,12 +158,12 @@ type driverCopy struct{}
 
 func (driverCopy) Name() string { return "cuMemcpyDtoD" }
 
-func (driverCopy) Prepare(g *GPU, problem any) (run func(n int) error, release func() error, err error) {
+func (driverCopy) Prepare(g *GPU, problem any) (Prepared, error) {
 	c, ok := problem.(CopyProblem)
 	if !ok {
-		return nil, nil, ErrNoPartner
+		return Prepared{}, ErrNoPartner
 	}
-	return repeat(func() error { return g.Stream.CopyOnDevice(c.To, c.From, c.Bytes) }), func() error { return nil }, nil
+	return Prepared{Run: repeat(func() error { return g.Stream.CopyOnDevice(c.To, c.From, c.Bytes) }), Release: func() error { return nil }}, nil
 }
 
 func repeat(once func() error) func(n int) error {

@@ -20,7 +20,7 @@ func TestMissingLibrariesAreSaidOnce(t *testing.T) {
 	}
 	for _, p := range partners {
 		for name, problem := range problems {
-			_, _, err := p.Prepare(nil, problem)
+			_, err := p.Prepare(nil, problem)
 			switch {
 			case name != p.Name():
 				if !errors.Is(err, ErrNoPartner) {
@@ -34,14 +34,14 @@ func TestMissingLibrariesAreSaidOnce(t *testing.T) {
 				if !errors.Is(err, cuda.ErrNoLibrary) {
 					t.Errorf("%s, the first time: %v", name, err)
 				}
-				if _, _, err := p.Prepare(nil, problem); !errors.Is(err, ErrNoPartner) {
+				if _, err := p.Prepare(nil, problem); !errors.Is(err, ErrNoPartner) {
 					t.Errorf("%s, the second time: %v", name, err)
 				}
 			}
 		}
 	}
 	causal := kernels.Attend{Batch: 1, Heads: 1, KeyHeads: 1, Queries: 16, Keys: 32, D: 64, Causal: true}
-	if _, _, err := partners[1].Prepare(nil, causal); !errors.Is(err, ErrNoPartner) {
+	if _, err := partners[1].Prepare(nil, causal); !errors.Is(err, ErrNoPartner) {
 		t.Errorf("causal, with more keys than queries: %v", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/warpscope/warpscope/agent/bench/result"
 	"github.com/warpscope/warpscope/agent/ceilings"
+	"github.com/warpscope/warpscope/agent/event"
 	"github.com/warpscope/warpscope/cuda"
 )
 
@@ -327,7 +328,11 @@ func perStep(seconds []float64, steps int) []float64 {
 func (b *bench) sustain(ctx context.Context, w *Work, at int) error {
 	r := &b.result.Rows[at]
 	n := runsFor(r.Times.Median*float64(max(r.Steps, 1)), steadyBatch)
+	b.pause(coolTime)
 	begin := monotonic()
+	if b.config.Sustain > 2*staleTime { // what NVML says at first is of the row before
+		begin += event.Time(staleTime)
+	}
 	times, err := b.clock.steady(ctx, w, n, b.config.Sustain)
 	if err != nil {
 		return err
@@ -344,67 +349,4 @@ func (b *bench) sustain(ctx context.Context, w *Work, at int) error {
 	s.Times = result.TimesOf(perStep(times, r.Steps))
 	r.Sustained = s
 	return nil
-}
-
-// A comparison goes in rounds: ours, theirs, theirs, ours. They last half a second together, so that most of it is at the clock that the GPU can keep, and
-// are at least 9.
-const (
-	compareTime  = 0.5  // seconds
-	turnTime     = 1e-3 // of one turn, at least
-	fewestRounds = 9
-	mostRounds   = 60
-)
-
-// compare times a library in turns with ours, on the same buffers.
-func (b *bench) compare(w *Work, r *result.Row, p Partner) error {
-	run, release, err := p.Prepare(b.gpu, w.Problem)
-	if errors.Is(err, ErrNoPartner) {
-		return nil
-	}
-	ref := &result.Reference{Library: p.Name()}
-	r.Reference = ref
-	if err != nil {
-		ref.Failure = err.Error()
-		return nil
-	}
-	fail := func(err error) error {
-		ref.Failure = err.Error()
-		return release()
-	}
-	if ref.Verified, err = w.Verify(run); err == nil {
-		err = ref.Verified.Err()
-	}
-	if err != nil {
-		return fail(fmt.Errorf("wrong result: %w", err))
-	}
-	theirs := &Work{Run: run, Before: w.Before}
-	once := r.Times.Median * float64(max(r.Steps, 1))
-	n := runsFor(once, turnTime)
-	other, err := b.clock.batch(theirs, n) // warms up, and says how long it takes
-	if err != nil {
-		return fail(err)
-	}
-	rounds := int(min(max(compareTime/(2*(once*float64(n)+other)), fewestRounds), mostRounds))
-	begin := monotonic()
-	var a, z []float64
-	for range rounds {
-		for _, who := range []*Work{w, theirs, theirs, w} {
-			t, err := b.clock.batch(who, n)
-			if err != nil {
-				return fail(err)
-			}
-			if who == w {
-				a = append(a, t/float64(n))
-			} else {
-				z = append(z, t/float64(n))
-			}
-		}
-	}
-	b.timed = append(b.timed, span{&ref.Conditions, begin, monotonic()})
-	if err := b.clockAfter(&ref.Conditions); err != nil {
-		return fail(err)
-	}
-	ref.Ours, ref.Theirs, ref.Ratio = result.TimesOf(a), result.TimesOf(z), result.RatioOf(a, z)
-	// What the library left in the buffers must not pass for ours.
-	return release()
 }

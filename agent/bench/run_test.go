@@ -201,20 +201,25 @@ func TestTimesAreOfOneStep(t *testing.T) {
 type fakePartner struct {
 	err      error
 	wrong    bool
+	first    bool // it would choose another way
 	released int
 }
 
 func (p *fakePartner) Name() string { return "fakeBLAS" }
 
-func (p *fakePartner) Prepare(_ *GPU, _ any) (func(int) error, func() error, error) {
+func (p *fakePartner) Prepare(_ *GPU, _ any) (Prepared, error) {
 	if p.err != nil {
-		return nil, nil, p.err
+		return Prepared{}, p.err
 	}
 	run := func(int) error { return nil }
 	if p.wrong {
 		run = func(int) error { return errors.New("it computes something else") }
 	}
-	return run, func() error { p.released++; return nil }, nil
+	made := Prepared{Run: run, Release: func() error { p.released++; return nil }}
+	if p.first {
+		made.First = func(int) error { return nil }
+	}
+	return made, nil
 }
 
 func TestALibraryIsTimedInTurns(t *testing.T) {
@@ -231,6 +236,7 @@ func TestALibraryIsTimedInTurns(t *testing.T) {
 		failure string
 	}{
 		"well":   {fakePartner{}, ""},
+		"choosy": {fakePartner{first: true}, ""},
 		"wrong":  {fakePartner{wrong: true}, "it computes something else"},
 		"absent": {fakePartner{err: errors.New("no such library")}, "no such library"},
 	} {
@@ -249,6 +255,9 @@ func TestALibraryIsTimedInTurns(t *testing.T) {
 		}
 		// Half a second: 62 rounds of four turns of 2 ms, but no more than the most.
 		const rounds = mostRounds
+		if (ref.First != nil) != p.partner.first || ref.First != nil && ref.First.N != 2*rounds {
+			t.Errorf("%s: the library's own choice: %+v", name, ref.First)
+		}
 		turns := clock.order[len(clock.order)-4*rounds:]
 		for i, who := range turns {
 			if mine := i%4 == 0 || i%4 == 3; (who == ours) != mine {

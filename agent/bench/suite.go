@@ -61,7 +61,15 @@ type Work struct {
 // Partner is a library that does the same on the same buffers. ErrNoPartner: it has nothing for this problem.
 type Partner interface {
 	Name() string
-	Prepare(g *GPU, problem any) (run func(n int) error, release func() error, err error)
+	Prepare(g *GPU, problem any) (Prepared, error)
+}
+
+// Prepared is a library made ready.
+type Prepared struct {
+	Run func(n int) error
+	// First, where it is set, is what the library itself would have chosen: Run is another of its ways, which is faster here.
+	First   func(n int) error
+	Release func() error
 }
 
 // ErrNoPartner is what a Partner returns for a problem that it does not know.

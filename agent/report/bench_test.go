@@ -24,7 +24,7 @@ func benchRun() *result.Result {
 			{Suite: "matmul", What: "matmul", Shape: "8192³", Element: "bf16", Times: result.Times{Median: 1.5e-3, P10: 1.4e-3, P90: 1.6e-3, N: 20}, Operations: 2 * 8192 * 8192 * 8192,
 				Bytes: 3 * 2 * 8192 * 8192, Peak: ceilings.BFloat16, Memory: ceilings.Read, Conditions: result.Conditions{Samples: 4, Throttled: []string{"power cap"}},
 				Sustained: &result.Sustained{Times: result.Times{Median: 1.7e-3}},
-				Reference: &result.Reference{Library: "cuBLASLt", Ours: result.Times{Median: 1.6e-3}, Theirs: result.Times{Median: 1.648e-3}, Ratio: result.Times{Median: 1.03, P10: 1.01, P90: 1.05, N: 18}}},
+				Reference: &result.Reference{Library: "cuBLASLt", First: &result.Times{Median: 1.061, N: 18}, Ours: result.Times{Median: 1.6e-3}, Theirs: result.Times{Median: 1.648e-3}, Ratio: result.Times{Median: 1.03, P10: 1.01, P90: 1.05, N: 18}}},
 			{Suite: "matmul", What: "matmul", Shape: "8192³", Element: "int8", Times: result.Times{Median: 1e-3, P10: 0.9e-3, P90: 1.1e-3, N: 20}, Operations: 1.2e12, Bytes: 4e8, Peak: ceilings.Int8},
 			{Suite: "matmul", What: "matmul", Shape: "8192³", Element: "fp8", Failure: "wrong result, not timed: relative error 0.5, allowed 0.01"},
 			{Suite: "attention", What: "flash, full", Shape: "1×16×16384 d128", Element: "bf16", Scratch: 8192, Times: result.Times{Median: 3.6e-3, P10: 3.5e-3, P90: 3.7e-3, N: 12}, Operations: 2.2e12, Bytes: 2.7e8,
@@ -145,6 +145,9 @@ func TestBenchSetsItsTimesBesideThoseOfOthers(t *testing.T) {
 	}
 	traced(0, 0.995, "")
 	traced(1, 0.93, result.ByHost)
+	if text := benchText(t, Style{Width: 200}, r, nil); !strings.Contains(text, "first choice") || !strings.Contains(text, "×1.061") {
+		t.Errorf("the library's own choice is missing:\n%s", text)
+	}
 	for _, width := range []int{80, 200} {
 		text := strings.Join(strings.Fields(benchText(t, Style{Width: width}, r, nil)), " ")
 		for _, want := range []string{"beside libraries", "687 TFLOP/s 667 TFLOP/s ×1.030", "-0.50 %", "-7.00 %", "1 of 2 within 2 %, not: stride 32 2 GiB.", "pageable memory: the host copies"} {

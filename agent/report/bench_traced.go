@@ -13,9 +13,10 @@ import (
 func (d *Document) benchReferences(rows []result.Row) {
 	t := &Table{Columns: []Column{
 		{Title: "what", Min: 14}, {Title: "shape"}, {Title: "type"}, {Title: "ours", Right: true}, {Title: "theirs", Right: true}, {Title: "ratio", Right: true},
-		{Title: "p10–p90", Right: true, Drop: 1}, {Title: "pairs", Right: true, Drop: 3}, {Title: "MHz", Right: true, Drop: 4}, {Title: "library", Drop: 2},
+		{Title: "p10–p90", Right: true, Drop: 1}, {Title: "pairs", Right: true, Drop: 4}, {Title: "MHz", Right: true, Drop: 5}, {Title: "first choice", Right: true, Drop: 2}, {Title: "library", Drop: 3},
 	}}
 	var names []string
+	choice := false
 	for i := range rows {
 		r, ref := &rows[i], rows[i].Reference
 		if ref == nil || ref.Ratio.N == 0 {
@@ -31,10 +32,13 @@ func (d *Document) benchReferences(rows []result.Row) {
 			}
 			return benchRate(r, work/q.Median)
 		}
-		q := ref.Ratio
+		q, first := ref.Ratio, ""
+		if ref.First != nil && ref.First.N > 0 {
+			first, choice = fmt.Sprintf("×%.3f", ref.First.Median), true
+		}
 		names = append(names, r.What)
 		t.Rows = append(t.Rows, []string{r.What, r.Shape, r.Element, rate(ref.Ours), rate(ref.Theirs), fmt.Sprintf("×%.3f", q.Median), fmt.Sprintf("%.3f–%.3f", q.P10, q.P90),
-			fmt.Sprint(q.N), positive(benchClock(&ref.Conditions)), ref.Library})
+			fmt.Sprint(q.N), positive(benchClock(&ref.Conditions)), first, ref.Library})
 	}
 	if len(t.Rows) == 0 {
 		return
@@ -44,6 +48,9 @@ func (d *Document) benchReferences(rows []result.Row) {
 	d.Table(t)
 	d.Note("ratio: their time over ours, pair by pair; above 1 ours is faster. The rates are those of the comparison, half a second without rests: where power is at " +
 		"its limit they are below the bursts above, for both alike.")
+	if choice {
+		d.Note("first choice: the ratio to what the library itself would choose; where there is none, that is the fastest of its ways, which is what ratio is to")
+	}
 }
 
 // agreed is within how much the two times of a row are the same.

@@ -95,7 +95,8 @@ type Reference struct {
 	Library    string       `json:"library"`
 	Ours       Times        `json:"ours_seconds"`
 	Theirs     Times        `json:"theirs_seconds"`
-	Ratio      Times        `json:"ratio"` // theirs over ours, pair by pair: above 1 we are faster
+	Ratio      Times        `json:"ratio"`                        // theirs over ours, pair by pair: above 1 we are faster
+	First      *Times       `json:"first_choice_ratio,omitempty"` // to what the library chooses itself, where that is slower than what was compared
 	Verified   Verification `json:"verified"`
 	Conditions Conditions   `json:"conditions"` // of the comparison: another moment than that of the row's own times
 	Failure    string       `json:"failure,omitempty"`
