@@ -177,7 +177,13 @@ func (a *Analysis) memorySummary() *MemorySummary {
 		s.Processes = append(s.Processes, m)
 	}
 	s.Moments, s.Timeline = a.memoryMoments(), a.memoryTimelines()
-	s.Accounts = []*MemoryAccount{a.memoryAccount()}
+	account := a.memoryAccount()
+	for i := range s.Processes {
+		account.Largest = append(account.Largest, s.Processes[i].Largest...)
+	}
+	slices.SortStableFunc(account.Largest, func(x, y LiveStack) int { return cmp.Compare(y.Bytes, x.Bytes) })
+	account.Largest = account.Largest[:min(len(account.Largest), maxLiveStacks)]
+	s.Accounts = []*MemoryAccount{account}
 	return s
 }
 

@@ -18,6 +18,8 @@ type MemoryAccount struct {
 	TimeNS int64        `json:"time_ns"` // since the start of the trace
 	GPUs   []GPUAccount `json:"gpus"`
 	Host   *HostAccount `json:"host,omitempty"`
+	// Largest are the stacks that hold most of what the driver gave, of all processes.
+	Largest []LiveStack `json:"largest_live"`
 	// FailureNS is the failed call that this is about, if any; the readings are of TimeNS.
 	FailureNS int64 `json:"failure_ns,omitempty"`
 }

@@ -19,6 +19,7 @@ const (
 	RoleLogits     Role = "logits and loss"
 	RoleCache      Role = "KV cache"
 	RoleLoaded     Role = "checkpoint"
+	RoleInputs     Role = "inputs"
 	RoleForward    Role = "activations"
 	RoleBackward   Role = "backward pass"
 	RoleOther      Role = "other"
@@ -154,6 +155,8 @@ func lineRole(function, file string) Role {
 	case has(function, "_rebuild_tensor", "load_file", "_load_file", "load_checkpoint", "read_checkpoint", "load_weights", "restore_location") ||
 		has(function, "load") && has(file, "torch/serialization.py", "safetensors"):
 		return RoleLoaded
+	case has(file, "torch/utils/data/"):
+		return RoleInputs
 	case function == "_apply" && has(file, "nn/modules/module.py"):
 		return RoleParameters
 	case function == "__init__" && has(file, "nn/modules/"):

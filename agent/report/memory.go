@@ -290,15 +290,20 @@ func (d *Document) largest(p *analyze.ProcessMemory) {
 	}
 	d.Heading("Largest still live at the end", "by stack")
 	rows := p.Largest[:min(len(p.Largest), largestRows)]
-	for _, l := range rows {
-		place := l.GPU
-		if l.Kind == analyze.HostMemory {
-			place = "pinned host"
-		}
-		d.Hanging(join([]string{Bytes(l.Bytes) + " in " + plural(l.Count, "allocation", "allocations"), place, spaceText(l.Space), "by " + l.Library}))
-		d.stack(l.Stack)
+	for i := range rows {
+		d.liveStack(&rows[i])
 	}
 	d.more(len(p.Largest)-len(rows)+p.OmittedLargest, "--json lists them")
+}
+
+// liveStack writes what one stack holds.
+func (d *Document) liveStack(l *analyze.LiveStack) {
+	place := l.GPU
+	if l.Kind == analyze.HostMemory {
+		place = "pinned host"
+	}
+	d.Hanging(join([]string{Bytes(l.Bytes) + " in " + plural(l.Count, "allocation", "allocations"), place, spaceText(l.Space), "by " + l.Library}))
+	d.stack(l.Stack)
 }
 
 func (d *Document) pools(p *analyze.ProcessMemory) {

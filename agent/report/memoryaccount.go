@@ -14,7 +14,20 @@ func (d *Document) accounts(m *analyze.MemorySummary) {
 	}
 	for _, a := range m.Accounts {
 		d.memoryAccount(a)
+		d.liveStacks(a)
 	}
+}
+
+// liveStacks writes which stacks hold most of what the driver gave, at an account's moment.
+func (d *Document) liveStacks(a *analyze.MemoryAccount) {
+	if len(a.Largest) == 0 {
+		return
+	}
+	d.Heading("Largest live, by stack", a.When)
+	for i := range a.Largest[:min(len(a.Largest), largestRows)] {
+		d.liveStack(&a.Largest[i])
+	}
+	d.more(len(a.Largest)-min(len(a.Largest), largestRows), "--json lists them")
 }
 
 // memoryAccount writes where the memory was at one moment.
@@ -63,7 +76,19 @@ func (d *Document) gpuAccount(a *analyze.MemoryAccount, g *analyze.GPUAccount) {
 	if g.Used == nil {
 		d.Line("NVML gave no reading: what is below is what traced processes asked the driver for")
 	} else {
-		row(0, Bytes(*g.Used), "used, everybody's", "NVML", *g.Used)
+		if g.Total > 0 {
+			kept := int64(0)
+			if g.Reserved != nil {
+				kept = *g.Reserved
+			}
+			free := max(int64(g.Total)-*g.Used-kept, 0)
+			row(0, Bytes(g.Total), g.Name, "NVML", -1)
+			row(1, Bytes(free), "free", "NVML", -1)
+			if g.Reserved != nil {
+				row(1, Bytes(kept), "kept by driver and firmware", "NVML", -1)
+			}
+		}
+		row(1, Bytes(*g.Used), "used, everybody's", "NVML", *g.Used)
 	}
 	for i := range g.Traced {
 		d.tracedRows(&g.Traced[i], row)
@@ -74,10 +99,10 @@ func (d *Document) gpuAccount(a *analyze.MemoryAccount, g *analyze.GPUAccount) {
 		if o.Bytes >= 0 {
 			bytes = Bytes(o.Bytes)
 		}
-		row(1, bytes, "not traced: "+otherText(o), "NVML", o.Bytes)
+		row(2, bytes, "not traced: "+otherText(o), "NVML", o.Bytes)
 	}
 	if g.Unowned != nil {
-		row(1, Bytes(*g.Unowned), "the driver's, in no process", "calibrated", *g.Unowned)
+		row(2, Bytes(*g.Unowned), "the driver's, in no process", "calibrated", *g.Unowned)
 	}
 	d.Table(t)
 	d.residual(g)
@@ -127,9 +152,9 @@ func (d *Document) tracedRows(p *analyze.ProcessAccount, row accountRow) {
 		who = fmt.Sprintf("traced: rank %d, process %d", *p.Rank, p.PID)
 	}
 	if p.NVML != nil {
-		row(1, Bytes(*p.NVML), who, "NVML", *p.NVML)
+		row(2, Bytes(*p.NVML), who, "NVML", *p.NVML)
 	} else {
-		row(1, Bytes(p.Sum), who+", by what follows", "counted", int64(p.Sum))
+		row(2, Bytes(p.Sum), who+", by what follows", "counted", int64(p.Sum))
 	}
 	for i := range p.Lines {
 		l := &p.Lines[i]
@@ -145,13 +170,13 @@ func (d *Document) tracedRows(p *analyze.ProcessAccount, row accountRow) {
 			api, _, _ := strings.Cut(Clean(l.API), "_")
 			name += fmt.Sprintf(", %s ×%s", api, Count(l.Count))
 		}
-		row(2, bytes, name, l.Source, int64(l.Bytes))
+		row(3, bytes, name, l.Source, int64(l.Bytes))
 		if p.Tensors != nil && l.API != "" && strings.HasPrefix(l.Library, "libc10_cuda") {
 			d.tensorRows(p.Tensors, row)
 		}
 	}
 	if p.Residual != nil {
-		row(2, SignedBytes(*p.Residual), "residual of the process", "remainder", -1)
+		row(3, SignedBytes(*p.Residual), "residual of the process", "remainder", -1)
 	}
 }
 
@@ -165,24 +190,24 @@ func (d *Document) tensorRows(t *analyze.TensorAccount, row accountRow) {
 		if r.Known >= r.Bytes {
 			how = "known by addresses"
 		}
-		row(3, Bytes(r.Bytes), fmt.Sprintf("tensors: %s, %s", r.Role, Count(r.Blocks)), how, int64(r.Bytes))
+		row(4, Bytes(r.Bytes), fmt.Sprintf("tensors: %s, %s", r.Role, Count(r.Blocks)), how, int64(r.Bytes))
 	}
 	for _, l := range []struct {
 		name  string
 		bytes uint64
 	}{{"PyTorch's rounding", t.Rounding}, {"freed, waiting for another stream", t.Pending}} {
 		if l.bytes > 0 {
-			row(3, Bytes(l.bytes), l.name, "counted", int64(l.bytes))
+			row(4, Bytes(l.bytes), l.name, "counted", int64(l.bytes))
 		}
 	}
 	for _, f := range t.Free {
-		row(3, Bytes(f.Bytes), fmt.Sprintf("reserved, in no tensor: pool %s, stream %d", f.Pool, f.Stream), "counted", int64(f.Bytes))
+		row(4, Bytes(f.Bytes), fmt.Sprintf("reserved, in no tensor: pool %s, stream %d", f.Pool, f.Stream), "counted", int64(f.Bytes))
 	}
 	if t.Private > 0 {
-		row(3, Bytes(t.Private), "of all this in private pools (CUDA graphs)", "counted", int64(t.Private))
+		row(4, Bytes(t.Private), "of all this in private pools (CUDA graphs)", "counted", int64(t.Private))
 	}
 	if t.Difference != 0 {
-		row(3, SignedBytes(t.Difference), "the driver's figure differs: other pieces, or other moments", "remainder", -1)
+		row(4, SignedBytes(t.Difference), "the driver's figure differs: other pieces, or other moments", "remainder", -1)
 	}
 }
 
