@@ -7,10 +7,11 @@ import (
 	"github.com/warpscope/warpscope/agent/bench/result"
 )
 
-// A comparison goes in rounds: ours, theirs, theirs, ours. They last half a second together, so that most of it is at the clock that the GPU can keep, and
-// are at least 9.
+// A comparison goes in rounds: ours, theirs, theirs, ours. They last almost half a second together, so that most of it is at the clock that the
+// GPU can keep, and are at least 9.
 const (
-	compareTime  = 0.5  // seconds
+	compareTime  = 0.4  // seconds
+	firstTime    = 0.2  // with the library's own choice
 	turnTime     = 1e-3 // of one turn, at least
 	fewestRounds = 9
 	mostRounds   = 60
@@ -30,7 +31,7 @@ func (b *bench) compare(w *Work, r *result.Row, p Partner) error {
 	}
 	once := r.Times.Median * float64(max(r.Steps, 1))
 	begin := monotonic()
-	if err := b.turns(w, theirs.Run, once, ref); err != nil {
+	if err := b.turns(w, theirs.Run, once, compareTime, ref); err != nil {
 		ref.Failure = err.Error()
 		return theirs.Release()
 	}
@@ -42,7 +43,7 @@ func (b *bench) compare(w *Work, r *result.Row, p Partner) error {
 	if theirs.First != nil {
 		// What the library would not have chosen well may fail here without harm to the comparison above.
 		first := &result.Reference{}
-		if err := b.turns(w, theirs.First, once, first); err == nil {
+		if err := b.turns(w, theirs.First, once, firstTime, first); err == nil {
 			ref.First = &first.Ratio
 		}
 	}
@@ -50,8 +51,8 @@ func (b *bench) compare(w *Work, r *result.Row, p Partner) error {
 	return theirs.Release()
 }
 
-// turns compares with one way of a library, once it was right; a run of ours takes about so many seconds.
-func (b *bench) turns(w *Work, run func(n int) error, once float64, ref *result.Reference) (err error) {
+// turns compares with one way of a library, once it was right: for about so many seconds in all. A run of ours takes about `once`.
+func (b *bench) turns(w *Work, run func(n int) error, once, in float64, ref *result.Reference) (err error) {
 	if ref.Verified, err = w.Verify(run); err == nil {
 		err = ref.Verified.Err()
 	}
@@ -64,7 +65,7 @@ func (b *bench) turns(w *Work, run func(n int) error, once float64, ref *result.
 	if err != nil {
 		return err
 	}
-	rounds := int(min(max(compareTime/(2*(once*float64(n)+other)), fewestRounds), mostRounds))
+	rounds := int(min(max(in/(2*(once*float64(n)+other)), fewestRounds), mostRounds))
 	var a, z []float64
 	for range rounds {
 		for _, who := range []*Work{w, theirs, theirs, w} {

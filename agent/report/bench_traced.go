@@ -46,7 +46,7 @@ func (d *Document) benchReferences(rows []result.Row) {
 	d.Heading("beside libraries", "in turns on the same buffers: ours, theirs, theirs, ours")
 	t.Columns[0].Fit = Fitted(names)
 	d.Table(t)
-	d.Note("ratio: their time over ours, pair by pair; above 1 ours is faster. The rates are those of the comparison, half a second without rests: where power is at " +
+	d.Note("ratio: their time over ours, pair by pair; above 1 ours is faster. The rates are those of the comparison, almost half a second without rests: where power is at " +
 		"its limit they are below the bursts above, for both alike.")
 	if choice {
 		d.Note("first choice: the ratio to what the library itself would choose; where there is none, that is the fastest of its ways, which is what ratio is to")
