@@ -37,6 +37,9 @@ func newPace(g *GPU) (p *pace, err error) {
 		run, err2 := g.Runs(kernels.Memory(), kernels.ChaseShared(p.links, links/4, steps, p.results, p.results+8))
 		p.work[i], err = &Work{Run: run}, errors.Join(err, err2)
 	}
+	if err == nil {
+		_, err = p.mhz() // what a kernel's first launch costs must not show in a row
+	}
 	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}

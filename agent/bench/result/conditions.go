@@ -1,9 +1,6 @@
 package result
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // Conditions is what NVML said while a row ran. A value of 0 is not known.
 type Conditions struct {
@@ -87,13 +84,4 @@ func middle(v []int32) int32 {
 	}
 	slices.Sort(v)
 	return v[len(v)/2]
-}
-
-// Flags says in short what speaks against taking a row at its word; "" if nothing does.
-func (c *Conditions) Flags() string {
-	flags := slices.Clone(c.Throttled)
-	if c.Busy {
-		flags = append(flags, "busy")
-	}
-	return strings.Join(flags, ", ")
 }
