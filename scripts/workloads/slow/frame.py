@@ -16,14 +16,14 @@ import time
 
 BLOCK_SECONDS = 0.1  # between two synchronisations: rare enough to leave no trace in a step's time
 WARM_UP = 8  # calls, of the fast ones
-WARM_SECONDS = 1.5
+WARM_SECONDS = 1.0
 
 
 def arguments(program, description):
     parser = argparse.ArgumentParser(prog=program, description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variant", type=int, choices=(1, 2, 3), default=1, help="another model, and another form of the same fault")
     parser.add_argument("--fixed", action="store_true", help="the same work with the recommended change made")
-    parser.add_argument("--seconds", type=float, default=2.0, help="how long the timed steps run")
+    parser.add_argument("--seconds", type=float, default=1.5, help="how long the timed steps run")
     parser.add_argument("--stamps", metavar="FILE", help="write when each step began on the CPU, in ns of CLOCK_MONOTONIC")
     return parser.parse_args()
 

@@ -24,32 +24,32 @@ def pictures():
             return 1 << 20
 
         def __getitem__(self, index):
-            random.seed(index)
-            picture = torch.full((3, 288, 288), index % 251, dtype=torch.uint8)
-            top, left = random.randrange(64), random.randrange(64)
-            picture = picture[:, top : top + 224, left : left + 224].float().div_(255)
-            if random.random() < 0.5:
-                picture = picture.flip(2)
-            grey = picture.mean(0, keepdim=True)
-            picture = (picture * random.uniform(0.8, 1.2) + grey * random.uniform(-0.2, 0.2)).clamp_(0, 1)
-            picture = torch.nn.functional.avg_pool2d(picture, 3, stride=1, padding=1)
-            return picture.sub_(0.45).div_(0.22), index % 1000
+            random.seed(index)  # guilty
+            picture = torch.full((3, 288, 288), index % 251, dtype=torch.uint8)  # guilty
+            top, left = random.randrange(64), random.randrange(64)  # guilty
+            picture = picture[:, top : top + 224, left : left + 224].float().div_(255)  # guilty
+            if random.random() < 0.5:  # guilty
+                picture = picture.flip(2)  # guilty
+            grey = picture.mean(0, keepdim=True)  # guilty
+            picture = (picture * random.uniform(0.8, 1.2) + grey * random.uniform(-0.2, 0.2)).clamp_(0, 1)  # guilty
+            picture = torch.nn.functional.avg_pool2d(picture, 3, stride=1, padding=1)  # guilty
+            return picture.sub_(0.45).div_(0.22), index % 1000  # guilty
 
     return Pictures()
 
 
 def words(text, table, length):
     """A tokeniser in plain Python."""
-    out = []
-    for word in text.split():
-        while word:
-            size = min(6, len(word))
-            while size > 1 and word[:size] not in table:
-                size -= 1
-            out.append(table.get(word[:size], ord(word[0])))
-            word = word[size:]
-    out = out[:length]
-    return out + [0] * (length - len(out))
+    out = []  # guilty
+    for word in text.split():  # guilty
+        while word:  # guilty
+            size = min(6, len(word))  # guilty
+            while size > 1 and word[:size] not in table:  # guilty
+                size -= 1  # guilty
+            out.append(table.get(word[:size], ord(word[0])))  # guilty
+            word = word[size:]  # guilty
+    out = out[:length]  # guilty
+    return out + [0] * (length - len(out))  # guilty
 
 
 def texts(length, encoded):

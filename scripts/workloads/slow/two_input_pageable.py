@@ -19,7 +19,7 @@ def build(variant, fixed):
             return 1 << 20
 
         def __getitem__(self, index):
-            return torch.rand(3, side, side), index % 1000
+            return torch.rand(3, side, side), index % 1000  # guilty
 
     options = {"num_workers": 10, "pin_memory": True, "prefetch_factor": 3} if fixed else {}
     source = iter(DataLoader(Noise(), size, **options))
