@@ -2,9 +2,11 @@ package exchange_test
 
 import (
 	"context"
+	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/warpscope/warpscope/agent/event"
 	"github.com/warpscope/warpscope/agent/exchange"
 )
 
@@ -42,6 +44,7 @@ func TestSnapshotAddedDamaged(t *testing.T) {
 		{"another layout", "(dS'layout'\nI2\ns", "has layout 2"},
 		{"an unknown role", "(dS'layout'\nI1\nsS'roles'\n(dS'magic'\n(lss", "magic"},
 		{"a list that is none", "(dS'layout'\nI1\nsS'roles'\n(dS'parameters'\n(lI1\naS'x'\nass", "not understood to its end"},
+		{"live memory that is no numbers", "(dS'layout'\nI1\nsS'steps'\nI9\nsS'live_bytes'\n(lI7\naS'x'\nas", "by step are not understood"},
 		{"a stack of numbers", "(dS'layout'\nI1\nsS'stack'\n(lI1\nas", "a line of the failing stack"},
 	} {
 		s, err := exchange.ReadSnapshot(context.Background(), strings.NewReader(head+c.value+"s."))
@@ -55,5 +58,19 @@ func TestSnapshotAddedDamaged(t *testing.T) {
 		if s.Added != nil && len(s.Added.Roles)+len(s.Added.Stack) > 0 {
 			t.Errorf("%s: %+v", c.name, s.Added)
 		}
+	}
+}
+
+// TestSnapshotProgress: how far training was.
+func TestSnapshotProgress(t *testing.T) {
+	const text = "(dS'segments'\n(lsS'device_traces'\n(lsS'warpscope'\n(dS'layout'\nI1\nsS'steps'\nI9\nsS'live_every'\nI2\nsS'live_bytes'\n(lI7\naI8\nas" +
+		"S'gradients_applied'\nI01\nsS'zero_grad_calls'\nI5\nsS'zero_grad_keeps'\nI4\nsS'stack_steps'\nI3\nss."
+	s, err := exchange.ReadSnapshot(context.Background(), strings.NewReader(text))
+	if err != nil || s.Added == nil || s.Added.Progress == nil {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	want := event.Progress{Steps: 9, Every: 2, Live: []uint64{7, 8}, Applied: true, Zeroed: 5, Kept: 4, StackSteps: 3}
+	if p := s.Added.Progress; !reflect.DeepEqual(*p, want) {
+		t.Errorf("%+v, want %+v", *p, want)
 	}
 }

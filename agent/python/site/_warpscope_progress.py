@@ -33,7 +33,8 @@ class Progress:
             else:
                 self.kept += 1
 
-        optimizer.Optimizer.zero_grad = zero_grad
+        # As PyTorch's own: torch.compile leaves it out of graphs.
+        optimizer.Optimizer.zero_grad = getattr(self.torch, "_disable_dynamo", lambda function: function)(zero_grad)
 
     def after_step(self, optimizer, _args, _kwargs):
         self.applied = True
