@@ -238,7 +238,7 @@ func (b *bench) burst(w *Work, at int) error {
 	r := &b.result.Rows[at]
 	hot := r.Operations > 0
 	var times []float64
-	begin := monotonic()
+	var begin event.Time
 	for i := range bursts {
 		if hot {
 			b.pause(coolTime)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/warpscope/warpscope/agent/bench/result"
 	"github.com/warpscope/warpscope/agent/event"
@@ -32,20 +33,25 @@ type watchedBurst struct {
 	ran      Burst
 }
 
+// apart is what lies between a burst and what the GPU did before and does after it: far more than the profiler's clock, which becomes the host's, may be wrong.
+const apart = 500 * time.Microsecond
+
 // Begin implements Watcher: the stream is empty now.
 func (s *SelfTrace) Begin(r *result.Row) error {
+	time.Sleep(apart)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.bursts = append(s.bursts, watchedBurst{row: r, from: monotonic()})
+	s.bursts = append(s.bursts, watchedBurst{row: r, from: monotonic() - event.Time(apart/2)})
 	return nil
 }
 
 // End implements Watcher: the stream is empty again.
 func (s *SelfTrace) End(_ *result.Row, ran Burst) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	last := &s.bursts[len(s.bursts)-1]
-	last.to, last.ran = monotonic(), ran
+	last.to, last.ran = monotonic()+event.Time(apart/2), ran
+	s.mu.Unlock()
+	time.Sleep(apart)
 	return nil
 }
 

@@ -25,7 +25,7 @@ func every(n int, took int64, names ...string) (out []did) {
 // play tells a SelfTrace of one row's bursts and of what the GPU did in each.
 func play(t *testing.T, r *result.Row, ran []Burst, work [][]did) {
 	t.Helper()
-	const apart = 1 << 20 // ns
+	const between = 1 << 20 // ns
 	s := &SelfTrace{}
 	d, b := &event.Definitions{}, &event.Batch{}
 	ids := map[string]event.LaunchID{}
@@ -50,12 +50,12 @@ func play(t *testing.T, r *result.Row, ran []Burst, work [][]did) {
 		if err := s.End(r, ran[i]); err != nil {
 			t.Fatal(err)
 		}
-		begin := s.bursts[0].from + event.Time(i)*apart
-		s.bursts[i].from, s.bursts[i].to = begin, begin+apart/2
+		begin := s.bursts[0].from + event.Time(i)*between
+		s.bursts[i].from, s.bursts[i].to = begin, begin+between/2
 		for _, w := range work[i] {
 			add(w, begin)
 		}
-		add(did{"between", apart / 2, 10}, begin)
+		add(did{"between", between / 2, 10}, begin)
 	}
 	add(did{"before", -10, 5}, s.bursts[0].from)
 	if err := s.Define(d); err != nil {
