@@ -29,7 +29,7 @@ func (i *inspection) memoryRun(file string) (*doctor.Run, error) {
 		return nil, err
 	}
 	run := &doctor.Run{
-		File: file, Trace: r.Memory, Ended: r.Provenance.ExitCode != nil && *r.Provenance.ExitCode == 0 && r.Provenance.Signal == 0,
+		File: file, Trace: r.Memory, EndNS: r.Range.DurationNS, Ended: r.Provenance.ExitCode != nil && *r.Provenance.ExitCode == 0 && r.Provenance.Signal == 0,
 		Killed: r.Provenance.Signal == 9 || r.Provenance.ExitCode != nil && *r.Provenance.ExitCode == 128+9,
 	}
 	if len(r.Memory.Accounts) > 0 {

@@ -19,7 +19,13 @@ type Run struct {
 	Account *analyze.MemoryAccount
 	// Ended: the program has ended by itself with status 0. Killed: signal 9 ended it.
 	Ended, Killed bool
+	// EndNS is when the trace ends, since its start; 0: not known.
+	EndNS int64
 }
+
+// fatalWithin is how long before the end of a program a failed call may be to be what ended it, in ns: what is written
+// then, a snapshot or a core, takes its time.
+const fatalWithin = 15e9
 
 // RanOut says whether a call failed for want of memory, or the program was killed: whether its memory is what is to be
 // judged.
@@ -37,7 +43,7 @@ func (r *Run) RanOut() bool {
 		return true
 	}
 	f, _ := r.lastFailure()
-	return f != nil
+	return f != nil && (r.EndNS == 0 || r.EndNS-f.LastNS < fatalWithin)
 }
 
 // lastFailure returns the trace's last call that failed for want of memory, and whose it is.
@@ -60,7 +66,7 @@ func (r *Run) lastFailure() (last *analyze.FailedCall, whose *analyze.ProcessMem
 // Survived adds to a diagnosis of time the failures that the program has survived.
 func (r *Run) Survived(d *Diagnosis) {
 	f, p := r.lastFailure()
-	if f == nil || !r.Ended {
+	if f == nil || r.RanOut() {
 		return
 	}
 	calls := uint64(0)

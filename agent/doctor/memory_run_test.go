@@ -204,6 +204,7 @@ func TestRunsAreJudgedByTheirAccount(t *testing.T) {
 		want bool
 	}{
 		{"failed", doctor.Run{Trace: failed()}, true}, {"failed, and went on to a good end", doctor.Run{Trace: failed(), Ended: true}, false},
+		{"failed long before the end", doctor.Run{Trace: failed(), EndNS: 60e9}, false}, {"failed at the end", doctor.Run{Trace: failed(), EndNS: 6e9}, true},
 		{"killed", doctor.Run{Killed: true}, true}, {"a worker was killed", doctor.Run{Account: host(1, 0, 0)}, true}, {"nothing", doctor.Run{Trace: &analyze.MemorySummary{}}, false},
 	} {
 		if got := c.run.RanOut(); got != c.want {
