@@ -130,7 +130,18 @@ describe(struct ws_shm *shm, const struct ws_config *config, const struct ws_dri
   h->cupti_path = ws_arena_string(&capture.arena, capture.cupti.path, WS_REC_STATE);
 }
 
-static bool begin(struct ws_shm *shm, const struct ws_config *config) {
+/* A graph that was instantiated while CUPTI records no graphs, and is launched after it began to,
+ * ends the program with a segmentation fault (seen with 13.0.1, where graphs had been recorded
+ * before). Nodes can be switched on and off at any time. So whole graphs are recorded only where
+ * they are from the beginning. */
+static uint32_t safe_graphs(const struct ws_config *c) {
+  bool begins = !c->late && !c->paused && !c->ruler && c->when.trigger == WS_TRIGGER_ALWAYS;
+  return begins ? c->graphs : WS_GRAPHS_NODE;
+}
+
+static bool begin(struct ws_shm *shm, const struct ws_config *wanted) {
+  struct ws_config own = *wanted, *config = &own;
+  own.graphs = safe_graphs(wanted);
   capture.shm = shm;
   if (!ws_arena_open(&capture.arena, shm)) return false;
   ws_live_open(shm);

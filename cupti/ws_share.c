@@ -90,6 +90,12 @@ static bool was_on(const struct ws_side *s, uint32_t kind, uint64_t start) {
   return false;
 }
 
+/* Graphs are recorded while nobody has them on, too (ws_share_kinds.c). */
+static bool in_window(const struct ws_side *s, uint32_t kind, uint64_t start) {
+  bool on = atomic_load(&s->kind[kind].on) == WS_ON;
+  return (on && start + slack(kind) >= atomic_load(&s->kind[kind].from)) || was_on(s, kind, start);
+}
+
 static bool in_time(const struct ws_side *s, uint32_t kind, uint64_t start) {
   const struct ws_side *other = s == &ws_shared.ours ? &ws_shared.client : &ws_shared.ours;
   uint8_t on = atomic_load(&s->kind[kind].on);
@@ -121,6 +127,7 @@ bool ws_side_owns(const struct ws_side *s, const struct cupti_record *r, size_t 
     return call != WS_CALL_OFF && in_time(s, kind, start);
   }
   if (kind >= WS_SHARE_KINDS) return s == &ws_shared.ours;
+  if (kind == CUPTI_KIND_GRAPH_TRACE) return in_window(s, kind, start);
   return in_time(s, kind, start);
 }
 
@@ -128,6 +135,9 @@ void ws_share_set_worker(uint32_t thread) { atomic_store(&ws_shared.worker, thre
 
 bool ws_share_is_ours(const struct cupti_record *r) {
   if (r->kind == CUPTI_KIND_DEVICE && ws_shared_has_asked()) return false;
+  if (r->kind == CUPTI_KIND_GRAPH_TRACE &&
+      atomic_load(&ws_shared.ours.kind[CUPTI_KIND_GRAPH_TRACE].on) != WS_NEVER)
+    return ws_side_owns(&ws_shared.ours, r, 64);
   if (!atomic_load_explicit(&ws_shared.had_client, memory_order_acquire)) return true;
   return ws_side_owns(&ws_shared.ours, r, 64); /* no record is shorter than where its start ends */
 }

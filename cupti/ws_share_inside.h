@@ -75,7 +75,8 @@ struct ws_shared {
   uint8_t really_call[3][WS_SHARE_IDS]; /* 1: that id is, by domain */
   bool spoilt[3]; /* by domain: the kind was switched off, single ids have no effect */
   uint8_t really[WS_SHARE_KINDS]; /* 1: on in CUPTI */
-  _Atomic uint32_t worker;        /* the capture's thread: its calls are not the program's */
+  bool nodes; /* the client has asked for graphs' nodes: whole graphs are over for good */
+  _Atomic uint32_t worker; /* the capture's thread: its calls are not the program's */
 
   void *subscriber;
   _Atomic(cupti_callback_fn) callback, client_callback;

@@ -26,13 +26,18 @@ static void mark(struct ws_side *s, uint32_t kind, bool on) {
   atomic_store(&s->kind[kind].on, on ? WS_ON : WS_WAS_ON);
 }
 
+/* Whole graphs and their nodes exclude each other: who asks for kernels wants the nodes'. What was
+ * on stays on, and what went off for a client stays off: a graph that is instantiated while graphs
+ * are not recorded, and launched when they are again, ends the program (seen with 13.0.1). */
+static bool wants_graphs(void) {
+  const uint32_t kind = CUPTI_KIND_GRAPH_TRACE;
+  if (ws_side_has(&ws_shared.client, kind)) return true;
+  if (ws_side_has(&ws_shared.client, CUPTI_KIND_CONCURRENT_KERNEL)) ws_shared.nodes = true;
+  return !ws_shared.nodes && atomic_load(&ws_shared.ours.kind[kind].on) != WS_NEVER;
+}
+
 static bool wanted(uint32_t kind) {
-  if (kind == CUPTI_KIND_GRAPH_TRACE) {
-    /* Whole graphs and their nodes exclude each other: who asks for kernels wants the nodes'. */
-    bool nodes = ws_side_has(&ws_shared.client, CUPTI_KIND_CONCURRENT_KERNEL) &&
-                 !ws_side_has(&ws_shared.client, kind);
-    return ws_side_has(&ws_shared.client, kind) || (ws_side_has(&ws_shared.ours, kind) && !nodes);
-  }
+  if (kind == CUPTI_KIND_GRAPH_TRACE) return wants_graphs();
   return ws_side_has(&ws_shared.ours, kind) || ws_side_has(&ws_shared.client, kind);
 }
 
