@@ -155,7 +155,8 @@ class Recording:
     def start(self):
         self.memory._record_memory_history = self.asked
         self.switch(True)
-        if not self.always and not self.given_up:
+        threads = isinstance(_thread.start_new_thread, type(len))  # not gevent's
+        if not self.always and not self.given_up and threads:
             _thread.start_new_thread(self.after_time, ())  # the program's `threading` does not list it
 
     def give_up(self):

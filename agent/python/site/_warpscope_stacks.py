@@ -155,6 +155,8 @@ class Sampler:
         self.interpreters = interpreters()
 
     def start(self):
+        if not isinstance(_thread.start_new_thread, type(len)):
+            return  # gevent and the like put something else there: this would block all that it runs
         self.ended.acquire()
         atexit.register(self.stop)
         _thread.start_new_thread(self.run, ())
