@@ -22,7 +22,7 @@ type clock interface {
 type plan struct{ sample, total float64 }
 
 // Bursts last 50 ms: what the GPU does before its power control has answered. Those that somebody else times, too, have longer samples, in
-// which what lies between an event and the work beside it (about 16 µs with CUPTI at work) is little.
+// which what lies between an event and the work beside it, some microseconds, is little.
 var (
 	usualPlan   = plan{sample: 1e-3, total: 50e-3}
 	watchedPlan = plan{sample: 5e-3, total: 100e-3}

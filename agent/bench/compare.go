@@ -12,7 +12,7 @@ import (
 const (
 	compareTime  = 0.4  // seconds
 	firstTime    = 0.2  // with the library's own choice
-	turnTime     = 1e-3 // of one turn, at least
+	turnTime     = 5e-3 // of one turn, at least
 	fewestRounds = 9
 	mostRounds   = 60
 )

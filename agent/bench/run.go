@@ -229,7 +229,7 @@ func (b *bench) prepared(c *Case, r *result.Row, use func(w *Work) error) (err e
 // after the last, until NVML, whose readings are up to a tenth of a second old, has told of it.
 const (
 	bursts    = 2
-	coolTime  = 150 * time.Millisecond
+	coolTime  = 300 * time.Millisecond
 	staleTime = 120 * time.Millisecond
 )
 

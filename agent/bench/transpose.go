@@ -27,7 +27,7 @@ func transposeCases(g *GPU) []Case {
 			note = fmt.Sprintf("%d rows instead of %d: only %d MiB are free", rows, transposeRows, free>>20)
 		}
 		bytes := uint64(rows) * transposeColumns * 2
-		r := result.Row{Suite: "matmul", What: what, Shape: fmt.Sprintf("%d×%d", rows, transposeColumns), Element: "16 bits", Kernel: kernel, Bytes: float64(2 * bytes),
+		r := result.Row{Suite: "matmul", What: what, Shape: fmt.Sprintf("%d×%d", rows, transposeColumns), Element: "u16", Kernel: kernel, Bytes: float64(2 * bytes),
 			Useful: float64(2 * bytes), Memory: g.kind(ceilings.Copy, bytes)}
 		if !tiled {
 			r.Limit = "access pattern"

@@ -343,7 +343,7 @@ func save(env *Env, store ceilings.Store, r *result.Result) error {
 	}
 	low := 0
 	for _, row := range r.Best() {
-		if len(row.Conditions.Throttled) > 0 {
+		if row.Conditions.Slowed() {
 			low++
 		}
 	}

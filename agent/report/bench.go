@@ -75,7 +75,7 @@ func (d *Document) benchSuite(r *result.Result, rows []result.Row) {
 		types = 0
 	}
 	t := &Table{Columns: []Column{
-		{Title: "what", Min: 14}, {Title: "shape"}, {Title: "type", Drop: types}, {Title: "median", Right: true}, {Title: "p10–p90", Right: true, Drop: 5},
+		{Title: "what", Min: 13}, {Title: "shape"}, {Title: "type", Drop: types}, {Title: "median", Right: true}, {Title: "p10–p90", Right: true, Drop: 5},
 		{Title: "rate", Right: true}, {Title: "moved", Right: true, Drop: 8}, {Title: "of sheet", Right: true, Drop: 3}, {Title: "of best", Right: true},
 		{Title: "bound by", Drop: 4}, {Title: "sustained", Right: true, Drop: 6}, {Title: "scratch", Right: true, Drop: 7},
 		{Title: "MHz", Right: true, Drop: 9}, {Title: "W", Right: true, Drop: 10}, {Title: "°C", Right: true, Drop: 11}, {Title: "flags"},
@@ -167,6 +167,9 @@ func benchFlags(r *result.Row) string {
 		return strings.Join(out, " ")
 	}
 	flags := short(&r.Conditions)
+	if len(r.Conditions.Throttled) > 0 && r.Conditions.ClockAfter > 0 {
+		flags += fmt.Sprintf(" %.0f%%", 100*r.Conditions.Below)
+	}
 	if s := r.Sustained; s != nil && flags == "" {
 		if sustained := short(&s.Conditions); sustained != "" {
 			flags = "(" + sustained + ")"
@@ -310,7 +313,7 @@ func (d *Document) benchSummary(r *result.Result) {
 
 // benchLegend says what the columns and flags mean that are there.
 func (d *Document) benchLegend(r *result.Result) {
-	sustained, used := 0.0, map[string]bool{}
+	sustained, used, below := 0.0, map[string]bool{}, false
 	for i := range r.Rows {
 		row := &r.Rows[i]
 		if s := row.Sustained; s != nil {
@@ -318,6 +321,7 @@ func (d *Document) benchLegend(r *result.Result) {
 		}
 		for _, f := range strings.Fields(strings.Trim(benchFlags(row), "()")) {
 			used[f] = true
+			below = below || strings.HasSuffix(f, "%")
 		}
 	}
 	if sustained > 0 {
@@ -327,11 +331,14 @@ func (d *Document) benchLegend(r *result.Result) {
 	var flags []string
 	for _, f := range [][2]string{
 		{"cap", "the clock was held down to stay within the power limit"}, {"hot", "because of heat"}, {"brake", "by the hardware"}, {"sync", "to that of other GPUs"},
-		{"low", "the clock was lower than in other rows, and NVML does not say why"}, {"busy", "another process used the GPU"},
+		{"low", "the clock was lower than in other rows, and NVML gives no reason"}, {"busy", "another process used the GPU"},
 	} {
 		if used[f[0]] {
 			flags = append(flags, f[0]+": "+f[1])
 		}
+	}
+	if below {
+		flags = append(flags, "%: by so much, at the end of the burst")
 	}
 	if len(flags) > 0 {
 		d.Note("flags: " + strings.Join(flags, "; ") + "; in brackets: only while sustained")

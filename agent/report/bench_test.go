@@ -113,6 +113,9 @@ func TestBenchSaysWhichRowIsTheCeiling(t *testing.T) {
 }
 
 func TestBenchFlagsAreShort(t *testing.T) {
+	if got := benchFlags(&result.Row{Conditions: result.Conditions{Throttled: []string{"power cap"}, ClockAfter: 1500, Below: 0.242}}); got != "cap 24%" {
+		t.Error(got)
+	}
 	of := func(c, sustained []string, failure string) string {
 		r := &result.Row{Conditions: result.Conditions{Throttled: c}, Failure: failure}
 		if sustained != nil {

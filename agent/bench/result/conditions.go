@@ -8,6 +8,7 @@ type Conditions struct {
 	ClockMin    int32    `json:"sm_clock_min_mhz,omitempty"`
 	Clock       int32    `json:"sm_clock_median_mhz,omitempty"`
 	ClockAfter  int32    `json:"sm_clock_after_mhz,omitempty"` // measured on the GPU itself, right after
+	Below       float64  `json:"clock_below,omitempty"`        // by which share that is lower than the highest clock of the run
 	MemoryClock int32    `json:"memory_clock_median_mhz,omitempty"`
 	Power       int32    `json:"power_max_mw,omitempty"` // NVML's average over about a second
 	Temperature int32    `json:"temperature_max_c,omitempty"`
@@ -63,16 +64,27 @@ func ConditionsOf(samples []Sample) Conditions {
 // LowerClock is what holds a clock down where nobody says why.
 const LowerClock = "lower clock"
 
-// Lowered flags what ran at a lower clock than something else of the same run, by the GPU's own clock, and of which NVML said nothing: it looks ten
-// times a second, and a burst is shorter.
+// steady is how far the clock may fall without being lower: it has steps of 0.8 %, and the GPU's own is right to about 1 %.
+const steady = 0.02
+
+// Slowed reports whether the clock was held down by more than a step or two; where nobody knows by how much, whether it was.
+func (c *Conditions) Slowed() bool {
+	return len(c.Throttled) > 0 && (c.ClockAfter == 0 || c.Below > steady)
+}
+
+// Lowered says how far below the highest clock of the run each was, by the GPU's own clock, and flags what was well below without a reason from NVML:
+// it looks ten times a second, and a burst is shorter.
 func Lowered(of []*Conditions) {
-	const steady = 0.98 // steps of the clock are 0.8 %
 	highest := int32(0)
 	for _, c := range of {
-		highest = max(highest, c.ClockAfter)
+		highest = max(highest, c.Clock)
 	}
 	for _, c := range of {
-		if c.ClockAfter > 0 && float64(c.ClockAfter) < steady*float64(highest) && len(c.Throttled) == 0 {
+		if c.ClockAfter <= 0 || highest <= 0 {
+			continue
+		}
+		c.Below = max(0, 1-float64(c.ClockAfter)/float64(highest))
+		if c.Below > steady && len(c.Throttled) == 0 {
 			c.Throttled = []string{LowerClock}
 		}
 	}

@@ -233,13 +233,20 @@ func FuzzRead(f *testing.F) {
 }
 
 func TestWhatRanAtALowerClockIsFlagged(t *testing.T) {
-	highest, near, low, told, unknown := &Conditions{ClockAfter: 1980}, &Conditions{ClockAfter: 1950}, &Conditions{ClockAfter: 1755},
-		&Conditions{ClockAfter: 1500, Throttled: []string{"power cap"}}, &Conditions{Clock: 1200}
+	// The GPU's own clock may be a little above what NVML names as the highest: that lowers nothing else.
+	highest, near, low, told, unknown := &Conditions{ClockAfter: 2025, Clock: 1980}, &Conditions{ClockAfter: 1950, Clock: 1980}, &Conditions{ClockAfter: 1485},
+		&Conditions{ClockAfter: 990, Throttled: []string{"power cap"}}, &Conditions{Clock: 1200}
 	Lowered([]*Conditions{near, low, told, highest, unknown})
 	for want, c := range map[string]*Conditions{"": highest, LowerClock: low, "power cap": told} {
 		if got := strings.Join(c.Throttled, ", "); got != want {
 			t.Errorf("%+v, want %q", c, want)
 		}
+	}
+	if highest.Below != 0 || low.Below != 0.25 || told.Below != 0.5 || unknown.Below != 0 || near.Below <= 0 || near.Below > 0.02 {
+		t.Errorf("%+v %+v %+v %+v %+v", highest, near, low, told, unknown)
+	}
+	if !low.Slowed() || !told.Slowed() || highest.Slowed() || near.Slowed() || !(&Conditions{Throttled: []string{"power cap"}}).Slowed() {
+		t.Error("what was slowed is not told from what was not")
 	}
 	if len(near.Throttled)+len(unknown.Throttled) > 0 {
 		t.Errorf("%+v, %+v", near, unknown)
