@@ -26,7 +26,7 @@ func Attach(c Config, pids []int32) (*Result, error) {
 		c.Note = func(string) {}
 	}
 	c.Command, c.NoPython = commandOf(pids[0]), true
-	s := &session{config: c, python: &pythonHook{}}
+	s := &session{config: c, python: &pythonHook{}, failing: make(chan struct{}, 1)}
 	signals, release := catch(false)
 	defer release()
 	err := s.open()
@@ -88,6 +88,10 @@ func (s *session) readOn(signals <-chan os.Signal) []collect.Status {
 		}
 		select {
 		case <-look.C:
+		case <-s.failing:
+			if s.sampler != nil {
+				s.sampler.Look()
+			}
 		case <-flush.C:
 			_ = s.sink.Batch(&event.Batch{}) // see supervise
 		case sent := <-signals:
