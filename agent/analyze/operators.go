@@ -99,10 +99,10 @@ func (t *operatorTable) takes(kind pythonKind, m *event.Markers, i int) bool {
 			return false
 		}
 		switch ns := int64(min(m.Payload[i], maxDuration)); t.ranges.a.tables.String(m.Text[i]) {
-		case "sampled":
+		case sampledText:
 			t.sampled++
 			t.wall += ns
-		case "cost":
+		case costText:
 			t.cost += ns
 		}
 		return false

@@ -67,8 +67,16 @@ func (d *pythonDomains) of(tables *event.Tables, id event.StringID) pythonKind {
 	return kind
 }
 
+// Texts of moments that tell of a sampled step.
+const (
+	sampledText   = "sampled"   // for how long operators were recorded
+	publishedText = "published" // for how long they were then put into the trace
+	costText      = "cost"
+)
+
 // Bounds of what is kept of one process.
 const (
+	maxSampled     = 1 << 10
 	maxDomains     = 1 << 12
 	maxSamples     = 1 << 19 // of stacks, 24 bytes each
 	maxPythonSpans = 1 << 18
@@ -97,6 +105,7 @@ type pythonRecord struct {
 	samples []pythonSample
 	spans   []pythonSpan
 	open    map[uint32]pythonSpan // by marker id
+	sampled []pythonSpan          // when operators were recorded, and put into the trace
 }
 
 // add takes a marker of the Python module; false: it is the program's own, or like one.
@@ -117,6 +126,10 @@ func (r *pythonRecord) add(tables *event.Tables, m *event.Markers, i int) bool {
 		if len(r.samples) > maxSamples {
 			r.samples = append(r.samples[:0], r.samples[maxSamples/2:]...)
 		}
+	case kind == pythonSampled && m.Kind[i] == event.MarkerInstant && len(r.sampled) < maxSampled && m.Payload[i] < maxDuration:
+		if text := tables.String(m.Text[i]); text == sampledText || text == publishedText {
+			r.sampled = append(r.sampled, pythonSpan{start: m.Time[i], end: m.Time[i] + event.Time(m.Payload[i])})
+		}
 	case kind == pythonRange && m.Kind[i] == event.MarkerStart:
 		text := tables.String(m.Text[i])
 		if (text == "gc" || text == "input") && len(r.open) < maxOpenRanges {
@@ -133,6 +146,16 @@ func (r *pythonRecord) add(tables *event.Tables, m *event.Markers, i int) bool {
 func (r *pythonRecord) sort() {
 	slices.SortStableFunc(r.samples, func(x, y pythonSample) int { return cmp.Compare(x.time, y.time) })
 	slices.SortStableFunc(r.spans, func(x, y pythonSpan) int { return cmp.Compare(x.start, y.start) })
+}
+
+// disturbed says whether operators were recorded, or put into the trace, in an interval.
+func (r *pythonRecord) disturbed(from, to event.Time) bool {
+	for _, s := range r.sampled {
+		if s.start < to && s.end > from {
+			return true
+		}
+	}
+	return false
 }
 
 // from returns the index of the first sample at a moment or later.

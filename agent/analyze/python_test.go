@@ -131,6 +131,35 @@ func TestPythonCauses(t *testing.T) {
 	}
 }
 
+// TestSampledStepsAreNotMeasured: they are slower than the others for the recording's sake.
+func TestSampledStepsAreNotMeasured(t *testing.T) {
+	p := scene.New()
+	th := p.Thread()
+	forty(th, func(i int) {
+		switch i {
+		case 19:
+			th.Moment("warpscope.operators", "sampled", 3_000_000)
+			th.Host(3_000_000)
+		case 20:
+			th.Moment("warpscope.operators", "published", 1_500_000)
+			th.Moment("warpscope.operators", "cost", 60_000_000_000)
+		}
+	})
+	a := New(Config{Parts: PartsOfSteps})
+	if err := p.Feed(a); err != nil {
+		t.Fatal(err)
+	}
+	in := a.Inspect()
+	exact(t, in)
+	phases := map[string]int{}
+	for _, p := range in.Steps.Rows[0].Phases {
+		phases[p.Phase] = p.Count
+	}
+	if n := phases[PhaseSampled]; n < 2 || n > 4 || phases[PhaseSteady] < 30 {
+		t.Errorf("phases %v", phases)
+	}
+}
+
 func TestParseStack(t *testing.T) {
 	for _, c := range []struct {
 		text string

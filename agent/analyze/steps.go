@@ -53,6 +53,7 @@ const (
 	PhasePrefill     = "prefill"     // of inference: the prompt
 	PhaseInterrupted = "interrupted" // many times as long as the others: a checkpoint, an evaluation
 	PhaseOther       = "different"   // other kernels than in most steps
+	PhaseSampled     = "sampled"     // slowed by the recording of PyTorch's operators
 	PhaseTail        = "cut off"     // the trace ends in it
 )
 

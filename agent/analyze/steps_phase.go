@@ -42,6 +42,8 @@ func (ln *lane) phases(a *Analysis) {
 		switch {
 		case s.phase == "" && s.wall() > pauses*typical:
 			s.phase = PhaseInterrupted
+		case s.phase == "" && ln.l.python.disturbed(s.start, s.end):
+			s.phase = PhaseSampled
 		case s.phase == "":
 			s.phase = PhaseSteady
 		case s.phase == PhaseOther && !training && ln.isPrefill(i):

@@ -97,6 +97,7 @@ class Publisher:
             self.mark("operators", "sampled", window.began, 0, window.thread, window.ended - window.began)
         cost = window.cost + self.spent + self.library.now() - began
         self.mark("operators", "cost", window.ended, 0, window.thread, cost)
+        self.mark("operators", "published", window.ended, 0, window.thread, self.library.now() - window.ended)
         self.flush()
         return cost - window.cost
 
