@@ -76,7 +76,8 @@ bool ws_is_calls(uint32_t kind) { return kind == CUPTI_KIND_DRIVER || kind == CU
 static uint64_t slack(uint32_t kind) {
   bool cpu = ws_is_calls(kind) || kind == CUPTI_KIND_SYNCHRONIZATION ||
              kind == CUPTI_KIND_OVERHEAD || kind == CUPTI_KIND_MARKER;
-  return cpu ? 0 : SLACK;
+  /* Switching takes longer than the clocks lie apart, and other graphs are near. */
+  return cpu || kind == CUPTI_KIND_GRAPH_TRACE ? 0 : SLACK;
 }
 
 /* Whether the kind was on at that time, in a window that is over. */
@@ -92,8 +93,9 @@ static bool was_on(const struct ws_side *s, uint32_t kind, uint64_t start) {
 
 /* Graphs are recorded while nobody has them on, too (ws_share_kinds.c). */
 static bool in_window(const struct ws_side *s, uint32_t kind, uint64_t start) {
-  bool on = atomic_load(&s->kind[kind].on) == WS_ON;
-  return (on && start + slack(kind) >= atomic_load(&s->kind[kind].from)) || was_on(s, kind, start);
+  if (atomic_load(&s->kind[kind].on) == WS_ON && start >= atomic_load(&s->kind[kind].from))
+    return true;
+  return was_on(s, kind, start);
 }
 
 static bool in_time(const struct ws_side *s, uint32_t kind, uint64_t start) {

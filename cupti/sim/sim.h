@@ -61,7 +61,8 @@ enum sim_resource {
   SIM_STREAM_DESTROYING = 4,
   SIM_INIT_FINISHED = 5,
   SIM_MODULE_LOADED = 6,
-  SIM_MODULE_UNLOADING = 7
+  SIM_MODULE_UNLOADING = 7,
+  SIM_GRAPH_INSTANTIATED = 100 /* told to nobody; id: of the executable graph */
 };
 
 struct sim_device_info {

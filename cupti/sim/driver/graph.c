@@ -106,6 +106,7 @@ SIM_API3(cuGraphInstantiateWithFlags, 643, void **, out, void *, handle, uint64_
   }
   e->room = e->count;
   SIM_UNLOCK();
+  sim_resource(SIM_GRAPH_INSTANTIATED, NULL, NULL, e->object.id, NULL, 0);
   *out = e;
   return CU_OK;
 }

@@ -72,6 +72,7 @@ static int enable_kind(uint32_t kind, bool enable) {
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
     if (known[i] != kind) continue;
     atomic_store(&tracer.kinds[kind], enable);
+    if (enable && kind == CUPTI_KIND_GRAPH_TRACE) atomic_store(&tracer.graphs_were_on, true);
     /* The kind overrides what was said of single calls before. */
     for (int id = 0; kind == CUPTI_KIND_DRIVER && id < DRIVER_CBIDS; id++)
       atomic_store(&tracer.driver_api[id], enable);

@@ -37,6 +37,10 @@ static void on_resource(enum sim_resource what,
                         uint32_t id,
                         const void *image,
                         size_t size) {
+  if (what == SIM_GRAPH_INSTANTIATED) {
+    tracer_graph_made(id);
+    return;
+  }
   if (what == SIM_INIT_FINISHED) tracer_device_records();
   if (what == SIM_CONTEXT_CREATED) tracer_context_record(context);
   if (what == SIM_MODULE_LOADED) tracer_module_record(context, id, image, size);

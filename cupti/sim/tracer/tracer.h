@@ -171,6 +171,8 @@ struct record {
   uint64_t bytes[28];        /* the longest record: 216 bytes */
 };
 
+#define BLIND_GRAPHS 64u
+
 struct tracer {
   pthread_mutex_t lock;
   const struct sim_driver *driver;
@@ -186,6 +188,11 @@ struct tracer {
   _Atomic bool driver_api[DRIVER_CBIDS]; /* CUPTI_KIND_DRIVER, cuptiActivityEnableDriverApi */
   _Atomic bool
       driver_off; /* the kind was switched off: single calls have no effect, as in CUPTI 13.0.1 */
+  /* Executable graphs that were made while whole graphs were recorded no more: as in CUPTI 13.0.1,
+   * their launch ends the program if they are recorded again. */
+  _Atomic bool graphs_were_on;
+  _Atomic uint32_t blind[BLIND_GRAPHS];
+  _Atomic uint32_t blind_count;
   uint64_t (*_Atomic timestamp)(void); /* the tool's clock, NULL: CLOCK_REALTIME */
   uint64_t wall_then, clock_then;      /* readings of both when it was registered */
   struct record *pending;
@@ -205,6 +212,9 @@ extern struct tracer tracer;
 /* Begins every entry point: sim_fails("cuptiXxx") returns the code injected for this call, or 0. */
 int sim_fails(const char *name);
 bool tracer_in_callback(void); /* of a buffer: CUPTI must not be called from there */
+
+/* record.c */
+void tracer_graph_made(uint32_t id);
 
 /* buffer.c */
 void tracer_add(const struct record *record);
