@@ -76,3 +76,14 @@ for how, values in rows.items():
     print(f"figure torch add_, {how}: {statistics.median(values):.3f} us a launch, median of {len(values)} runs ({(statistics.median(values) / statistics.median(rows['bare']) - 1) * 100:+.1f} % of bare)")
 PYTHON
 }
+
+cases+=("6 control_graphs 90: graphs made and replayed while the timeline is switched off and on: no crash, whole or node by node")
+case_control_graphs() {
+  "$warpscope" run -o whole.wscope -- "$python" "$workloads/graphs_switched.py" count.json
+  "$warpscope" inspect --json whole.wscope >whole.json
+  check whole.json 'sum(r["recorded"] for r in d["records"] if r["kind"] == "graph launches") == '"$(field count.json 'd["replays"]')"
+  "$warpscope" run --capture call -o nodes.wscope -- "$python" "$workloads/graphs_switched.py" count.json
+  "$warpscope" inspect --json nodes.wscope >nodes.json
+  check nodes.json 'sum(r["recorded"] for r in d["records"] if r["kind"] == "graph launches") == 0'
+  check nodes.json 'd["kernels"]["all"]["count"] >= '"$(field count.json 'd["replays"] * d["nodes"]')"
+}
