@@ -18,6 +18,16 @@ import stats
 
 # A trace must hold this share of the kernels that ran while it was recorded, or its windows do not count.
 LEAST_RECORDED = 0.98
+# Windows shorter than this, seconds, do not hold what happens four times a second (the library's flush): by the mean
+# so many of their pairs in a row are one.
+SHORT = 0.1
+TOGETHER = 8
+
+
+def together(values):
+    """The geometric means of runs of neighbours; too few for one are one."""
+    runs = [values[i : i + TOGETHER] for i in range(0, len(values) - TOGETHER + 1, TOGETHER)] or [values]
+    return [math.exp(statistics.fmean(math.log(v) for v in run)) for run in runs]
 
 
 class Workload:
@@ -35,9 +45,11 @@ class Workload:
         self.refused = collections.Counter()
         self.sessions = 0
         self.units, self.unit = 1, "step"
+        self.short = True  # all windows are
 
     def take(self, line):
         if line["is"] == "window":
+            self.short = self.short and line.get("steps", math.inf) * line["mean"] < SHORT
             at = (line["part"], line["session"], line["block"])
             self.windows.setdefault(at, {})[line["process"], line["state"]] = line
         elif line["is"] == "work":
@@ -100,7 +112,7 @@ class Workload:
             first, second = ratio(windows), ratio(twin)
             if first is not None and second is not None:
                 found[part, session].append(math.sqrt(first * second))
-        return found
+        return {at: together(values) for at, values in found.items()} if self.short and self.by == "mean" else found
 
     def groups(self, ratio):
         return list(self.pairs(ratio).values())

@@ -31,7 +31,9 @@ class Part:
     sessions: int = 6
     seconds: int = 460
     least: int = 45  # seconds of a session that are worth the start of its processes
-    window: float = 0.3  # seconds: the library asks CUPTI four times a second for what it has, which must be in it
+    # Seconds; a step at least. Short ones: the noise of the host is alike in neighbouring steps and hardly less in the
+    # mean of five, so that twice as many windows tell more (docs/overhead.md).
+    window: float = 0.03
     record: bool = False  # every step's time instead of windows
 
     @property

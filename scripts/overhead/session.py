@@ -17,6 +17,8 @@ LEAD = 1  # steps after each switch that are not timed
 LEAD_OF_VISIT = 3  # the same where another process has used the GPU
 TWIN = 2  # blocks: an order of the states and its reverse
 VISIT = 4  # blocks of a process before the next process's turn
+VISIT_SHORT = 24  # the same where windows are short
+SHORT = 0.1  # seconds
 FINISH_SECONDS = 3  # to end the processes and read their traces
 ATTACH_SECONDS = 7  # to attach to the late ones
 
@@ -47,7 +49,8 @@ class Session:
         self.attached = False
         self.lead = LEAD_OF_VISIT
         # Processes that are compared with each other only, and not with themselves, take turns window by window.
-        self.visit = VISIT if any(len(p.states) > 1 for p in part.processes) else 1
+        blocks = VISIT_SHORT if window < SHORT else VISIT
+        self.visit = blocks if any(len(p.states) > 1 for p in part.processes) else 1
 
     def note(self, kind, **values):
         self.lines.append(
@@ -147,7 +150,7 @@ class Session:
         each of some blocks; those of processes with a single state are fewer."""
         hows = list(self.running)
         for how in hows if number % 2 == 0 else hows[::-1]:
-            visit = min(TWIN, self.visit) if len(self.states[how]) == 1 else self.visit
+            visit = max(TWIN, self.visit // 3) if len(self.states[how]) == 1 and self.visit > 1 else self.visit
             try:
                 self.lead = LEAD_OF_VISIT
                 for block in range(visit):

@@ -6,6 +6,7 @@ which an effect is a little larger or smaller. An interval of 95 % must hold the
 repetitions; that is asserted with fixed seeds, no clock is read.
 """
 
+import math
 import os
 import random
 import re
@@ -194,6 +195,15 @@ class Windows(unittest.TestCase):
         e = w.inside(("none", "warpscope"), ("none", "off"))
         self.assertAlmostEqual(e.low, 1.15 * 1.03, places=3)
         self.assertAlmostEqual(e.high, 1.15 * 1.03, places=3)
+
+    def test_rare_costs_of_short_windows_count_in_the_mean_alone(self):
+        lines = []
+        for block in range(160):
+            for state, mean in (("off", STEP), ("warpscope", STEP * (1.1 if block % 8 == 3 else 1))):
+                lines.append({**window("p", 1, block, "none", state, mean), "steps": 1})
+        mean, median = (analysis.read(lines, by)[0]["w"].inside(("none", "warpscope"), ("none", "off")) for by in ("mean", "median"))
+        self.assertAlmostEqual(math.log(mean.mid), math.log(1.1) / 8, places=6)
+        self.assertEqual((median.mid, mean.pairs, median.pairs), (1.0, 10, 80))
 
     def test_a_trace_without_the_kernels_is_refused(self):
         lines = list(Host(1).lines(INSIDE, sessions=2, blocks=6))

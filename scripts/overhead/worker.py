@@ -110,7 +110,7 @@ class Worker:
         for _ in range(lead):
             self.timed()
         # The same number of steps whatever is on, for windows of the same work.
-        count = max(3, min(2000, round(seconds / self.step_seconds)))
+        count = max(1, min(2000, round(seconds / self.step_seconds)))
         cpu, stolen = time.process_time(), steal()
         times = [self.timed() for _ in range(count)]
         cpu, stolen = time.process_time() - cpu, steal() - stolen
