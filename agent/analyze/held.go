@@ -49,7 +49,7 @@ func (l *looks) add(t event.Time, used, reserved int64) {
 }
 
 func (l *looks) process(t event.Time, pid int32, bytes int64) {
-	if t == l.last.time && len(l.last.processes) < maxUsages {
+	if t == l.last.time && l.last.processes != nil && len(l.last.processes) < maxUsages {
 		l.last.processes[pid] = bytes
 	}
 }
@@ -248,6 +248,9 @@ const (
 )
 
 func (s *series) add(t event.Time, value uint64) {
+	if t <= 0 || t >= 1<<62 {
+		return // a damaged trace's
+	}
 	if s.step == 0 {
 		s.step, s.origin = seriesStep, t
 	}
