@@ -45,9 +45,9 @@ func (f *doctorFlags) noExample() error {
 	if err != nil {
 		return err
 	}
-	var b strings.Builder
-	for _, e := range list {
-		fmt.Fprintf(&b, "\n  %-22s %s", e.Name, e.About)
+	names := make([]string, len(list))
+	for i, e := range list {
+		names[i] = e.Name
 	}
-	return usagef("--example %q: there is none of this name; there are%s", f.example, b.String())
+	return usagef("--example %q: give one of %s", f.example, strings.Join(names, ", "))
 }

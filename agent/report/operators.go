@@ -21,7 +21,7 @@ func (d *Document) operators(in *analyze.Inspection) {
 			d.Line("not in a trace of " + Clean(tool) + ": only warpscope's own say so")
 			return
 		}
-		d.Line("no step was sampled: PyTorch's operators are recorded in a step now and then, from the fifth on, while the timeline is")
+		d.Line("no step was sampled: PyTorch's operators are recorded in a step now and then, from the fifth on, while the timeline is recorded")
 		return
 	}
 	d.Heading(title, fmt.Sprintf("in %s, %s of GPU time; share is of that", plural(s.Sampled, "sampled step", "sampled steps"), Duration(s.GPUNS)))
