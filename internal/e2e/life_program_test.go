@@ -205,10 +205,14 @@ func (w *tool) environ(b *build, preload ...string) []string {
 	}
 	if b.runtime != "" {
 		preload = append([]string{b.runtime}, preload...)
+		suppressions, err := filepath.Abs("testdata/tsan.txt")
+		if err != nil {
+			w.t.Fatal(err)
+		}
 		env = append(env,
 			"ASAN_OPTIONS=detect_leaks=0:exitcode=98:abort_on_error=0:allow_user_segv_handler=1:handle_segv=0:handle_abort=0",
 			"UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:exitcode=98",
-			"TSAN_OPTIONS=halt_on_error=1:exitcode=98:report_signal_unsafe=0:handle_segv=0:handle_abort=0:die_after_fork=0")
+			"TSAN_OPTIONS=halt_on_error=1:exitcode=98:report_signal_unsafe=0:handle_segv=0:handle_abort=0:die_after_fork=0:suppressions="+suppressions)
 	}
 	if len(preload) > 0 {
 		env = append(env, "LD_PRELOAD="+strings.Join(preload, ":"))
