@@ -52,18 +52,7 @@ func newBench(env *Env) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx, cancel := signal.NotifyContext(c.Context(), os.Interrupt, unix.SIGTERM)
 			defer cancel()
-			err := f.run(ctx, env, c.Flags().Changed, args)
-			if env.Exit == nil || errors.As(err, new(usageError)) {
-				return err
-			}
-			// A profiler may have been injected: it gets its turn.
-			status := statusDone
-			if err != nil {
-				say(env, err)
-				status = statusFailed
-			}
-			env.Exit(status)
-			return err
+			return env.leave(f.run(ctx, env, c.Flags().Changed, args))
 		},
 	}
 	flags := c.Flags()

@@ -52,18 +52,7 @@ func newDemo(env *Env) *cobra.Command {
 			}
 			ctx, cancel := signal.NotifyContext(c.Context(), os.Interrupt, unix.SIGTERM)
 			defer cancel()
-			err := f.run(ctx, env)
-			if env.Exit == nil || errors.As(err, new(usageError)) {
-				return err
-			}
-			// Under `warpscope run` this is the traced program: what was injected into it must get its turn.
-			status := statusDone
-			if err != nil {
-				say(env, err)
-				status = statusFailed
-			}
-			env.Exit(status)
-			return err
+			return env.leave(f.run(ctx, env))
 		},
 	}
 	flags := c.Flags()

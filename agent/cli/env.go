@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"io"
 	"os"
 	"strconv"
@@ -84,4 +85,19 @@ func (e *Env) Style(wide bool) report.Style {
 		columns = pipeColumns
 	}
 	return report.Style{Width: columns, Color: tty && e.Getenv("NO_COLOR") == "" && e.Getenv("TERM") != "dumb", Wide: wide}
+}
+
+// leave ends a command that works on the GPU itself, and so may be traced: what was injected into the process gets its
+// turn. Where it cannot end the process it returns err.
+func (e *Env) leave(err error) error {
+	if e.Exit == nil || errors.As(err, new(usageError)) {
+		return err
+	}
+	status := statusDone
+	if err != nil {
+		say(e, err)
+		status = statusFailed
+	}
+	e.Exit(status)
+	return err
 }

@@ -23,6 +23,19 @@ func readAhead() int { return min(runtime.GOMAXPROCS(0), 8) }
 
 // open opens a trace. The caller closes both.
 func (i *inspection) open(in *input, options ...trace.ReadOption) (*trace.Reader, io.Closer, error) {
+	r, c, err := i.openTrace(in, options...)
+	return r, c, readToo(err)
+}
+
+// readToo says what else is read, where a file is nothing that is.
+func readToo(err error) error {
+	if errors.Is(err, trace.ErrNotTrace) {
+		return fmt.Errorf("%w; PyTorch's memory snapshots and profiler traces are read, too", err)
+	}
+	return err
+}
+
+func (i *inspection) openTrace(in *input, options ...trace.ReadOption) (*trace.Reader, io.Closer, error) {
 	options = append(options, trace.WithReadAhead(readAhead()))
 	file := in.file
 	if in.stream != nil {
@@ -117,7 +130,7 @@ func (i *inspection) selection(in *input) (options []trace.ReadOption, start eve
 func (i *inspection) clock(file string) (*analyze.Clock, error) {
 	r, err := trace.Open(file)
 	if err != nil {
-		return nil, err
+		return nil, readToo(err)
 	}
 	defer func() { _ = r.Close() }() // it was read only
 	var clock analyze.Clock
