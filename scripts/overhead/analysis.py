@@ -45,11 +45,12 @@ class Workload:
         self.refused = collections.Counter()
         self.sessions = 0
         self.units, self.unit = 1, "step"
-        self.short = True  # all windows are
+        self.long = set()  # (part, session) with a window that is not short
 
     def take(self, line):
         if line["is"] == "window":
-            self.short = self.short and line.get("steps", math.inf) * line["mean"] < SHORT
+            if line["steps"] * line["mean"] >= SHORT:
+                self.long.add((line["part"], line["session"]))
             at = (line["part"], line["session"], line["block"])
             self.windows.setdefault(at, {})[line["process"], line["state"]] = line
         elif line["is"] == "work":
@@ -112,7 +113,9 @@ class Workload:
             first, second = ratio(windows), ratio(twin)
             if first is not None and second is not None:
                 found[part, session].append(math.sqrt(first * second))
-        return {at: together(values) for at, values in found.items()} if self.short and self.by == "mean" else found
+        if self.by == "mean":
+            return {at: values if at in self.long else together(values) for at, values in found.items()}
+        return found
 
     def groups(self, ratio):
         return list(self.pairs(ratio).values())

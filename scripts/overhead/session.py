@@ -17,7 +17,7 @@ LEAD = 1  # steps after each switch that are not timed
 LEAD_OF_VISIT = 3  # the same where another process has used the GPU
 TWIN = 2  # blocks: an order of the states and its reverse
 VISIT = 4  # blocks of a process before the next process's turn
-VISIT_SHORT = 24  # the same where windows are short
+VISIT_SHORT = 24  # the same where windows and steps are short
 SHORT = 0.1  # seconds
 FINISH_SECONDS = 3  # to end the processes and read their traces
 ATTACH_SECONDS = 7  # to attach to the late ones
@@ -49,8 +49,7 @@ class Session:
         self.attached = False
         self.lead = LEAD_OF_VISIT
         # Processes that are compared with each other only, and not with themselves, take turns window by window.
-        blocks = VISIT_SHORT if window < SHORT else VISIT
-        self.visit = blocks if any(len(p.states) > 1 for p in part.processes) else 1
+        self.paired = any(len(p.states) > 1 for p in part.processes)
 
     def note(self, kind, **values):
         self.lines.append(
@@ -150,13 +149,21 @@ class Session:
         each of some blocks; those of processes with a single state are fewer."""
         hows = list(self.running)
         for how in hows if number % 2 == 0 else hows[::-1]:
-            visit = max(TWIN, self.visit // 3) if len(self.states[how]) == 1 and self.visit > 1 else self.visit
             try:
                 self.lead = LEAD_OF_VISIT
-                for block in range(visit):
-                    self.block(how, number * self.visit + block)
+                for block in range(self.visit(how)):
+                    self.block(how, number * VISIT_SHORT + block if self.paired else number)
             except RuntimeError as why:
                 self.drop(how, str(why))
+
+    def visit(self, how):
+        """How many blocks a process has in its turn. All of a session have steps of about the same length, so their
+        blocks have the same numbers."""
+        if not self.paired:
+            return 1
+        short = self.window_seconds < SHORT and self.facts[how]["step"] < SHORT
+        blocks = VISIT_SHORT if short else VISIT
+        return blocks if len(self.states[how]) > 1 else max(TWIN, blocks // 3)
 
     def block(self, how, number):
         """One window of every state of a process."""
@@ -279,7 +286,7 @@ class Session:
             at = time.monotonic()
             self.round(number)
             number += 1
-            if self.visit == 1 or number < 2:
+            if not self.paired or number < 2:
                 self.round(number)
                 number += 1
             took = time.monotonic() - at

@@ -201,6 +201,7 @@ class Windows(unittest.TestCase):
         for block in range(160):
             for state, mean in (("off", STEP), ("warpscope", STEP * (1.1 if block % 8 == 3 else 1))):
                 lines.append({**window("p", 1, block, "none", state, mean), "steps": 1})
+        lines.append({**window("alone", 1, 0, "none", "on", STEP), "steps": 1000})  # another part's are long
         mean, median = (analysis.read(lines, by)[0]["w"].inside(("none", "warpscope"), ("none", "off")) for by in ("mean", "median"))
         self.assertAlmostEqual(math.log(mean.mid), math.log(1.1) / 8, places=6)
         self.assertEqual((median.mid, mean.pairs, median.pairs), (1.0, 10, 80))
