@@ -75,7 +75,7 @@ func newRun(env *Env) *cobra.Command {
 	flags.StringVarP(&f.output, "output", "o", session.DefaultOutput, "trace `FILE`: %r is the rank, %h the host, %p the program's PID")
 	flags.StringVar(&f.mode, "mode", "timeline", "`MODE`: ledger (allocations) or timeline (kernels, copies, waits, calls as well)")
 	flags.StringVar(&f.api, "api", "launch", "`LEVEL` of CPU-side calls: none, launch (launches, copies, waits) or all")
-	flags.StringVar(&f.graphs, "graphs", "graph", "`LEVEL` of CUDA graphs: graph (each launch as a whole) or node (each kernel)")
+	flags.StringVar(&f.graphs, "graphs", "graph", "`LEVEL` of CUDA graphs: graph (each launch as a whole) or node (each kernel, and so wherever recording begins later than the program)")
 	flags.StringVar(&f.startAfter, "start-after", "", "record the timeline only after the program has run for `TIME`, like 90s or 2m")
 	flags.StringVar(&f.duration, "duration", "", "record the timeline for `TIME`; allocations are recorded to the end")
 	flags.StringVar(&f.capture, "capture", "", "record the timeline only `WHEN`: cuda-profiler-api, nvtx:NAME[@DOMAIN], steps:A-B, call or signal")
