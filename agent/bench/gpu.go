@@ -46,6 +46,19 @@ func open(d *cuda.Driver, v cuda.Device, c *cuda.Context, seed uint64) (*GPU, er
 	return g, nil
 }
 
+// images says what is to be said of the kernels for this GPU: "" where there is machine code. Without any kernels nothing can be measured.
+func (g *GPU) images() (note string, err error) {
+	image, _, err := kernels.Verify().Select(g.Info.Major, g.Info.Minor)
+	if err != nil {
+		return "", fmt.Errorf("measure %s: %w", g.Info.Name, err)
+	}
+	if image.Kind == "cubin" {
+		return "", nil
+	}
+	return fmt.Sprintf("there is no machine code for compute capability %d.%d: the driver compiles the kernels for %s, which products and attention are not made for",
+		g.Info.Major, g.Info.Minor, image.Target), nil
+}
+
 // close gives everything back.
 func (g *GPU) close() error {
 	err := g.release()

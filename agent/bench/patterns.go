@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 
+	"github.com/warpscope/warpscope/agent/bench/result"
 	"github.com/warpscope/warpscope/agent/ceilings"
 	"github.com/warpscope/warpscope/cuda"
 	"github.com/warpscope/warpscope/kernels"
@@ -29,7 +30,7 @@ func patternCases(g *GPU, o Options) []Case {
 			r.Useful = float64(useful)
 		}
 		if step*4 > sectorBytes || what == gatherName {
-			r.Limit = "access pattern"
+			r.Limit = result.ByPattern
 		}
 		cases = append(cases, Case{Row: r, Needs: bytes, Prepare: func(g *GPU) (*Work, error) {
 			return g.strided(bytes, useful/4, first, step, launch)

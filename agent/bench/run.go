@@ -98,6 +98,13 @@ func (b *bench) withGPU(ctx context.Context, held *cuda.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, b.gpu.close()) }()
 	b.result.GPU = b.gpu.Info
+	compiled, err := b.gpu.images()
+	if err != nil {
+		return err
+	}
+	if compiled != "" {
+		b.result.Notes = append(b.result.Notes, compiled)
+	}
 	events, err := newEventClock(b.gpu)
 	if err != nil {
 		return err

@@ -30,7 +30,7 @@ func transposeCases(g *GPU) []Case {
 		r := result.Row{Suite: "matmul", What: what, Shape: fmt.Sprintf("%d×%d", rows, transposeColumns), Element: "u16", Kernel: kernel, Bytes: float64(2 * bytes),
 			Useful: float64(2 * bytes), Memory: g.kind(ceilings.Copy, bytes)}
 		if !tiled {
-			r.Limit = "access pattern"
+			r.Limit = result.ByPattern
 		}
 		if note != "" {
 			r.Notes = append(r.Notes, note)

@@ -57,6 +57,21 @@ func (s Store) Save(set Set) error {
 	return replace(path, append(text, '\n'))
 }
 
+// Ready makes the folder and says whether Save can write there.
+func (s Store) Ready() error {
+	if err := os.MkdirAll(s.Folder, 0o700); err != nil {
+		return fmt.Errorf("save ceilings: %w", err)
+	}
+	f, err := os.CreateTemp(s.Folder, ".new-*")
+	if err == nil {
+		err = errors.Join(f.Close(), os.Remove(f.Name()))
+	}
+	if err != nil {
+		return fmt.Errorf("save ceilings: %w", err)
+	}
+	return nil
+}
+
 // replace writes a file beside its place and then puts it there whole; it is the user's alone.
 func replace(path string, text []byte) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*") // 0600

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,10 +18,8 @@ import (
 	"github.com/warpscope/warpscope/agent/bench"
 	"github.com/warpscope/warpscope/agent/bench/result"
 	"github.com/warpscope/warpscope/agent/bench/sample"
-	"github.com/warpscope/warpscope/agent/ceilings"
 	"github.com/warpscope/warpscope/agent/report"
 	"github.com/warpscope/warpscope/agent/version"
-	"github.com/warpscope/warpscope/cuda"
 )
 
 // benchFlags are the flags of bench, as they were given.
@@ -65,7 +62,7 @@ func newBench(env *Env) *cobra.Command {
 	flags.BoolVar(&f.csv, "csv", false, "print the rows as CSV")
 	flags.StringVarP(&f.output, "output", "o", "", "also write the result to this `FILE`, as JSON, for --compare")
 	flags.BoolVar(&f.save, "save", false, "keep the rates as this GPU's ceilings")
-	flags.StringVar(&f.compare, "compare", "", "set the rows beside those of another run, a `FILE` of --json")
+	flags.StringVar(&f.compare, "compare", "", "set the rows beside those of another run, a `FILE` of --json; -: standard input")
 	flags.BoolVar(&f.sample, "sample", false, "print the bundled result of an H100 instead of measuring")
 	f.beside.flags(c)
 	flags.BoolVar(&f.wide, "wide", false, "all columns, however long the lines")
@@ -73,9 +70,11 @@ func newBench(env *Env) *cobra.Command {
 }
 
 // suiteNames are those of all suites, in their order.
-func suiteNames() []string {
+func suiteNames() []string { return suiteNamesOf(bench.Suites()) }
+
+func suiteNamesOf(suites []bench.Suite) []string {
 	var names []string
-	for _, s := range bench.Suites() {
+	for _, s := range suites {
 		names = append(names, s.Name)
 	}
 	return names
@@ -102,6 +101,14 @@ func (f *benchFlags) config(given func(flag string) bool, args []string) (c benc
 	}
 	if f.json && f.csv {
 		return c, usagef("--json and --csv: give one of them")
+	}
+	for _, flag := range []string{"size", "dtype", "device", "compare", "output"} {
+		if given(flag) && f.empty(flag) {
+			return c, usagef("--%s: it has no value", flag)
+		}
+	}
+	if f.output == "-" {
+		return c, usagef("--output -: --json prints the result")
 	}
 	if f.sample {
 		for _, flag := range []string{"size", "dtype", "device", "duration", "save", "output", "reference", "trace"} {
@@ -138,7 +145,15 @@ func (f *benchFlags) config(given func(flag string) bool, args []string) (c benc
 		}
 		err = f.sizes(&c)
 	}
+	if f.save && err == nil && !named("memory") && !named("transfer") && !named("matmul") {
+		return c, usagef("--save: these suites measure no ceiling; memory, transfer and matmul do")
+	}
 	return c, err
+}
+
+// empty reports whether a flag was given nothing.
+func (f *benchFlags) empty(flag string) bool {
+	return map[string]string{"size": f.size, "dtype": strings.Join(f.elements, ""), "device": f.device, "compare": f.compare, "output": f.output}[flag] == ""
 }
 
 // Bounds of sizes: below, nothing is measured but launching; above, nothing fits any GPU.
@@ -186,7 +201,7 @@ func (f *benchFlags) run(ctx context.Context, env *Env, given func(flag string) 
 	if err != nil {
 		return err
 	}
-	before, err := f.before()
+	before, err := f.before(env)
 	if err != nil {
 		return err
 	}
@@ -195,11 +210,21 @@ func (f *benchFlags) run(ctx context.Context, env *Env, given func(flag string) 
 		if err != nil {
 			return err
 		}
+		r.Keep(suiteNamesOf(c.Suites))
 		return f.show(env, r, before)
 	}
-	output, err := f.create()
-	if err != nil {
+	if err := canReplace(f.output); err != nil {
 		return err
+	}
+	store, noStore := ceilingStore(env)
+	if f.save {
+		// A minute later would be late.
+		if noStore == nil {
+			noStore = store.Ready()
+		}
+		if noStore != nil {
+			return fmt.Errorf("--save: %w", noStore)
+		}
 	}
 	driver, release, err := openBench(env, f.device)
 	if err != nil {
@@ -210,11 +235,8 @@ func (f *benchFlags) run(ctx context.Context, env *Env, given func(flag string) 
 	if c.Device, err = chooseDevice(driver, f.device); err != nil {
 		return err
 	}
-	store, err := ceilingStore(env)
-	if err == nil {
-		c.Known, err = known(store, c.Device)
-	}
-	if err != nil {
+	var unsaved string
+	if c.Known, unsaved, err = known(store, c.Device); err != nil {
 		return err
 	}
 	c.Seed, c.Now = rand.Uint64(), env.Now
@@ -232,9 +254,12 @@ func (f *benchFlags) run(ctx context.Context, env *Env, given func(flag string) 
 		return err
 	}
 	r.Tool = version.String()
+	if unsaved != "" {
+		r.Notes = append(r.Notes, unsaved)
+	}
 	showErr := f.show(env, r, before)
-	if output != nil {
-		showErr = errors.Join(showErr, r.Write(output), output.Close())
+	if f.output != "" {
+		showErr = errors.Join(showErr, replaceFile(f.output, r.Write))
 	}
 	if showErr != nil {
 		return errors.Join(err, showErr)
@@ -252,28 +277,25 @@ func (f *benchFlags) run(ctx context.Context, env *Env, given func(flag string) 
 }
 
 // before reads the run to compare with; nil: none was named.
-func (f *benchFlags) before() (*result.Result, error) {
-	if f.compare == "" {
+func (f *benchFlags) before(env *Env) (*result.Result, error) {
+	from := env.Stdin
+	switch f.compare {
+	case "":
 		return nil, nil
+	case "-":
+	default:
+		file, err := os.Open(f.compare)
+		if err != nil {
+			return nil, fmt.Errorf("--compare: %w", err)
+		}
+		defer file.Close()
+		from = file
 	}
-	file, err := os.Open(f.compare)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	r, err := result.Read(file)
+	r, err := result.Read(from)
 	if err != nil {
 		return nil, fmt.Errorf("--compare %s: %w", f.compare, err)
 	}
 	return r, nil
-}
-
-// create makes the file of --output before anything is measured for it; nil: none was named.
-func (f *benchFlags) create() (*os.File, error) {
-	if f.output == "" {
-		return nil, nil
-	}
-	return os.OpenFile(f.output, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 }
 
 // show prints the result in the form that was asked for.
@@ -292,56 +314,4 @@ func (f *benchFlags) show(env *Env, r, before *result.Result) error {
 		return r.WriteCSV(env.Stdout)
 	}
 	return report.Bench(r, changes).Write(env.Stdout, env.Style(f.wide))
-}
-
-// ceilingStore is where ceilings are kept for this user.
-func ceilingStore(env *Env) (ceilings.Store, error) {
-	folder := env.Getenv("XDG_CONFIG_HOME")
-	if !filepath.IsAbs(folder) {
-		home := env.Getenv("HOME")
-		if !filepath.IsAbs(home) {
-			return ceilings.Store{}, errors.New("neither XDG_CONFIG_HOME nor HOME says where this user's configuration is")
-		}
-		folder = filepath.Join(home, ".config")
-	}
-	return ceilings.Store{Folder: ceilings.Folder(folder)}, nil
-}
-
-// known is what was saved of a GPU, and its datasheet; nothing of a GPU that nobody knows is no error.
-func known(store ceilings.Store, v cuda.Device) (ceilings.GPU, error) {
-	name, err := v.Name()
-	uuid, err2 := v.UUID()
-	if err := errors.Join(err, err2); err != nil {
-		return ceilings.GPU{}, err
-	}
-	k, err := store.Of(uuid.String(), name)
-	if errors.Is(err, ceilings.ErrUnknown) {
-		return ceilings.GPU{}, nil
-	}
-	return k, err
-}
-
-// save keeps the run's own rates.
-func save(env *Env, store ceilings.Store, r *result.Result) error {
-	set := r.Ceilings()
-	switch {
-	case r.GPU.Simulated:
-		return errors.New("--save: rates of the simulated device are no ceilings")
-	case len(set.Rates) == 0:
-		return errors.New("--save: these suites measure no ceiling, or all rows failed; memory, transfer and matmul do")
-	}
-	low := 0
-	for _, row := range r.Best() {
-		if row.Conditions.Slowed() {
-			low++
-		}
-	}
-	if low > 0 {
-		fmt.Fprintf(env.Stderr, "warpscope: %d of %d ceilings were measured while the GPU held its clock down: they may be too low\n", low, len(set.Rates))
-	}
-	if err := store.Save(set); err != nil {
-		return err
-	}
-	fmt.Fprintf(env.Stderr, "warpscope: saved %d ceilings of %s in %s\n", len(set.Rates), r.GPU.UUID, store.Folder)
-	return nil
 }

@@ -50,7 +50,11 @@ func newInProcess(env *Env, driver *cuda.Driver, path string, force bool) *inPro
 
 // Start implements demo.Capture.
 func (p *inProcess) Start() (err error) {
-	if p.force {
+	info, err := os.Stat(p.path)
+	switch {
+	case err == nil && !info.Mode().IsRegular(): // a folder, a device
+		return usageError{fmt.Errorf("create trace: %s is no file", p.path)}
+	case err == nil && p.force:
 		// A new file rather than the old one emptied: whoever reads that goes on reading it.
 		if err := os.Remove(p.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("create trace: %w", err)

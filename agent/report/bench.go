@@ -67,6 +67,9 @@ func versionText(g *result.GPU) string {
 	return text
 }
 
+// longName is up to which the names of rows are not cut for the sake of other columns.
+const longName = 20
+
 // benchSuite adds a suite's table and what is to be said of its rows.
 func (d *Document) benchSuite(r *result.Result, rows []result.Row) {
 	d.Heading(rows[0].Suite, "")
@@ -75,15 +78,16 @@ func (d *Document) benchSuite(r *result.Result, rows []result.Row) {
 		types = 0
 	}
 	t := &Table{Columns: []Column{
-		{Title: "what", Min: 13}, {Title: "shape"}, {Title: "type", Drop: types}, {Title: "median", Right: true}, {Title: "p10–p90", Right: true, Drop: 5},
-		{Title: "rate", Right: true}, {Title: "moved", Right: true, Drop: 8}, {Title: "of sheet", Right: true, Drop: 3}, {Title: "of best", Right: true},
-		{Title: "bound by", Drop: 4}, {Title: "sustained", Right: true, Drop: 6}, {Title: "scratch", Right: true, Drop: 7},
+		{Title: "what"}, {Title: "shape"}, {Title: "type", Drop: types}, {Title: "median", Right: true}, {Title: "p10–p90", Right: true, Drop: 5},
+		{Title: "rate", Right: true}, {Title: "moved", Right: true, Drop: 6}, {Title: "of sheet", Right: true, Drop: 3}, {Title: "of best", Right: true},
+		{Title: "bound by", Drop: 4}, {Title: "sustained", Right: true, Drop: 8}, {Title: "scratch", Right: true, Drop: 7},
 		{Title: "MHz", Right: true, Drop: 9}, {Title: "W", Right: true, Drop: 10}, {Title: "°C", Right: true, Drop: 11}, {Title: "flags"},
 	}}
 	var names []string
 	best := r.Best()
 	for i := range rows {
 		names = append(names, rows[i].What)
+		t.Columns[0].Min = max(t.Columns[0].Min, min(Width(rows[i].What), longName))
 		t.Rows = append(t.Rows, benchCells(&rows[i], best[kindOf(&rows[i])] == &rows[i]))
 	}
 	t.Columns[0].Fit = Fitted(names)
@@ -205,6 +209,9 @@ func benchCells(r *result.Row, best bool) []string {
 	if r.Limit != "" {
 		bound = r.Limit
 	}
+	if r.Limit == result.ByPattern { // benchSummary says of what
+		bound = "pattern"
+	}
 	sustained, scratch := "", ""
 	if s := r.Sustained; s != nil {
 		sustained = benchRate(r, s.Rate)
@@ -299,10 +306,18 @@ func (d *Document) benchSummary(r *result.Result) {
 		d.Note("of sheet: share of what the datasheet of " + r.Datasheet.GPU + " allows for as many operations and bytes, dense")
 	}
 	d.Note("of best: share of the best rate of plain streams and products in this run, else of those saved by --save; best: that row itself")
-	d.Note("bound by: what keeps a row from being faster; latency: it reaches less than half of what compute or memory allow")
+	bound := "bound by: what keeps a row from being faster; latency: it reaches less than half of what compute or memory allow"
+	if slices.ContainsFunc(r.Rows, func(row result.Row) bool { return row.Limit == result.ByPattern }) {
+		bound += "; pattern: of accesses, which uses little of what memory moves"
+	}
+	d.Note(bound)
 	d.benchLegend(r)
-	if n := r.Throttled(); n > 0 {
-		d.Alert(fmt.Sprintf("%s measured while the GPU held its clock down: see the flags", plural(n, "row was", "rows were")))
+	if n, slow := r.Throttled(); n > 0 {
+		text := fmt.Sprintf("%s measured while the GPU held its clock down", plural(n, "row was", "rows were"))
+		if slow < n {
+			text += fmt.Sprintf(", %d of them at a clock that was lower by more than 2%% in the end", slow)
+		}
+		d.Alert(text + ": see the flags")
 	}
 	if n := r.Failed(); n > 0 {
 		d.Alert(plural(n, "row", "rows") + " FAILED")

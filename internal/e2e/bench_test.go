@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -116,12 +117,93 @@ func TestBenchRefusesWhatItCannotMeasure(t *testing.T) {
 		{[]string{"--duration", "-1s"}, 2, []string{"above zero"}},
 		{[]string{"--json", "--csv"}, 2, []string{"one of them"}},
 		{[]string{"--sample", "--save"}, 2, []string{"--sample measures nothing"}},
+		{[]string{"attention", "latency", "--save"}, 2, []string{"no ceiling"}},
+		{[]string{"matmul", "--dtype", ""}, 2, []string{"--dtype", "no value"}},
+		{[]string{"--compare", ""}, 2, []string{"--compare", "no value"}},
+		{[]string{"-o", ""}, 2, []string{"--output", "no value"}},
+		{[]string{"-o", "-"}, 2, []string{"--json"}},
 		{[]string{"--device", "sim", "--compare", foreign}, 1, []string{foreign, "no result of warpscope bench"}},
 		{[]string{"--device", "sim", "--compare", "/nonexistent"}, 1, []string{"/nonexistent"}},
 		{[]string{"--device", "sim", "-o", "/nonexistent/o.json"}, 1, []string{"/nonexistent/o.json"}},
+		{[]string{"--device", "sim", "-o", w.dir}, 1, []string{w.dir, "a folder"}},
+		{[]string{"--device", "sim", "--trace", "/nonexistent/t.wscope"}, 1, []string{"/nonexistent/t.wscope"}},
+		{[]string{"--device", "sim", "--trace", "/dev/null", "--force"}, 2, []string{"/dev/null", "no file"}},
+		{[]string{"memory", "--device", "sim", "--save"}, 1, []string{"--save", "/dev/null"}},
 	} {
 		t.Run(strings.Join(test.args, " "), func(t *testing.T) {
-			sentence(t, w.warpscope(append([]string{"bench"}, test.args...)...), test.status, test.words...)
+			sentence(t, w.command([]string{"XDG_CONFIG_HOME=/dev/null"}, w.bin, append([]string{"bench"}, test.args...)...), test.status, test.words...)
 		})
+	}
+}
+
+// smallBench is a short run on the simulated device, on which all rows fail.
+var smallBench = []string{"bench", "memory", "--device", "sim", "--duration", "0", "--size", "1M"}
+
+// TestBenchKeepsWhatWasThere: an earlier result is the user's until there is a new one.
+func TestBenchKeepsWhatWasThere(t *testing.T) {
+	w := newTool(t)
+	file, link := filepath.Join(w.dir, "before.json"), filepath.Join(w.dir, "link.json")
+	if err := errors.Join(os.WriteFile(file, []byte("before"), 0o600), os.Symlink(file, link)); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.warpscope("bench", "-o", file); r.status != 1 {
+		t.Errorf("without a GPU: exit status %d\n%s", r.status, r.stderr)
+	}
+	if text, err := os.ReadFile(file); err != nil || string(text) != "before" {
+		t.Errorf("the earlier result is %q, %v", text, err)
+	}
+	w.warpscope(append(smallBench, "-o", link)...)
+	if text, err := os.ReadFile(file); err != nil || !json.Valid(text) {
+		t.Errorf("what the link leads to is %q, %v", text, err)
+	}
+	if to, err := os.Readlink(link); err != nil || to != file {
+		t.Errorf("the link leads to %q, %v", to, err)
+	}
+	if left, err := filepath.Glob(filepath.Join(w.dir, ".warpscope-*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// TestBenchOfOtherArchitectures: without machine code there is PTX, which is said; without either nothing is measured.
+func TestBenchOfOtherArchitectures(t *testing.T) {
+	w := newTool(t)
+	r := w.command([]string{"WARPSCOPE_SIM_CAPABILITY=7.5"}, w.bin, smallBench...)
+	if r.status != 1 || r.stdout != "" || !strings.Contains(r.stderr, "no kernel image for this GPU") || !strings.Contains(r.stderr, "this GPU has 7.5") {
+		t.Errorf("7.5: exit status %d\n%s%s", r.status, r.stdout, r.stderr)
+	}
+	for capability, ptx := range map[string]bool{"8.0": false, "8.6": false, "8.9": false, "9.0": false, "10.0": true, "12.1": true} {
+		r := w.command([]string{"WARPSCOPE_SIM_CAPABILITY=" + capability}, w.bin, append(smallBench, "--wide")...)
+		if !strings.Contains(r.stdout, "compute capability "+capability+",") || strings.Contains(r.stdout, "compiles the kernels for compute_80") != ptx {
+			t.Errorf("%s: exit status %d\n%s%s", capability, r.status, r.stdout, r.stderr)
+		}
+	}
+}
+
+// TestBenchWithoutSavedCeilings: what was saved may be unreadable, or nobody may say where it is.
+func TestBenchWithoutSavedCeilings(t *testing.T) {
+	w := newTool(t)
+	folder := filepath.Join(w.dir, "warpscope", "ceilings")
+	damaged := filepath.Join(folder, "GPU-77617270-7363-6f70-652d-73696d2d0000.json")
+	if err := errors.Join(os.MkdirAll(folder, 0o700), os.WriteFile(damaged, []byte("junk"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	r := w.command([]string{"XDG_CONFIG_HOME=" + w.dir}, w.bin, append(smallBench, "--wide")...)
+	if !strings.Contains(r.stdout, "stride 128") || !strings.Contains(r.stdout, "what was saved of this GPU is not used: load ceilings of "+damaged) {
+		t.Errorf("damaged: exit status %d\n%s%s", r.status, r.stdout, r.stderr)
+	}
+	r = w.command([]string{"XDG_CONFIG_HOME=", "HOME="}, w.bin, smallBench...)
+	if !strings.Contains(r.stdout, "stride 128") {
+		t.Errorf("without HOME: exit status %d\n%s%s", r.status, r.stdout, r.stderr)
+	}
+	if r = w.command([]string{"XDG_CONFIG_HOME=", "HOME="}, w.bin, append(smallBench, "--save")...); r.stdout != "" || !strings.Contains(r.stderr, "neither XDG_CONFIG_HOME nor HOME") {
+		t.Errorf("without HOME, --save: exit status %d\n%s%s", r.status, r.stdout, r.stderr)
+	}
+}
+
+func TestBenchComparesWithStandardInput(t *testing.T) {
+	w := newTool(t)
+	r := w.command(nil, "sh", "-c", w.bin+" bench --sample --json | "+w.bin+" bench --sample memory --compare -")
+	if r.status != 0 || !strings.Contains(r.stdout, "~ ×1.000") || strings.Contains(r.stdout, "attention") {
+		t.Errorf("exit status %d\n%s%s", r.status, r.stdout, r.stderr)
 	}
 }

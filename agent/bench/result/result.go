@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/warpscope/warpscope/agent/ceilings"
@@ -49,6 +50,11 @@ type Process struct {
 	Bytes uint64 `json:"bytes,omitempty"`
 }
 
+// Keep leaves the rows of these suites alone.
+func (r *Result) Keep(suites []string) {
+	r.Rows = slices.DeleteFunc(r.Rows, func(row Row) bool { return !slices.Contains(suites, row.Suite) })
+}
+
 // Failed is how many rows failed.
 func (r *Result) Failed() int {
 	n := 0
@@ -60,15 +66,18 @@ func (r *Result) Failed() int {
 	return n
 }
 
-// Throttled is how many rows were measured while the GPU held its clock down.
-func (r *Result) Throttled() int {
-	n := 0
+// Throttled is how many rows were measured while the GPU held its clock down, and how many of them at a clock that was well lower.
+func (r *Result) Throttled() (n, slowed int) {
 	for i := range r.Rows {
-		if len(r.Rows[i].Conditions.Throttled) > 0 {
+		c := &r.Rows[i].Conditions
+		if len(c.Throttled) > 0 {
 			n++
 		}
+		if c.Slowed() {
+			slowed++
+		}
 	}
-	return n
+	return n, slowed
 }
 
 // Ceilings is what the rows of this run say the GPU can do: the best rate of each kind, of rows whose own kind it is. Rows that failed

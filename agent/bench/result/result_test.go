@@ -123,8 +123,14 @@ func TestJudgeOfAllUsesItsOwnRatesThenTheSaved(t *testing.T) {
 	if s := r.Rows[2].Sustained; s.Rate != 3.5e14 {
 		t.Errorf("sustained %+v", s)
 	}
-	if r.Failed() != 1 || r.Throttled() != 1 {
-		t.Errorf("%d failed, %d throttled", r.Failed(), r.Throttled())
+	if n, slowed := r.Throttled(); r.Failed() != 1 || n != 1 || slowed != 1 {
+		t.Errorf("%d failed, %d throttled, %d of them slowed", r.Failed(), n, slowed)
+	}
+	for i := range r.Rows { // NVML says that the clock was held down, and the GPU's own clock that it was not
+		r.Rows[i].Conditions.ClockAfter, r.Rows[i].Conditions.Below = 1965, 0.01
+	}
+	if n, slowed := r.Throttled(); n != 1 || slowed != 0 {
+		t.Errorf("%d throttled, %d of them slowed", n, slowed)
 	}
 	r.Rows[1].Bytes = 3.2e12
 	r.Judge(ceilings.Set{})

@@ -115,6 +115,9 @@ const (
 // ByHost is the Limit of copies from and to memory that is not page-locked: a part of their time the GPU does not see.
 const ByHost = "host copies"
 
+// ByPattern is the Limit of accesses that use little of the sectors which memory moves for them.
+const ByPattern = "access pattern"
+
 // Judgement is a rate against what the GPU can do. A share of 0 is unknown.
 type Judgement struct {
 	Rate        float64         `json:"rate"`           // operations a second, or bytes moved where there are none

@@ -6,6 +6,7 @@
  * Environment, read once at cuInit:
  *   WARPSCOPE_SIM_DEVICES=N      devices, 1 to 8 (default 1; 0: CUDA_ERROR_NO_DEVICE)
  *   WARPSCOPE_SIM_MEMORY=16G     bytes of each, with K, M, G (default 16G)
+ *   WARPSCOPE_SIM_CAPABILITY=8.6 compute capability of each (default 9.0)
  *   WARPSCOPE_SIM_FAIL=…         see ../fault.h
  *   CUDA_INJECTION64_PATH=LIB    is loaded and its InitializeInjection called, as by the real
  * driver
@@ -46,6 +47,13 @@ static void make_devices(void) {
   sim.count = devices != NULL ? atoi(devices) : 1;
   if (sim.count < 0 || sim.count > SIM_MAX_DEVICES) sim.count = SIM_MAX_DEVICES;
   uint64_t memory = parse_bytes(getenv("WARPSCOPE_SIM_MEMORY"), 16ull << 30);
+  const char *capability = getenv("WARPSCOPE_SIM_CAPABILITY");
+  uint32_t major = 9, minor = 0;
+  if (capability != NULL) {
+    char *end;
+    major = (uint32_t)strtoull(capability, &end, 10);
+    if (*end == '.') minor = (uint32_t)strtoull(end + 1, NULL, 10);
+  }
   for (int i = 0; i < sim.count; i++) {
     struct sim_device *d = &sim.devices[i];
     snprintf(d->name, sizeof d->name, "warpscope simulated GPU");
@@ -53,8 +61,8 @@ static void make_devices(void) {
                                        .name = d->name,
                                        .memory = memory,
                                        .multiprocessors = 132,
-                                       .major = 9,
-                                       .minor = 0};
+                                       .major = major,
+                                       .minor = minor};
     memcpy(d->info.uuid, "warpscope-sim-\0", 15);
     d->info.uuid[15] = (uint8_t)i;
     d->default_pool = d->pool = sim_pool_new((uint32_t)i);
