@@ -157,6 +157,7 @@ static bool begin(struct ws_shm *shm, const struct ws_config *wanted) {
     return false;
   }
   ws_share_open(&capture.cupti);
+  ws_share_set_driver(capture.worker.driver.device_count);
   ws_shm_publish(shm);
   ws_worker_open(&capture.worker,
                  shm,

@@ -76,8 +76,7 @@ bool ws_is_calls(uint32_t kind) { return kind == CUPTI_KIND_DRIVER || kind == CU
 static uint64_t slack(uint32_t kind) {
   bool cpu = ws_is_calls(kind) || kind == CUPTI_KIND_SYNCHRONIZATION ||
              kind == CUPTI_KIND_OVERHEAD || kind == CUPTI_KIND_MARKER;
-  /* Switching takes longer than the clocks lie apart, and other graphs are near. */
-  return cpu || kind == CUPTI_KIND_GRAPH_TRACE ? 0 : SLACK;
+  return cpu ? 0 : SLACK;
 }
 
 /* Whether the kind was on at that time, in a window that is over. */
@@ -91,11 +90,36 @@ static bool was_on(const struct ws_side *s, uint32_t kind, uint64_t start) {
   return false;
 }
 
-/* Graphs are recorded while nobody has them on, too (ws_share_kinds.c). */
-static bool in_window(const struct ws_side *s, uint32_t kind, uint64_t start) {
-  if (atomic_load(&s->kind[kind].on) == WS_ON && start >= atomic_load(&s->kind[kind].from))
+/* Whether a graph was launched in a window: by the numbers of calls, and where one of those is not
+ * known by times, which cannot tell a graph that was queued at a switch from one that was launched
+ * after it. */
+static bool launched_in(const struct cupti_graph_trace *g,
+                        uint64_t from,
+                        uint32_t first,
+                        uint64_t until,
+                        uint32_t last) {
+  uint32_t n = g->correlationId;
+  bool begun = n && first ? (int32_t)(n - first) > 0 : !g->start || g->start >= from;
+  bool over = n && last ? (int32_t)(n - last) > 0 : g->start > until;
+  return begun && !over;
+}
+
+/* Whole graphs are recorded while nobody has them on, too (ws_share_kinds.c). */
+static bool has_graph(const struct ws_side *s, const struct cupti_graph_trace *g) {
+  const uint32_t kind = CUPTI_KIND_GRAPH_TRACE;
+  if (atomic_load(&s->kind[kind].on) == WS_ON &&
+      launched_in(
+          g, atomic_load(&s->kind[kind].from), atomic_load(&s->kind[kind].first), UINT64_MAX, 0))
     return true;
-  return was_on(s, kind, start);
+  uint32_t count = atomic_load(&s->kind[kind].windows);
+  for (uint32_t i = 0; i < count && i < WS_SHARE_WINDOWS; i++)
+    if (launched_in(g,
+                    atomic_load(&s->kind[kind].window[i].from),
+                    atomic_load(&s->kind[kind].window[i].first),
+                    atomic_load(&s->kind[kind].window[i].until),
+                    atomic_load(&s->kind[kind].window[i].last)))
+      return true;
+  return false;
 }
 
 static bool in_time(const struct ws_side *s, uint32_t kind, uint64_t start) {
@@ -129,9 +153,11 @@ bool ws_side_owns(const struct ws_side *s, const struct cupti_record *r, size_t 
     return call != WS_CALL_OFF && in_time(s, kind, start);
   }
   if (kind >= WS_SHARE_KINDS) return s == &ws_shared.ours;
-  if (kind == CUPTI_KIND_GRAPH_TRACE) return in_window(s, kind, start);
+  if (kind == CUPTI_KIND_GRAPH_TRACE) return has_graph(s, (const void *)r);
   return in_time(s, kind, start);
 }
+
+void ws_share_set_driver(int (*count_devices)(int *)) { ws_shared.count_devices = count_devices; }
 
 void ws_share_set_worker(uint32_t thread) { atomic_store(&ws_shared.worker, thread); }
 

@@ -18,6 +18,10 @@
  */
 void ws_share_open(struct ws_cupti *cupti);
 
+/* cuDeviceGetCount: a call whose number tells which graphs were launched before a switch. Before
+ * anything is switched; without it (NULL) graphs count by when they begin on the GPU. */
+void ws_share_set_driver(int (*count_devices)(int *));
+
 /* Worker: which thread it is; its calls of CUDA are not the client's to see. */
 void ws_share_set_worker(uint32_t thread);
 

@@ -1,4 +1,6 @@
 #define _GNU_SOURCE
+#include <string.h>
+
 #include "ws_share_inside.h"
 
 /* CUPTI 11.x to 13.x have 8 domains of callbacks. */
@@ -46,8 +48,21 @@ static void to_both(cupti_callback_fn ours,
   }
 }
 
+/* The call that is made to learn its number: it touches nothing. */
+static struct {
+  _Atomic uint32_t id;     /* 0: not known yet, or no such call */
+  _Atomic uint32_t thread; /* that makes it; 0: none does */
+  uint32_t number;
+} probe;
+
 static void dispatch(void *unused, uint32_t domain, uint32_t id, const void *data) {
   (void)unused;
+  if (domain == CUPTI_DOMAIN_DRIVER && data &&
+      id == atomic_load_explicit(&probe.id, memory_order_relaxed) &&
+      atomic_load_explicit(&probe.thread, memory_order_relaxed) == ws_thread()) {
+    probe.number = ((const struct cupti_callback *)data)->correlationId;
+    return;
+  }
   if (domain >= WS_SHARE_DOMAINS || id >= WS_SHARE_IDS) return;
   cupti_callback_fn ours = atomic_load_explicit(&ws_shared.callback, memory_order_acquire);
   cupti_callback_fn client = atomic_load_explicit(&ws_shared.client_callback, memory_order_acquire);
@@ -61,6 +76,34 @@ static void dispatch(void *unused, uint32_t domain, uint32_t id, const void *dat
     ours(ws_shared.user, domain, id, data);
   else if (client)
     to_client(client, domain, id, data);
+}
+
+static uint32_t find_probe(void) {
+  for (uint32_t id = 1; id < WS_SHARE_IDS; id++) {
+    const char *name = NULL;
+    if (ws_shared.real.callback_name(CUPTI_DOMAIN_DRIVER, id, &name) == CUPTI_OK && name &&
+        strcmp(name, "cuDeviceGetCount") == 0)
+      return id;
+  }
+  return 0;
+}
+
+uint32_t ws_shared_number(void) {
+  if (!ws_shared.subscriber || !ws_shared.count_devices) return 0;
+  uint32_t id = atomic_load(&probe.id);
+  if (!id) atomic_store(&probe.id, id = find_probe());
+  if (!id) return 0;
+  bool on = atomic_load(&ws_shared.ours.callback[CUPTI_DOMAIN_DRIVER][id]) ||
+            atomic_load(&ws_shared.client.callback[CUPTI_DOMAIN_DRIVER][id]);
+  if (!on && ws_shared.real.enable_callback(1, ws_shared.subscriber, CUPTI_DOMAIN_DRIVER, id))
+    return 0;
+  int count;
+  probe.number = 0;
+  atomic_store(&probe.thread, ws_thread());
+  ws_shared.count_devices(&count);
+  atomic_store(&probe.thread, 0);
+  if (!on) ws_shared.real.enable_callback(0, ws_shared.subscriber, CUPTI_DOMAIN_DRIVER, id);
+  return probe.number;
 }
 
 int ws_our_subscribe(void **subscriber, cupti_callback_fn callback, void *user) {

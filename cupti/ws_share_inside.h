@@ -47,9 +47,11 @@ struct ws_side {
   struct {
     _Atomic uint8_t on;           /* ws_side_state */
     _Atomic uint64_t from, until; /* when it was switched last */
+    _Atomic uint32_t first;       /* of our whole graphs: the call's number then, 0: unknown */
     _Atomic uint32_t windows;     /* how often it was on before */
     struct {
       _Atomic uint64_t from, until;
+      _Atomic uint32_t first, last; /* numbers of calls, 0: unknown */
     } window[WS_SHARE_WINDOWS];
   } kind[WS_SHARE_KINDS];
   _Atomic uint8_t
@@ -76,7 +78,8 @@ struct ws_shared {
   bool spoilt[3]; /* by domain: the kind was switched off, single ids have no effect */
   uint8_t really[WS_SHARE_KINDS]; /* 1: on in CUPTI */
   bool nodes; /* the client has asked for graphs' nodes: whole graphs are over for good */
-  _Atomic uint32_t worker; /* the capture's thread: its calls are not the program's */
+  _Atomic uint32_t worker;     /* the capture's thread: its calls are not the program's */
+  int (*count_devices)(int *); /* the driver's */
 
   void *subscriber;
   _Atomic(cupti_callback_fn) callback, client_callback;
@@ -116,6 +119,9 @@ int ws_our_runtime_call(uint32_t id, uint8_t on);
 /* ws_share_calls.c */
 int ws_our_subscribe(void **subscriber, cupti_callback_fn callback, void *user);
 int ws_our_callback(uint32_t enable, void *subscriber, uint32_t domain, uint32_t id);
+/* The number (correlation id) that CUPTI gives to a call that is made now, 0 where it cannot be
+ * learnt. CUPTI numbers the calls of all threads in one row. `switching` is held. */
+uint32_t ws_shared_number(void);
 
 /* ws_share_buffers.c */
 int ws_our_register(cupti_request_fn request, cupti_complete_fn complete);

@@ -3,6 +3,11 @@
 
 #include "ws_share_inside.h"
 
+/* Only the capture's graphs need it: nobody else's are on in CUPTI while they are off. */
+static uint32_t number_now(const struct ws_side *s, uint32_t kind) {
+  return s == &ws_shared.ours && kind == CUPTI_KIND_GRAPH_TRACE ? ws_shared_number() : 0;
+}
+
 /* The last window ends. Single ids are switched one after the other: theirs is one window. */
 static void close_window(struct ws_side *s, uint32_t kind) {
   uint64_t from = atomic_load(&s->kind[kind].from), now = ws_shared_now();
@@ -11,6 +16,8 @@ static void close_window(struct ws_side *s, uint32_t kind) {
   uint32_t last = count ? (count - 1) % WS_SHARE_WINDOWS : 0;
   bool again = count && atomic_load(&s->kind[kind].window[last].from) == from;
   uint32_t at = again ? last : count % WS_SHARE_WINDOWS;
+  atomic_store(&s->kind[kind].window[at].first, atomic_load(&s->kind[kind].first));
+  atomic_store(&s->kind[kind].window[at].last, number_now(s, kind));
   atomic_store(&s->kind[kind].window[at].until, now);
   atomic_store(&s->kind[kind].window[at].from, from);
   if (!again) atomic_store(&s->kind[kind].windows, count + 1);
@@ -19,10 +26,13 @@ static void close_window(struct ws_side *s, uint32_t kind) {
 
 static void mark(struct ws_side *s, uint32_t kind, bool on) {
   if (on == ws_side_has(s, kind)) return;
-  if (on)
+  if (on) {
+    bool again = atomic_load(&s->kind[kind].on) != WS_NEVER;
+    atomic_store(&s->kind[kind].first, again ? number_now(s, kind) : 0);
     atomic_store(&s->kind[kind].from, ws_shared_now());
-  else
+  } else {
     close_window(s, kind);
+  }
   atomic_store(&s->kind[kind].on, on ? WS_ON : WS_WAS_ON);
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -22,7 +21,7 @@ type Server struct {
 	config   Config
 	output   *output
 	ledger   *ledger
-	dir      string
+	folder   *folder
 	listener *net.UnixListener
 	timeline atomic.Bool
 
@@ -44,20 +43,20 @@ func Listen(config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := privateDir(config.Dir)
+	f, err := newFolder(config.Dir)
 	if err != nil {
 		return nil, err
 	}
-	address := &net.UnixAddr{Name: filepath.Join(dir, "s"), Net: "unixpacket"}
+	address := &net.UnixAddr{Name: f.socket(), Net: "unixpacket"}
 	listener, err := net.ListenUnix("unixpacket", address)
 	if err != nil {
-		os.RemoveAll(dir)
+		f.remove()
 		return nil, fmt.Errorf("listen for traced processes: %w", err)
 	}
 	o := newOutput(config.Sink)
 	s := &Server{
 		config: config, output: o, ledger: newLedger(o, config.Resolve),
-		dir: dir, listener: listener, closing: make(chan struct{}),
+		folder: f, listener: listener, closing: make(chan struct{}),
 	}
 	s.timeline.Store(!config.StartPaused)
 	s.ledger.start()
@@ -66,30 +65,8 @@ func Listen(config Config) (*Server, error) {
 	return s, nil
 }
 
-// maxDir leaves room for the socket's name in the 108 bytes of a socket address.
-const maxDir = 80
-
-// privateDir makes a directory of mode 0700 with a short path.
-func privateDir(parent string) (string, error) {
-	var errs []error
-	for _, p := range []string{parent, os.TempDir(), "/tmp"} {
-		if !filepath.IsAbs(p) || len(p) > maxDir {
-			if p != "" {
-				errs = append(errs, fmt.Errorf("%s: want an absolute path of at most %d bytes", p, maxDir))
-			}
-			continue
-		}
-		dir, err := os.MkdirTemp(p, "warpscope-")
-		if err == nil {
-			return dir, nil
-		}
-		errs = append(errs, err)
-	}
-	return "", fmt.Errorf("create socket directory: %w", errors.Join(errs...))
-}
-
 // Address returns the path of the socket, which traced programs find in WARPSCOPE_SOCKET.
-func (s *Server) Address() string { return filepath.Join(s.dir, "s") }
+func (s *Server) Address() string { return s.folder.socket() }
 
 // SetTimeline switches the timeline of all processes, and of those to come, on or off. The ledger
 // goes on. Libraries are woken for it and switch within some milliseconds.
@@ -187,7 +164,7 @@ func (s *Server) close() error {
 
 	close(s.closing)
 	s.listener.Close()
-	os.RemoveAll(s.dir)
+	s.folder.remove()
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)

@@ -3,6 +3,7 @@ package collect
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -315,7 +316,7 @@ func TestServerClosesOverLivingProcess(t *testing.T) {
 
 func TestServerRefusesStrangers(t *testing.T) {
 	s, _ := startServer(t, nil)
-	info, err := os.Stat(s.dir)
+	info, err := os.Stat(s.folder.path)
 	if err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("directory %v %v", info.Mode(), err)
 	}
@@ -399,13 +400,62 @@ func TestListenRefuses(t *testing.T) {
 	}
 }
 
-func TestPrivateDirFallsBack(t *testing.T) {
+func TestFolderFallsBack(t *testing.T) {
 	for _, parent := range []string{"", "relative", "/does/not/exist", "/tmp/" + strings.Repeat("x", 200)} {
-		dir, err := privateDir(parent)
-		if err != nil || len(dir) > maxDir+30 {
-			t.Errorf("%s: %s, %v", parent, dir, err)
+		f, err := newFolder(parent)
+		if err != nil {
+			t.Fatalf("%s: %v", parent, err)
 		}
-		os.RemoveAll(dir)
+		if len(f.path) > maxDir+30 {
+			t.Errorf("%s: %s", parent, f.path)
+		}
+		f.remove()
+	}
+}
+
+// TestFolderOfAKilledAgentGoes: the next agent removes it, and no other's.
+func TestFolderOfAKilledAgentGoes(t *testing.T) {
+	parent, err := os.MkdirTemp("/tmp", "w")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(parent)
+	aged := map[string]*folder{}
+	long := time.Now().Add(-2 * settled)
+	for _, name := range []string{"killed", "alive", "alive, unlocked", "young", "somebody's"} {
+		f, err := newFolder(parent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		aged[name] = f
+		if name != "somebody's" {
+			l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: f.socket(), Net: "unixpacket"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.SetUnlinkOnClose(false)
+			defer l.Close()
+			if name == "killed" || name == "young" {
+				l.Close()
+			}
+		}
+		if name != "alive" {
+			f.lock.Close()
+		}
+	}
+	for name, f := range aged {
+		if name == "young" {
+			continue
+		}
+		if err := os.Chtimes(f.path, long, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sweep(parent)
+	for name, f := range aged {
+		if _, err := os.Stat(f.path); errors.Is(err, fs.ErrNotExist) != (name == "killed") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -1,9 +1,9 @@
 package session
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,11 +13,11 @@ import (
 	"github.com/warpscope/warpscope/agent/python"
 )
 
-// pythonHook is the Python module in the program's environment, and the folder where it leaves what
-// PyTorch's memory held when it ran out, until the trace has its name.
+// pythonHook is the Python module in the program's environment, and where it leaves what PyTorch's
+// memory held when it ran out, until the trace has its name.
 type pythonHook struct {
 	folder string // of the module; "": there is none
-	drop   string // of the module's files
+	stem   string // of the module's files, beside the trace; nothing is there before the module writes
 }
 
 // newPythonHook makes the module ready. Failing leaves a hook that does nothing: the rest of the
@@ -36,9 +36,7 @@ func newPythonHook(environ []string, trace string) (*pythonHook, error) {
 	if err != nil {
 		return h, fmt.Errorf("find the trace's folder: %w", err)
 	}
-	if h.drop, err = os.MkdirTemp(beside, ".warpscope-python-"); err != nil {
-		return h, fmt.Errorf("make a folder for the Python module: %w", err)
-	}
+	h.stem = filepath.Join(beside, ".warpscope-python-"+rand.Text())
 	h.folder = folder
 	return h, nil
 }
@@ -71,27 +69,30 @@ func (h *pythonHook) environ(environ []string, c *Config) []string {
 	if c.NoOperators || c.Budget > 0 { // a budget's windows are not to measure sampled steps
 		environ = with(environ, python.Operators, python.OperatorsOff)
 	}
-	if h.drop == "" {
+	if h.stem == "" {
 		return environ
 	}
-	return with(environ, python.Out, filepath.Join(h.drop, "python"))
+	return with(environ, python.Out, h.stem)
 }
 
 // collect moves what the module has left to names beside the trace, and returns those of the memory
 // snapshots.
 func (h *pythonHook) collect(trace string) (snapshots []string, err error) {
-	if h.drop == "" {
+	if h.stem == "" {
 		return nil, nil
 	}
-	entries, err := os.ReadDir(h.drop)
+	entries, err := os.ReadDir(filepath.Dir(h.stem))
 	if err != nil {
 		return nil, fmt.Errorf("read what the Python module left: %w", err)
 	}
-	stem := strings.TrimSuffix(trace, ".wscope")
+	stem, own := strings.TrimSuffix(trace, ".wscope"), filepath.Base(h.stem)+"."
 	var errs []error
 	for _, entry := range entries {
-		to := stem + strings.TrimPrefix(entry.Name(), "python")
-		if err := os.Rename(filepath.Join(h.drop, entry.Name()), to); err != nil {
+		if !strings.HasPrefix(entry.Name(), own) {
+			continue
+		}
+		to := stem + strings.TrimPrefix(entry.Name(), filepath.Base(h.stem))
+		if err := os.Rename(filepath.Join(filepath.Dir(h.stem), entry.Name()), to); err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -99,19 +100,5 @@ func (h *pythonHook) collect(trace string) (snapshots []string, err error) {
 			snapshots = append(snapshots, to)
 		}
 	}
-	errs = append(errs, h.close())
 	return snapshots, errors.Join(errs...)
-}
-
-// close removes the folder, if nothing is in it that could not be moved.
-func (h *pythonHook) close() error {
-	if h.drop == "" {
-		return nil
-	}
-	err := os.Remove(h.drop)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	h.drop = ""
-	return err
 }

@@ -376,9 +376,6 @@ func (s *session) abandon() {
 	if s.server != nil {
 		_ = s.server.Close()
 	}
-	if s.python != nil {
-		_ = s.python.close() // nothing has written there
-	}
 	if s.output != nil {
 		s.output.discard()
 	}

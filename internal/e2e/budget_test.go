@@ -107,6 +107,29 @@ func TestBudgetEstimatesWhatTheProgramDid(t *testing.T) {
 	if s.Sampling.WorkShare <= 0 || s.Sampling.WorkShare >= 0.6 {
 		t.Errorf("%.2f of the work was recorded", s.Sampling.WorkShare)
 	}
+	w.estimates(s)
+	for _, g := range s.Kernels.Groups {
+		if e := g.Estimated; e != nil && float64(g.Count) > 0.7*e.Count.Value {
+			t.Errorf("%s: %d of %.0f were recorded", g.Name, g.Count, e.Count.Value)
+		}
+	}
+	text := w.ok("inspect", "t.wscope")
+	for _, part := range []string{"RECORDED IN WINDOWS", "estimated", "±"} {
+		if !strings.Contains(text, part) {
+			t.Errorf("the overview does not say %q", part)
+		}
+	}
+	for _, args := range [][]string{{"--group-by", "stream", "--kernels"}, {"--from", "2s", "--kernels"}, {"--streams"}, {"--steps"}, {"--nvtx"}} {
+		if text := w.ok(append(append([]string{"inspect"}, args...), "t.wscope")...); !strings.Contains(text, "RECORDED IN WINDOWS") {
+			t.Errorf("inspect %v does not say that the trace was recorded in windows:\n%s", args, text)
+		}
+	}
+}
+
+// estimates compares the estimated totals of steps.c with its own account, from the moment on that they are of.
+func (w *tool) estimates(s *sampled) {
+	t := w.t
+	t.Helper()
 	truth := w.stepsSince("steps.txt", s.Range.StartUnixNS+s.Sampling.FromNS)
 	want := map[string]float64{"every": truth[0], "seldom": truth[1], "often": truth[2]}
 	found := 0
@@ -127,24 +150,33 @@ func TestBudgetEstimatesWhatTheProgramDid(t *testing.T) {
 		if math.Abs(e.Count.Value-n) > 2*half {
 			t.Errorf("%s: %.0f estimated, ± %.0f, %.0f in truth", g.Name, e.Count.Value, half, n)
 		}
-		if float64(g.Count) > 0.7*n {
-			t.Errorf("%s: %d of %.0f were recorded", g.Name, g.Count, n)
-		}
 	}
 	if found != len(want) {
 		t.Errorf("%d of %d kernels were seen", found, len(want))
 	}
-	text := w.ok("inspect", "t.wscope")
-	for _, part := range []string{"RECORDED IN WINDOWS", "estimated", "±"} {
-		if !strings.Contains(text, part) {
-			t.Errorf("the overview does not say %q", part)
-		}
+}
+
+// TestBudgetKeepsTheNewest: with --keep, the totals are estimated for the part that was kept, and what was dropped
+// is counted.
+func TestBudgetKeepsTheNewest(t *testing.T) {
+	t.Parallel()
+	w, b := newTool(t), newBuild(t)
+	program := b.compile("steps")
+	flags := []string{"--budget", "20%", "--keep", "3s"}
+	r := w.command(w.environ(&build{}), w.bin, w.under(b, flags, nil, program, "steps", "0", "3500", "4000", "steps.txt")...)
+	w.clean(b, r)
+	if r.status != 0 {
+		t.Fatalf("exit status %d\n%s", r.status, r.stderr)
 	}
-	for _, args := range [][]string{{"--group-by", "stream", "--kernels"}, {"--from", "2s", "--kernels"}, {"--streams"}, {"--steps"}, {"--nvtx"}} {
-		if text := w.ok(append(append([]string{"inspect"}, args...), "t.wscope")...); !strings.Contains(text, "RECORDED IN WINDOWS") {
-			t.Errorf("inspect %v does not say that the trace was recorded in windows:\n%s", args, text)
-		}
+	s, f := w.sampled("t.wscope"), w.figures("t.wscope")
+	if s.Sampling == nil || !s.Sampling.Estimated || s.Sampling.FromNS < 3e9 {
+		t.Fatalf("sampling %+v\n%s", s.Sampling, r.stderr)
 	}
+	w.estimates(s)
+	if f.dropped("kernels") == 0 || f.Losses.Lost != 0 || len(f.Damage) != 0 {
+		t.Errorf("losses %+v, damage %q", f.Losses, f.Damage)
+	}
+	w.onlyTrace()
 }
 
 func value(p *float64) float64 {

@@ -88,9 +88,7 @@ func (w *tool) onlyTrace() {
 		w.t.Fatal(err)
 	}
 	for _, path := range left {
-		if info, err := os.Stat(path); err != nil || !info.IsDir() { // what is for Python has a folder
-			w.t.Errorf("%s is left", path)
-		}
+		w.t.Errorf("%s is left", path)
 	}
 }
 

@@ -6,25 +6,28 @@ import (
 
 // TestGraphsSwitched makes and launches graphs while the timeline is switched off and on: the simulated CUPTI
 // ends the program, as the real one does, if graphs that were made while it recorded none are recorded
-// later. In the trace are those that were launched while it was on, whole where they are recorded from the
-// beginning, node by node otherwise.
+// later. In the trace are those that were launched while it was on, also if they were queued when it was switched
+// off, whole where they are recorded from the beginning, node by node otherwise.
 func TestGraphsSwitched(t *testing.T) {
 	b := newBuild(t)
 	program := b.compile("graphs", "-I../../cupti/include")
 	for _, test := range []struct {
-		name, on string
-		flags    []string
-		whole    bool
+		name, scenario, on string
+		flags              []string
+		whole              bool
 	}{
-		{"on from the beginning", "1", nil, true},
-		{"node by node", "1", []string{"--graphs", "node"}, false},
-		{"by calls", "0", []string{"--capture", "call"}, false},
-		{"whole graphs by calls", "0", []string{"--capture", "call", "--graphs", "graph"}, false},
+		{"on from the beginning", "switched", "1", nil, true},
+		{"node by node", "switched", "1", []string{"--graphs", "node"}, false},
+		{"by calls", "switched", "0", []string{"--capture", "call"}, false},
+		{"whole graphs by calls", "switched", "0", []string{"--capture", "call", "--graphs", "graph"}, false},
+		{"queued", "queued", "", nil, true},
+		{"queued, without calls", "queued", "", []string{"--api", "none"}, true},
+		{"queued, node by node", "queued", "", []string{"--graphs", "node"}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			w := newTool(t)
-			r := w.command(w.environ(&build{}), w.bin, w.under(b, test.flags, nil, program, "switched", "0", test.on)...)
+			r := w.command(w.environ(&build{}), w.bin, w.under(b, test.flags, nil, program, test.scenario, "0", test.on)...)
 			w.clean(b, r)
 			f := w.figures("t.wscope")
 			if r.status != 0 {

@@ -230,6 +230,7 @@ func TestKilledAgent(t *testing.T) {
 	if got < before || got > after.of[device].allocations {
 		t.Errorf("%d allocations in the trace; %d were there before the agent was killed, %d in all", got, before, after.of[device].allocations)
 	}
+	w.onlyTrace()
 }
 
 // waitForTrace waits until the agent has written allocations, and returns how many.

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """CUDA graphs that are made and replayed while the timeline is switched off and on: graphs_switched.py COUNT.json
 
-Inside a traced program whose library has warpscope_start and warpscope_stop. COUNT.json: replays while it was on,
-and the nodes of a graph. With CUPTI 13.0.1 a graph that is made while graphs are not recorded, and replayed when
+Inside a traced program whose library has warpscope_start and warpscope_stop. COUNT.json: replays that were launched
+while it was on, some of which begin on the GPU after it was switched off, and the nodes of a graph. With CUPTI 13.0.1 a graph that is made while graphs are not recorded, and replayed when
 they are again, ends a program with a segmentation fault.
 """
 
@@ -48,6 +48,19 @@ def main():
         library.warpscope_start()
         light = make(x)
         on += replay(first, 100) + replay(dark, 100) + replay(light, 100)
+    # Queued behind a kernel of a tenth of a second: what was launched before a switch and begins after it.
+    for _ in range(3):
+        torch.cuda._sleep(200_000_000)
+        for _ in range(40):
+            first[0].replay()
+        on += 40
+        library.warpscope_stop()
+        replay(first, 20)
+        torch.cuda._sleep(200_000_000)
+        for _ in range(20):
+            first[0].replay()
+        library.warpscope_start()
+        on += replay(first, 40)
     with open(sys.argv[1], "w", encoding="utf-8") as file:
         json.dump({"replays": on, "nodes": NODES}, file)
 
