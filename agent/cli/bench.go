@@ -257,6 +257,9 @@ func (f *benchFlags) run(ctx context.Context, env *Env, given func(flag string) 
 	if unsaved != "" {
 		r.Notes = append(r.Notes, unsaved)
 	}
+	if err != nil { // such as that it was interrupted, which the file should say, too
+		r.Notes = append(r.Notes, oneLine(err.Error()))
+	}
 	showErr := f.show(env, r, before)
 	if f.output != "" {
 		showErr = errors.Join(showErr, replaceFile(f.output, r.Write))

@@ -328,13 +328,15 @@ func (d *Document) benchSummary(r *result.Result) {
 
 // benchLegend says what the columns and flags mean that are there.
 func (d *Document) benchLegend(r *result.Result) {
-	sustained, used, below := 0.0, map[string]bool{}, false
+	sustained, used, below, brackets := 0.0, map[string]bool{}, false, false
 	for i := range r.Rows {
 		row := &r.Rows[i]
 		if s := row.Sustained; s != nil {
 			sustained = max(sustained, s.Seconds)
 		}
-		for _, f := range strings.Fields(strings.Trim(benchFlags(row), "()")) {
+		all := benchFlags(row)
+		brackets = brackets || strings.HasPrefix(all, "(")
+		for _, f := range strings.Fields(strings.Trim(all, "()")) {
 			used[f] = true
 			below = below || strings.HasSuffix(f, "%")
 		}
@@ -355,7 +357,10 @@ func (d *Document) benchLegend(r *result.Result) {
 	if below {
 		flags = append(flags, "%: by so much, at the end of the burst")
 	}
+	if brackets {
+		flags = append(flags, "in brackets: only while sustained")
+	}
 	if len(flags) > 0 {
-		d.Note("flags: " + strings.Join(flags, "; ") + "; in brackets: only while sustained")
+		d.Note("flags: " + strings.Join(flags, "; "))
 	}
 }

@@ -13,7 +13,7 @@ import (
 func (d *Document) benchReferences(rows []result.Row) {
 	t := &Table{Columns: []Column{
 		{Title: "what", Min: 14}, {Title: "shape"}, {Title: "type"}, {Title: "ours", Right: true}, {Title: "theirs", Right: true}, {Title: "ratio", Right: true},
-		{Title: "p10–p90", Right: true, Drop: 1}, {Title: "pairs", Right: true, Drop: 4}, {Title: "MHz", Right: true, Drop: 5}, {Title: "first choice", Right: true, Drop: 2}, {Title: "library", Drop: 3},
+		{Title: "p10–p90", Right: true, Drop: 1}, {Title: "pairs", Right: true, Drop: 4}, {Title: "MHz", Right: true, Drop: 5}, {Title: "first choice", Right: true, Drop: 2}, {Title: "p10–p90", Right: true, Drop: 6}, {Title: "library", Drop: 3},
 	}}
 	var names []string
 	choice := false
@@ -32,13 +32,14 @@ func (d *Document) benchReferences(rows []result.Row) {
 			}
 			return benchRate(r, work/q.Median)
 		}
-		q, first := ref.Ratio, ""
+		quantiles := func(q result.Times) string { return fmt.Sprintf("%.3f–%.3f", q.P10, q.P90) }
+		q, first, firstSpread := ref.Ratio, "", ""
 		if ref.First != nil && ref.First.N > 0 {
-			first, choice = fmt.Sprintf("×%.3f", ref.First.Median), true
+			first, firstSpread, choice = fmt.Sprintf("×%.3f", ref.First.Median), quantiles(*ref.First), true
 		}
 		names = append(names, r.What)
-		t.Rows = append(t.Rows, []string{r.What, r.Shape, r.Element, rate(ref.Ours), rate(ref.Theirs), fmt.Sprintf("×%.3f", q.Median), fmt.Sprintf("%.3f–%.3f", q.P10, q.P90),
-			fmt.Sprint(q.N), positive(benchClock(&ref.Conditions)), first, ref.Library})
+		t.Rows = append(t.Rows, []string{r.What, r.Shape, r.Element, rate(ref.Ours), rate(ref.Theirs), fmt.Sprintf("×%.3f", q.Median), quantiles(q),
+			fmt.Sprint(q.N), positive(benchClock(&ref.Conditions)), first, firstSpread, ref.Library})
 	}
 	if len(t.Rows) == 0 {
 		return

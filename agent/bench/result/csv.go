@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// cell is a column of the CSV form.
+// cell is a column of the CSV form. New ones come last: somebody counts.
 type cell struct {
 	name string
 	of   func(r *Row) string
@@ -18,6 +18,16 @@ func number(v float64) string {
 		return ""
 	}
 	return strconv.FormatFloat(v, 'g', 8, 64)
+}
+
+// ofReference is a figure of the comparison with a library, "" where there is none.
+func ofReference(figure func(f *Reference) float64) func(r *Row) string {
+	return func(r *Row) string {
+		if r.Reference == nil {
+			return ""
+		}
+		return number(figure(r.Reference))
+	}
 }
 
 func cells() []cell {
@@ -53,12 +63,7 @@ func cells() []cell {
 			}
 			return r.Reference.Library
 		}},
-		{"reference_ratio", func(r *Row) string {
-			if r.Reference == nil {
-				return ""
-			}
-			return number(r.Reference.Ratio.Median)
-		}},
+		{"reference_ratio", ofReference(func(f *Reference) float64 { return f.Ratio.Median })},
 		{"sm_clock_mhz", func(r *Row) string { return number(float64(r.Conditions.Clock)) }},
 		{"power_mw", func(r *Row) string { return number(float64(r.Conditions.Power)) }},
 		{"temperature_c", func(r *Row) string { return number(float64(r.Conditions.Temperature)) }},
@@ -67,6 +72,22 @@ func cells() []cell {
 		{"relative_error", func(r *Row) string { return strconv.FormatFloat(float64(r.Verified.Error), 'g', 8, 64) }},
 		{"skipped", func(r *Row) string { return r.Skipped }},
 		{"failure", func(r *Row) string { return r.Failure }},
+		{"reference_p10", ofReference(func(f *Reference) float64 { return f.Ratio.P10 })},
+		{"reference_p90", ofReference(func(f *Reference) float64 { return f.Ratio.P90 })},
+		{"reference_first_choice_ratio", ofReference(func(f *Reference) float64 {
+			if f.First == nil {
+				return 0
+			}
+			return f.First.Median
+		})},
+		{"traced_over_events", func(r *Row) string {
+			if r.TracedPart == nil {
+				return ""
+			}
+			return number(r.TracedPart.Median)
+		}},
+		{"sm_clock_after_mhz", func(r *Row) string { return number(float64(r.Conditions.ClockAfter)) }},
+		{"clock_below", func(r *Row) string { return number(r.Conditions.Below) }},
 	}
 }
 
