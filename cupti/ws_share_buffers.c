@@ -8,29 +8,48 @@
 /* So much is given to the client at once; less waits until it flushes. */
 #define GIVE_AT (16ull << 20)
 
-static void know(uint8_t *data) {
+static void know(uint8_t *data, size_t size) {
   for (uint32_t i = 0; i < WS_SHARE_BUFFERS; i++) {
     uint8_t *there = atomic_load_explicit(&ws_shared.known[i], memory_order_relaxed), *none = NULL;
-    if (there == data) return;
-    if (!there &&
-        (atomic_compare_exchange_strong(&ws_shared.known[i], &none, data) || none == data))
-      return;
+    if (there != data &&
+        (there ||
+         (!atomic_compare_exchange_strong(&ws_shared.known[i], &none, data) && none != data)))
+      continue;
+    atomic_store_explicit(&ws_shared.room[i], size, memory_order_relaxed);
+    return;
   }
 }
 
+/* A buffer that CUPTI has given back: whether it is ours. */
 static bool is_known(const uint8_t *data) {
   for (uint32_t i = 0; i < WS_SHARE_BUFFERS; i++) {
     const uint8_t *there = atomic_load_explicit(&ws_shared.known[i], memory_order_relaxed);
+    if (there == data) atomic_store_explicit(&ws_shared.room[i], 0, memory_order_relaxed);
     if (there == data) return true;
     if (!there) return false;
   }
   return true;
 }
 
+/* CUPTI writes while this reads: what it reads need not be whole. */
+__attribute__((no_sanitize("thread"))) uint64_t ws_shared_written(void) {
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < WS_SHARE_BUFFERS; i++) {
+    size_t room = atomic_load_explicit(&ws_shared.room[i], memory_order_relaxed);
+    const volatile uint64_t *word =
+        (const volatile void *)atomic_load_explicit(&ws_shared.known[i], memory_order_relaxed);
+    if (!word) break;
+    if (ws_buffers_is_discard((const uint8_t *)(uintptr_t)word)) continue;
+    for (size_t n = room / sizeof *word; n; n--) sum = (sum ^ *word++) * 0x100000001b3u;
+  }
+  return sum;
+}
+
 static void requested(uint8_t **data, size_t *size, size_t *max_records) {
   cupti_request_fn f = atomic_load(&ws_shared.request);
   f(data, size, max_records);
-  know(*data);
+  know(*data, *size);
+  atomic_fetch_add(&ws_shared.went, 1);
 }
 
 /* The client's part of a buffer. */
@@ -128,7 +147,7 @@ int ws_our_flush(uint32_t flag) {
   if (client) ws_shared_pair();
   int r = ws_shared_flush(flag);
   if (client) ws_shared_pair();
-  ws_shared_watch();
+  ws_shared_watch(flag == CUPTI_FLUSH_FORCED);
   return r;
 }
 

@@ -88,6 +88,8 @@ struct ws_shared {
   _Atomic(cupti_request_fn) request, client_request;
   _Atomic(cupti_complete_fn) complete, client_complete;
   _Atomic(uint8_t *) known[WS_SHARE_BUFFERS]; /* buffers that are ours */
+  _Atomic size_t room[WS_SHARE_BUFFERS];      /* of those that CUPTI has, 0: it has not */
+  _Atomic uint64_t went;                      /* buffers of ours that CUPTI asked for */
   _Atomic uint32_t completing;                /* threads that have a buffer in hand */
   _Atomic uint64_t came;                      /* buffers of ours that came back */
   struct ws_lock flushing;
@@ -131,9 +133,11 @@ int ws_our_dropped(void *context, uint32_t stream, size_t *count);
 int ws_shared_flush(uint32_t flag);
 /* Sees to it that a buffer of the client's is out. */
 void ws_shared_stand(void);
+/* Another number, very likely, when CUPTI has written into a buffer of ours since. */
+uint64_t ws_shared_written(void);
 
-/* ws_share_watch.c: after each of the worker's flushes. */
-void ws_shared_watch(void);
+/* ws_share_watch.c: after each of the worker's flushes; forced: after the last. */
+void ws_shared_watch(bool forced);
 bool ws_shared_has_asked(void);
 
 /* ws_share_clock.c */

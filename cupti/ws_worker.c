@@ -253,6 +253,7 @@ static void end(struct ws_worker *w) {
     atomic_store(&w->ledger->over, 1);
     if (atomic_load(&w->ledger->late_work) != before) let_go(w);
     count_dropped(w, NULL, 0); /* where everything was dropped no buffer came */
+    step_back(w);
   }
   ws_worker_clock(w);
   change_state(w, WS_STATE_FINISHED, 0);

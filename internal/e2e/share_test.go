@@ -197,40 +197,57 @@ func TestShareOff(t *testing.T) {
 	}
 }
 
+// cuptis are versions that keep records of all threads in one buffer or not, and answer at once or with a flush.
+var cuptis = map[string][]string{
+	"13.0":                     nil,
+	"12.8":                     {"WARPSCOPE_SIM_CUPTI=26"},
+	"12.8, lists with a flush": {"WARPSCOPE_SIM_CUPTI=26", "WARPSCOPE_SIM_DUMP_LATE=1"},
+}
+
 // TestShareRobbed has a tool in the program that finds CUPTI's functions by dlsym and registers buffers of its
 // own: it gets its records, and the trace says from when on it has none.
 func TestShareRobbed(t *testing.T) {
 	b := newBuild(t)
 	program := compileShare(b)
-	w := newTool(t)
-	r, f := w.trace(b, nil, program, "thief", "0", "2000")
-	c := w.tallies()[0]
-	var got, of uint64
-	if _, err := fmt.Sscanf(r.stdout, "thief: %d kernels of %d", &got, &of); err != nil || r.status != 0 {
-		t.Fatalf("exit status %d, %v\n%s%s", r.status, err, r.stdout, r.stderr)
+	for name, env := range cuptis {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newTool(t)
+			r, f := w.trace(b, env, program, "thief", "0", "2000")
+			c := w.tallies()[0]
+			var got, of uint64
+			if _, err := fmt.Sscanf(r.stdout, "thief: %d kernels of %d", &got, &of); err != nil || r.status != 0 {
+				t.Fatalf("exit status %d, %v\n%s%s", r.status, err, r.stdout, r.stderr)
+			}
+			// What was in the buffer that CUPTI had of ours at that moment is nobody's.
+			if got == 0 || got > of {
+				t.Errorf("the other tool saw %d kernels of %d", got, of)
+			}
+			kernels := f.recorded("kernels")
+			if kernels < c.stage || kernels >= c.launches {
+				t.Errorf("%d kernels in the trace, %d before the other tool came, %d in all", kernels, c.stage, c.launches)
+			}
+			if !f.endUnknown() || !strings.Contains(r.stderr, "took CUPTI's records for itself") {
+				t.Errorf("losses %+v\n%s", f.Losses, r.stderr)
+			}
+			sameMemory(t, f, &c)
+		})
 	}
-	// What was in the buffer that CUPTI had of ours at that moment is nobody's.
-	if got == 0 || got > of {
-		t.Errorf("the other tool saw %d kernels of %d", got, of)
-	}
-	kernels := f.recorded("kernels")
-	if kernels < c.stage || kernels >= c.launches {
-		t.Errorf("%d kernels in the trace, %d before the other tool came, %d in all", kernels, c.stage, c.launches)
-	}
-	if !f.endUnknown() || !strings.Contains(r.stderr, "took CUPTI's records for itself") {
-		t.Errorf("losses %+v\n%s", f.Losses, r.stderr)
-	}
-	sameMemory(t, f, &c)
 }
 
 // TestShareIdle checks that an idle program is not taken for a robbed one.
 func TestShareIdle(t *testing.T) {
 	b := newBuild(t)
 	program := compileShare(b)
-	w := newTool(t)
-	_, f := w.trace(b, nil, program, "idle", "0", "2500")
-	c := sum(w.tallies())
-	whole(t, f, &c)
+	for name, env := range cuptis {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newTool(t)
+			_, f := w.trace(b, env, program, "idle", "0", "2500")
+			c := sum(w.tallies())
+			whole(t, f, &c)
+		})
+	}
 }
 
 // TestShareLeave ends the program while it profiles itself.

@@ -41,6 +41,8 @@ __attribute__((constructor)) static void start(void) {
   tracer.zero_every = number("WARPSCOPE_SIM_ZERO_TIME");
   tracer.backwards_every = number("WARPSCOPE_SIM_BACKWARDS");
   tracer.newer_every = number("WARPSCOPE_SIM_NEWER");
+  tracer.version = number("WARPSCOPE_SIM_CUPTI");
+  tracer.dump_late = number("WARPSCOPE_SIM_DUMP_LATE");
   pthread_atfork(NULL, NULL, forked);
 }
 
@@ -91,7 +93,9 @@ API(cuptiActivityEnable, (uint32_t kind)) {
 /* Only the devices are listed anew. */
 API(cuptiActivityEnableAndDump, (uint32_t kind)) {
   FAULT("cuptiActivityEnableAndDump");
-  return enable_kind(kind, true);
+  int result = enable_kind(kind, true);
+  if (tracer.dump_late == 0) tracer_deliver(0); /* into a buffer at once */
+  return result;
 }
 
 API(cuptiActivityDisable, (uint32_t kind)) {
@@ -234,7 +238,9 @@ API(cuptiActivityRegisterTimestampCallback, (uint64_t(*timestamp)(void))) {
 API(cuptiGetVersion, (uint32_t * version)) {
   FAULT("cuptiGetVersion");
   if (version == NULL) return CUPTI_INVALID_PARAMETER;
-  *version = tracer.newer_every != 0 ? SIM_CUPTI_NEWER : SIM_CUPTI_VERSION;
+  *version = tracer.newer_every != 0 ? SIM_CUPTI_NEWER
+             : tracer.version != 0   ? (uint32_t)tracer.version
+                                     : SIM_CUPTI_VERSION;
   return CUPTI_OK;
 }
 

@@ -12,6 +12,8 @@
  *   WARPSCOPE_SIM_BACKWARDS=N    every Nth device record ends before it starts
  *   WARPSCOPE_SIM_NEWER=N        a CUPTI of the future: another version, records that have grown,
  * and behind every Nth one of a kind that nobody knows yet
+ *   WARPSCOPE_SIM_CUPTI=N        what cuptiGetVersion says (26 is 12.8)
+ *   WARPSCOPE_SIM_DUMP_LATE=1    what cuptiActivityEnableAndDump lists is written at the next flush
  */
 #include "tracer.h"
 

@@ -205,7 +205,8 @@ struct tracer {
   uint32_t period_ms;
   bool worker;
   /* faults */
-  uint64_t drop_every, lose_buffer_every, zero_every, backwards_every, newer_every;
+  uint64_t drop_every, lose_buffer_every, zero_every, backwards_every, newer_every, version,
+      dump_late;
 };
 extern struct tracer tracer;
 
