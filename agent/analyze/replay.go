@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 
 	"github.com/warpscope/warpscope/agent/event"
 )
@@ -80,9 +81,13 @@ func ReplayDevice(s *event.Snapshot, d *event.DeviceSnapshot) *Replay {
 			r.Reproduced*100, off*100)
 		return r
 	}
-	for _, o := range p.others() {
-		r.Others = append(r.Others, p.under(o))
+	others := p.others()
+	r.Others = make([]ReplayRun, len(others))
+	var work sync.WaitGroup
+	for i, o := range others {
+		work.Go(func() { r.Others[i] = p.under(o) }) // each with a model of its own
 	}
+	work.Wait()
 	return r
 }
 

@@ -126,6 +126,9 @@ type segmentChange struct {
 	stream uint32
 }
 
+// maxWaiting bounds how much recorded growth waits for the request that it is for.
+const maxWaiting = 1 << 12
+
 // comparison is how a run under the recorded settings went.
 type comparison struct {
 	run       ReplayRun
@@ -146,6 +149,7 @@ func (c *comparison) reproduced() float64 {
 func (p *replayer) recorded(settings cacheSettings) comparison {
 	var out comparison
 	c := newCache(settings)
+	request := 0                                   // the first that has not been passed, once it is looked for
 	waiting := []int{}                             // recorded growth that no request explains yet
 	owed := map[segmentChange]int{}                // of the releases under way: recorded less predicted
 	var refuse func(attempt int, grow uint64) bool // whether an attempt of the request under way fails; nil: none does
@@ -185,6 +189,9 @@ func (p *replayer) recorded(settings cacheSettings) comparison {
 		switch e.Action {
 		case event.TensorSegmentAlloc, event.TensorSegmentMap:
 			out.events++
+			if len(waiting) == maxWaiting { // no request takes so many: a made-up history
+				waiting = append(waiting[:0], waiting[maxWaiting/2:]...)
+			}
 			waiting = append(waiting, i)
 		case event.TensorSegmentFree, event.TensorSegmentUnmap:
 			out.events++
@@ -192,7 +199,10 @@ func (p *replayer) recorded(settings cacheSettings) comparison {
 				clear(owed)
 				p.release(i, owed)
 				// Where a cached block serves the next request, it is not for want of memory.
-				if next := p.request(i); cause == releaseRetry && e.Stack == 0 && (next == nil || c.has(next.Size, next.Stream, p.pool(next))) {
+				for request < i || request < len(p.d.Events) && !requests(p.d.Events[request].Action) {
+					request++
+				}
+				if next := p.event(request); cause == releaseRetry && e.Stack == 0 && (next == nil || c.has(next.Size, next.Stream, p.pool(next))) {
 					cause, p.emptied[i] = releaseEmpty, true
 				}
 				if cause == releaseEmpty {
@@ -234,14 +244,14 @@ func left(owed map[segmentChange]int) bool {
 	return false
 }
 
-// request returns the allocation or failure that follows an event; nil: none does.
-func (p *replayer) request(i int) *event.TensorEvent {
-	for ; i < len(p.d.Events); i++ {
-		if a := p.d.Events[i].Action; a == event.TensorAlloc || a == event.TensorOOM {
-			return &p.d.Events[i]
-		}
+func requests(a event.TensorAction) bool { return a == event.TensorAlloc || a == event.TensorOOM }
+
+// event returns the i-th event; nil: there are fewer.
+func (p *replayer) event(i int) *event.TensorEvent {
+	if i >= len(p.d.Events) {
+		return nil
 	}
-	return nil
+	return &p.d.Events[i]
 }
 
 // block allocates and frees as recorded.

@@ -10,7 +10,7 @@ import (
 
 // Limits bound what reading takes.
 type Limits struct {
-	// Memory is how many bytes what is read may take; 0: 512 MiB.
+	// Memory is how many bytes what is read may take; 0: 768 MiB.
 	Memory int64
 	// Text is how long a text may be, in bytes; 0: 16 MiB.
 	Text int
@@ -31,7 +31,7 @@ type Builder interface {
 // Read reads one pickle from src; b may be nil.
 func Read(ctx context.Context, src io.Reader, b Builder, l Limits) (Value, *Heap, error) {
 	if l.Memory == 0 {
-		l.Memory = 512 << 20
+		l.Memory = 768 << 20
 	}
 	if l.Text == 0 {
 		l.Text = 16 << 20

@@ -9,6 +9,7 @@ request, the program's stack, and what tensors are for.
 import _thread
 import atexit
 import functools
+import importlib
 import os
 import pickle
 import sys
@@ -71,7 +72,8 @@ class Observer:
         self.dump("%s.oom-%d-%d.pickle" % (self.out, os.getpid(), self.seen), {"warpscope": facts})
 
     def dump(self, path, more):
-        snapshot = self.torch.cuda.memory._snapshot()
+        with Unimported(self.torch):
+            snapshot = self.torch.cuda.memory._snapshot()
         snapshot.update(more)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             pickle.dump(snapshot, file)
@@ -104,6 +106,39 @@ class Observer:
 
     def known(self, facts, _frame):
         facts["roles"], facts["roles_complete"] = self.roles.read()
+
+
+class Unimported:
+    """While stacks become text, PyTorch asks whether its compiler has code of its own among them, and so imports the compiler,
+    for which a program that does not use it would wait for seconds: it has none."""
+
+    NAME = "_inductor"
+
+    def __init__(self, torch):
+        self.torch = torch
+        self.put = None
+
+    def __enter__(self):
+        if "torch." + self.NAME not in sys.modules and self.NAME not in vars(self.torch):
+            self.put = Absent("torch." + self.NAME)
+            setattr(self.torch, self.NAME, self.put)
+
+    def __exit__(self, *_):
+        # An import, by another thread, has put the real one there.
+        if self.put is not None and vars(self.torch).get(self.NAME) is self.put:
+            delattr(self.torch, self.NAME)
+
+
+class Absent:
+    """A package that has not been imported; whoever else asks it for something gets the real one's."""
+
+    def __init__(self, name):
+        self.__name__ = name
+
+    def __getattr__(self, name):
+        if name == "codecache":
+            raise AttributeError(name)
+        return getattr(importlib.import_module(self.__name__), name)
 
 
 class Fraction:

@@ -22,6 +22,8 @@ def arguments(*more):
 
 def turn():
     """Waits until the GPU is this program's, when scripts/scenarios.sh runs it."""
+    import torch._dynamo  # noqa: F401  what an optimizer imports in its first step, for seconds
+
     name = os.environ.get("WARPSCOPE_SCENARIO_TURN")
     if not name:
         return

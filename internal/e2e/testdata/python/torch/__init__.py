@@ -38,3 +38,11 @@ class _C:
 
 
 from torch import cuda, optim, utils  # noqa: E402, F401
+
+
+def __getattr__(name):
+    if name == "_inductor":
+        import importlib
+
+        return importlib.import_module("torch._inductor")
+    raise AttributeError(name)

@@ -15,6 +15,11 @@ def set_per_process_memory_fraction(fraction, device=None):
 
 
 def _snapshot():
+    import torch
+
+    # As PyTorch does while stacks become text: what is not there yet is imported.
+    if hasattr(torch, "_inductor") and hasattr(torch._inductor, "codecache"):
+        raise RuntimeError("the compiler was imported for a snapshot")
     if calls and calls[0][0] == "all":
         return _history()
 
