@@ -51,6 +51,50 @@ case_kernels_sanitized() {
   return $failed
 }
 
+cases+=("1 bench_rows 200: bench: every row of every suite is right, at small sizes; CUPTI sees the same runs; what is saved is what inspect judges by")
+case_bench_rows() {
+  export XDG_CONFIG_HOME=$PWD/config
+  local suite size
+  while read -r suite size; do
+    # shellcheck disable=SC2086 # a suite may have no size
+    "$warpscope" bench "$suite" ${size:+--size $size} --duration 0 -o "$suite.json" --json >/dev/null
+    check "$suite.json" 'len(d["rows"]) > 4 and all(not r.get("failure") for r in d["rows"])'
+    check "$suite.json" 'all(r.get("skipped") or r["verified"]["method"] and r["seconds"]["n"] > 4 for r in d["rows"])'
+    echo "figure $suite: $(field "$suite.json" '"%d rows, %d skipped, %.1f s" % (len(d["rows"]), sum("skipped" in r for r in d["rows"]), d["took_seconds"])')"
+  done <<<"memory 64M
+transfer 4M
+matmul 1040x784x2064
+attention 2048
+latency 16M"
+  "$warpscope" bench memory --size 256M --duration 0 --save --trace bench.wscope -o traced.json >/dev/null
+  check traced.json 'sum("traced_over_events" in r for r in d["rows"]) == len(d["rows"])'
+  echo "figure CUPTI over events: $(field traced.json '" ".join("%.4f" % r["traced_over_events"]["median"] for r in d["rows"])')"
+  inspect bench.wscope
+  check bench.wscope.json 'd["kernels"]["all"]["count"] > 1000'
+  [ -n "$(ls config/warpscope/ceilings/GPU-*.json)" ]
+}
+
+cases+=("1 bench_sanitized 240: compute-sanitizer finds nothing in what bench runs: walks, chains, transposes and launches, too")
+case_bench_sanitized() {
+  command -v compute-sanitizer >/dev/null || skip "no compute-sanitizer here"
+  local tool failed=0 suite
+  for tool in memcheck racecheck synccheck initcheck; do
+    for suite in "memory --size 1M" "matmul --size 256 --dtype bf16,fp32" "attention --size 128" "latency --size 1M"; do
+      # shellcheck disable=SC2086 # a suite and its flags
+      compute-sanitizer --tool "$tool" --error-exitcode 9 "$warpscope" bench $suite --duration 0 >"$tool-${suite%% *}" 2>&1 &
+    done
+    wait
+  done
+  for tool in *-*; do
+    echo "figure $tool: $(grep SUMMARY "$tool" | tail -1 | tr -d '=')"
+    if ! grep -q 'SUMMARY: 0 \(errors\|hazards\)' "$tool" || ! grep -q 'all results right' "$tool"; then
+      failed=1
+      grep -v 'Host Frame' "$tool" | grep '=========\|FAILED' | head -20
+    fi
+  done
+  return $failed
+}
+
 cases+=("1 demo_package 120: the demo's training loop learns on the real GPU")
 case_demo_package() {
   cd "$bundle/agent/demo" || return 1
