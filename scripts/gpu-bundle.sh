@@ -25,6 +25,8 @@ done
 cp -r scripts/workloads scripts/gpu-test.sh scripts/gpu scripts/record-fixtures.sh scripts/overhead.sh scripts/overhead \
   scripts/scenarios.sh scripts/scenarios \
   "$bundle/scripts/"
+mkdir -p "$bundle/scripts/programs" # of the end-to-end tests: they know nothing of the device that they run on
+cp internal/e2e/testdata/{share,graphs}.c internal/e2e/testdata/program.h cupti/include/warpscope.h "$bundle/scripts/programs/"
 rm -rf "$bundle"/scripts/*/__pycache__
 git describe --tags --always --dirty >"$bundle/VERSION" 2>/dev/null || echo unknown >"$bundle/VERSION"
 du -sh "$bundle"

@@ -87,3 +87,13 @@ case_control_graphs() {
   check nodes.json 'sum(r["recorded"] for r in d["records"] if r["kind"] == "graph launches") == 0'
   check nodes.json 'd["kernels"]["all"]["count"] >= '"$(field count.json 'd["replays"] * d["nodes"]')"
 }
+
+cases+=("6 control_keep_budget 150: --keep 6s with --budget: totals estimated for the part that is kept")
+case_control_keep_budget() {
+  "$warpscope" run -o t.wscope --keep 6s --budget 30% -- "$python" "$workloads/train_gpt.py" launch 900
+  inspect t.wscope
+  check t.wscope.json 'd["losses"]["lost"] == 0 and not d["damage"]'
+  check t.wscope.json 'd["sampling"]["estimated"] and d["sampling"]["from_ns"] > 0'
+  check t.wscope.json 'any("--keep" in r["cause"] for r in d["losses"]["rows"])'
+  echo "figure --keep 6s with --budget 30%: $(field t.wscope.json 'd["sampling"]["windows"]') windows kept, estimated from $(field t.wscope.json 'd["sampling"]["from_ns"] / 1e9') s on"
+}

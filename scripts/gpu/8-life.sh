@@ -269,3 +269,69 @@ case_late_exit() {
     "$warpscope" recover "$file" || grep -q -E 'recorded anything|nothing can be recovered' <<<"$("$warpscope" recover "$file" 2>&1)"
   done
 }
+
+cases+=("8 pid_namespace 60: a program in another PID namespace, as in a container")
+case_pid_namespace() {
+  local launch how=(unshare --pid --fork)
+  launch=$(launch_program)
+  "${how[@]}" true 2>/dev/null || how=(unshare --user --map-root-user --pid --fork)
+  "${how[@]}" true 2>/dev/null || skip "no PID namespace can be made here"
+  # A shell between them: the first process of a namespace gets no signal that it does not handle.
+  status 0 "$warpscope" run -o t.wscope -- "${how[@]}" sh -c '"$@"; exit $?' sh "$launch" plain 5000 count.json
+  same t.wscope count.json
+  check t.wscope.json 'len(d["processes"]) == 1 and 0 < d["processes"][0]["inner_pid"] < 10 and d["processes"][0]["pid"] > d["processes"][0]["inner_pid"]'
+}
+
+cases+=("8 privileges 60: a setuid program and a static one: they run, and nothing of warpscope is in them")
+case_privileges() {
+  local launch dir
+  launch=$(launch_program)
+  printf '#include <stdio.h>\nint main(void) { puts("static"); return 7; }\n' >static.c
+  gcc -static -o static static.c || skip "no static C library here"
+  status 7 "$warpscope" run -o static.wscope -- ./static
+  "$warpscope" inspect --json static.wscope >static.json
+  check static.json 'not d["processes"]'
+  [ "$(id -u)" = 0 ] || skip "needs root, to make a program that belongs to another user"
+  dir=$(mktemp -d)
+  chmod 777 "$dir"
+  cp "$launch" "$dir/own"
+  chown 65534:65534 "$dir/own"
+  chmod 4755 "$dir/own"
+  (cd "$dir" && status 0 "$warpscope" run -o t.wscope -- ./own plain 1000 count.json) >said 2>&1 || { cat said && return 1; }
+  cat said
+  [ "$(stat -c %u "$dir/count.json")" = 65534 ] || skip "setuid programs do not change the user here"
+  inspect "$dir/t.wscope"
+  check "$dir/t.wscope.json" '(d.get("kernels") or {"all": {"count": 0}})["all"]["count"] == 0'
+  check "$dir/t.wscope.json" 'any("used CUDA" in n or "not recorded" in n for n in d["provenance"]["notes"])'
+  echo "figure setuid: the program's status is 0 and it says: $(grep -m 1 -i -E 'used CUDA|not recorded' said)"
+  rm -r "$dir"
+}
+
+cases+=("8 short_memory 120: a program that is short of memory on the host and on the GPU at once: it ends as without capture")
+case_short_memory() {
+  cat >short.py <<'PYTHON'
+import resource, sys
+import torch
+x = torch.ones(1 << 20, device="cuda")
+torch.cuda.synchronize()
+with open("/proc/self/statm") as f:  # as much more as it has, and no more
+    now = int(f.read().split()[0]) * 4096
+resource.setrlimit(resource.RLIMIT_AS, (now + (48 << 20), resource.RLIM_INFINITY))
+held, size = [], 1 << 30
+while size >= 2 << 20:
+    try:
+        held.append(torch.empty(size, dtype=torch.uint8, device="cuda"))
+    except torch.OutOfMemoryError:
+        size //= 2
+free, _ = torch.cuda.mem_get_info()
+for _ in range(20000):
+    x.cos_()
+torch.cuda.synchronize()
+open(sys.argv[1], "w").write(f"{free >> 10} {len(held)}")
+PYTHON
+  PYTORCH_NO_CUDA_MEMORY_CACHING=1 "$python" short.py bare || skip "it does not work without capture either"
+  PYTORCH_NO_CUDA_MEMORY_CACHING=1 status 0 "$warpscope" run --no-python -o t.wscope -- "$python" short.py traced
+  inspect t.wscope
+  check t.wscope.json 'sum(g["count"] for g in d["kernels"]["groups"] if "cos" in g["name"]) + d["losses"]["lost"] >= 20000'
+  echo "figure 48 MiB of address space and the GPU full: free KiB and blocks $(cat bare) bare, $(cat traced) traced; $(field t.wscope.json 'd["kernels"]["all"]["count"]') kernels recorded, $(field t.wscope.json 'd["losses"]["lost"]') counted as lost"
+}
