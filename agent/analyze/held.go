@@ -2,6 +2,7 @@ package analyze
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"github.com/warpscope/warpscope/agent/event"
@@ -21,6 +22,19 @@ type lastLook struct {
 	time           event.Time // 0: there is none
 	used, reserved int64      // -1 not available
 	processes      map[int32]int64
+}
+
+// nobodys returns what is used by no process, as far as this reading shows: the most that it can be where a process is
+// not known.
+func (l *lastLook) nobodys() int64 {
+	rest := l.used
+	for _, bytes := range l.processes {
+		if bytes < 0 || rest < 0 {
+			return math.MaxInt64
+		}
+		rest -= bytes
+	}
+	return max(rest, 0)
 }
 
 // looks are NVML's readings of a GPU's memory.

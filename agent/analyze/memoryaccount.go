@@ -219,7 +219,7 @@ func (a *Analysis) gpuAccount(index int, d *device) *GPUAccount {
 		}
 	}
 	if c.unowned >= 0 && len(look.processes) > 0 {
-		g.Unowned = signedBytes(c.unowned)
+		g.Unowned = signedBytes(min(c.unowned, look.nobodys()))
 	}
 	g.settle()
 	return g

@@ -174,6 +174,15 @@ func TestAccountOfAFailureAddsUp(t *testing.T) {
 	}
 }
 
+func TestNobodyHasMoreThanTheReadingLeaves(t *testing.T) {
+	a := failing(t)
+	a.fact(8*testSec, event.FactUnowned, 0, 48<<20, "driver 1.0")
+	g := a.inspect(Window{}).Accounts[0].GPUs[0]
+	if g.Unowned == nil || *g.Unowned != 8<<20 {
+		t.Errorf("%+v of 48 MiB, where 8 are in no process", g.Unowned)
+	}
+}
+
 func TestAccountWithoutMeasuredContextsSaysSo(t *testing.T) {
 	a := failing(t)
 	a.batches = a.batches[:len(a.batches)-6]

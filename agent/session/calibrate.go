@@ -191,6 +191,10 @@ func (s *session) measure(g event.GPU, cupti string) (*Calibration, error) {
 	}
 	bare.Driver, bare.GPU, bare.Capture = s.system.Driver(), g.Name, -1
 	if failed2 == nil {
+		// While the other's context was being made, NVML may have counted it and not named its process.
+		if captured.Unowned >= 0 && (bare.Unowned < 0 || captured.Unowned < bare.Unowned) {
+			bare.Unowned = captured.Unowned
+		}
 		if more := captured.Context + max(captured.Kernels, 0) - bare.Context - max(bare.Kernels, 0); more >= 0 {
 			bare.Capture, bare.Library = more, cupti
 		}
