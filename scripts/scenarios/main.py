@@ -119,6 +119,7 @@ def main():
     results = Results(args.results, suite.name)
     if not args.table:
         todo = [p for p in programs if args.again or p.key not in results.lines]
+        todo.sort(key=lambda p: (p.variant, not p.fixes))  # several turns of one program are not to be the last ones
         launcher = Launcher(args.warpscope, os.path.join(args.results, suite.name))
         where = provenance(args.warpscope)
 
