@@ -22,14 +22,15 @@ const (
 	causeInput                   // the thread waited for the next batch of a DataLoader
 	causeGC                      // Python's garbage collector held all threads
 	causeGIL                     // another thread kept Python's lock: an estimate, from samples
-	causeHost                    // the thread ran code outside CUDA: what it did, stacks say at most
+	causePython                  // the thread ran Python outside CUDA: samples say at which lines
+	causeHost                    // the thread ran code outside CUDA, and nothing says which
 	causeUnrecorded              // the launching call is not in the trace
 	causes
 )
 
 func (c cause) String() string {
 	return word([]string{
-		"launch-bound", "gaps", "sync", "copy-call", "allocator", "code", "capture", "dependency", "input", "gc", "gil", "host", "unrecorded",
+		"launch-bound", "gaps", "sync", "copy-call", "allocator", "code", "capture", "dependency", "input", "gc", "gil", "python", "host", "unrecorded",
 	}, "cause", c)
 }
 
@@ -37,7 +38,7 @@ func (c cause) title() string {
 	return word([]string{
 		"the CPU launches too slowly", "between queued kernels", "the CPU waited for the GPU", "the CPU was held up in a copy call",
 		"the driver's allocator", "loading or building GPU code", "the tracing itself", "waiting for another stream", "waiting for input (DataLoader)",
-		"Python's garbage collector", "another thread held the GIL (estimated)", "host code, unknown",
+		"Python's garbage collector", "another thread held the GIL (estimated)", "Python code outside CUDA", "host code, unknown",
 		"launch not recorded",
 	}, "cause", c)
 }
@@ -180,6 +181,7 @@ func (t *idleTable) gap(lines []int64, g0, g1 event.Time, last *gpuWork, next in
 	for _, p := range parts {
 		ns := p.ns
 		t.python.part(p.cause, p.thread, at, at+event.Time(ns))
+		t.python.wait(p.cause, &t.ahead.last[p.cause])
 		at += event.Time(ns)
 		lines[int(lineIdle)+int(p.cause)] += ns
 		t.total[p.cause] += ns

@@ -10,8 +10,8 @@ const (
 	// smallResult is up to which size, in KiB, a copy to pageable memory is taken for a value that the program
 	// reads: what it costs is the wait, not the bytes.
 	smallResult = 64
-	// blocked is how long a call that copies, or gives back memory, must take to count as a wait; where nothing has to be
-	// waited for, they take 5 to 20 µs.
+	// blocked is how long a call that copies must take to count as a wait; where nothing has to be waited for, they take
+	// 5 to 20 µs.
 	blocked = 40_000
 )
 
@@ -26,6 +26,7 @@ type runAhead struct {
 	call  event.StringID
 	read  map[uint32]int        // by thread: how many of its calls were looked at
 	until map[uint32]event.Time // and up to when its waits are counted: calls of the runtime hold those of the driver
+	last  [causes]cpuWork       // the last wait of each cause
 	parts []part
 }
 
@@ -64,6 +65,9 @@ func (l *runAhead) settle(parts []part, g0, g1 event.Time) []part {
 				}
 				l.add(rest)
 			}
+		case p.cause == l.cause:
+			l.add(p)
+			continue // without the calls, the CPU and the GPU would both be ahead by this
 		default:
 			l.add(p)
 		}
@@ -93,8 +97,13 @@ func (l *runAhead) waits(thread uint32, g0, g1 event.Time) {
 		if c.start >= g1 || c.end > g1 {
 			break
 		}
-		wait := c.kind == cpuSync || (c.kind == cpuCopy || c.kind == cpuAlloc) && c.end-c.start >= blocked
-		if worked := int64(min(c.end, g0) - max(c.start, l.until[thread])); wait && worked > 0 {
+		if c.kind != cpuSync && c.kind != cpuAlloc && (c.kind != cpuCopy || c.end-c.start < blocked) {
+			continue
+		}
+		if c.kind != cpuAlloc { // these are short, and many: where the GPU is idle in them is where they hurt
+			l.last[causeOf(c.kind)] = *c
+		}
+		if worked := int64(min(c.end, g0) - max(c.start, l.until[thread])); worked > 0 {
 			l.ns = min(l.ns+worked, l.most)
 			l.cause, l.call, l.until[thread] = causeOf(c.kind), c.name, c.end
 		}

@@ -292,9 +292,9 @@ func (w *cpuWalk) afterWait(call event.StringID, thread uint32, pause, from, to 
 	if to <= from {
 		return
 	}
-	otherwise := causeHost
-	if pause <= launchPause {
-		otherwise = causeLaunch
+	otherwise := causeLaunch
+	if pause > launchPause {
+		otherwise = w.running(thread, from, to)
 	}
 	w.parts = append(w.parts, part{causeSync, call, thread, int64(to - from), true, otherwise})
 }

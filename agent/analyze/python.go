@@ -187,8 +187,8 @@ const (
 	// gilWait is from how much on a sampler's wait says that a thread held the GIL for long; Python makes threads give
 	// it up after 5 ms, and C code that does not may hold it for longer.
 	gilWait = 500 // µs
-	// gilBusy is the part of a CPU that a thread must have used to be taken for the one that held the GIL, and that
-	// the thread which launches must not have used.
+	// gilBusy is the part of a CPU that the other threads must have used for one of them to be taken for the one that held
+	// the GIL, and that the thread which launches must not have used.
 	gilBusy = 0.4
 )
 
@@ -200,11 +200,19 @@ func gilHolder(moment []pythonSample, own *pythonSample, before event.Time) *pyt
 		return nil
 	}
 	var most *pythonSample
+	others := 0.0
 	for i := range moment {
 		s := &moment[i]
-		if s.thread != own.thread && float64(s.used) >= gilBusy*since && s.used > 2*own.used && (most == nil || s.used > most.used) {
+		if s.thread == own.thread {
+			continue
+		}
+		others += float64(s.used)
+		if s.used > own.used && (most == nil || s.used > most.used) {
 			most = s
 		}
+	}
+	if others < gilBusy*since {
+		return nil
 	}
 	return most
 }

@@ -17,6 +17,10 @@ type PythonIdle struct {
 	// GILSamples counts the samples at which another thread kept the GIL; Holders are its stacks.
 	GILSamples int           `json:"gil_samples"`
 	Holders    []PythonStack `json:"gil_holders"`
+	// CallSamples counts samples inside the calls that are to blame, while the GPU still worked or after it: of waits, copies
+	// and the allocator. CallStacks are the stacks there.
+	CallSamples int           `json:"call_samples,omitempty"`
+	CallStacks  []PythonStack `json:"call_stacks,omitempty"`
 }
 
 // GILEstimate is how long a thread waits for the GIL, as the thread that takes the samples found: an estimate of what any
@@ -33,8 +37,13 @@ type GILEstimate struct {
 // shownStacks is how many stacks are listed for one cause, or of one sort.
 const shownStacks = 8
 
-// gilReach is how far around idle time samples are looked at to tell whether it was the GIL's fault.
-const gilReach = 40_000_000 // ns
+const (
+	// gilReach is how far around idle time samples are looked at to tell whether it was the GIL's fault.
+	gilReach = 40_000_000 // ns
+	// gilKept: one in so many of these samples must find the GIL kept by another thread. The launching thread comes forward while
+	// it is free, so that idle time is more likely to be the GIL's fault than the samples, which come at any time.
+	gilKept = 3
+)
 
 // maxSpanBack is how many spans that began earlier are looked at: they nest, and each thread has one.
 const maxSpanBack = 16
@@ -51,8 +60,9 @@ type pythonTable struct {
 }
 
 type pythonCounts struct {
-	samples, gil    int
-	stacks, holders stackCounts
+	samples, gil, calls     int
+	stacks, holders, inside stackCounts
+	last                    cpuWork // the call that was counted last
 }
 
 // seek returns the index of the first sample at a moment or later; calls are nearly in the order of time.
@@ -95,6 +105,21 @@ func (t *pythonTable) part(c cause, thread uint32, from, to event.Time) {
 	}
 }
 
+// wait counts the samples in a call that is to blame for idle time, once.
+func (t *pythonTable) wait(c cause, call *cpuWork) {
+	counts := &t.causes[c]
+	if call.end == 0 || counts.last == *call {
+		return
+	}
+	counts.last = *call
+	for i := t.r.from(call.start); i < len(t.r.samples) && t.r.samples[i].time < call.end; {
+		m := t.r.moment(i)
+		counts.calls++
+		counts.inside.add(pick(m, call.thread).stack)
+		i += len(m)
+	}
+}
+
 // step takes the samples of a measured step for the estimate of waits.
 func (t *pythonTable) step(from, to event.Time) {
 	for i := t.r.from(from); i < len(t.r.samples) && t.r.samples[i].time < to; {
@@ -124,10 +149,13 @@ func (t *pythonTable) gil() *GILEstimate {
 // row returns what was found for a cause, nil where nothing was sampled.
 func (t *pythonTable) row(tables *event.Tables, c cause) *PythonIdle {
 	counts := &t.causes[c]
-	if counts.samples == 0 {
+	if counts.samples == 0 && counts.calls == 0 {
 		return nil
 	}
-	out := &PythonIdle{Samples: counts.samples, GILSamples: counts.gil}
+	out := &PythonIdle{Samples: counts.samples, GILSamples: counts.gil, CallSamples: counts.calls}
+	if counts.calls > 0 {
+		out.CallStacks, _ = counts.inside.rows(tables, shownStacks)
+	}
 	out.Stacks, out.Omitted = counts.stacks.rows(tables, shownStacks)
 	out.Holders, _ = counts.holders.rows(tables, shownStacks)
 	return out
@@ -161,7 +189,7 @@ func (w *cpuWalk) python(call event.StringID, thread uint32, from, to event.Time
 			continue
 		}
 		if start := max(s.start, at); start > at {
-			w.running(call, thread, at, start)
+			w.add(w.running(thread, at, start), call, thread, at, start)
 			at = start
 		}
 		c := causeGC
@@ -173,12 +201,12 @@ func (w *cpuWalk) python(call event.StringID, thread uint32, from, to event.Time
 		at = end
 	}
 	if at < to {
-		w.running(call, thread, at, to)
+		w.add(w.running(thread, at, to), call, thread, at, to)
 	}
 }
 
-// running explains host time outside pauses and waits.
-func (w *cpuWalk) running(call event.StringID, thread uint32, from, to event.Time) {
+// running explains host time outside pauses and waits, by the samples around it.
+func (w *cpuWalk) running(thread uint32, from, to event.Time) cause {
 	r := &w.l.python
 	seen, kept := 0, 0
 	for i := r.from(from - gilReach); i < len(r.samples) && r.samples[i].time < to+gilReach; {
@@ -193,9 +221,11 @@ func (w *cpuWalk) running(call event.StringID, thread uint32, from, to event.Tim
 		}
 		i += len(m)
 	}
-	c := causeHost
-	if kept > 0 && 2*kept >= seen {
-		c = causeGIL
+	switch {
+	case kept > 0 && gilKept*kept >= seen:
+		return causeGIL
+	case seen > 0:
+		return causePython
 	}
-	w.add(c, call, thread, from, to)
+	return causeHost
 }

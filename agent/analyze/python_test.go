@@ -53,7 +53,7 @@ func TestPythonWhileIdle(t *testing.T) {
 			th.Host(4_000_000)
 		})
 	})
-	host := r.Cause("host")
+	host := r.Cause("python")
 	if host.Python == nil || host.Python.Samples < 35 || host.Python.GILSamples != 0 {
 		t.Fatalf("host code: %+v", host.Python)
 	}
@@ -108,7 +108,7 @@ func TestPythonCauses(t *testing.T) {
 				th.Host(5_000_000)
 			})
 		}},
-		{"a thread that keeps the GIL from the one that launches, which computes itself", "host", func(p *scene.Program, th *scene.Thread) {
+		{"a thread that keeps the GIL from the one that launches, which computes itself", "python", func(p *scene.Program, th *scene.Thread) {
 			other := p.Thread()
 			forty(th, func(int) {
 				th.Host(5_000_000)

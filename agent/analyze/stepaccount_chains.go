@@ -48,15 +48,16 @@ type chain struct {
 	product      int64 // the time of the matrix product right before it; 0: something else was
 }
 
-// fusable says whether a kernel's work is done element by element or row by row, so that it can be
-// made part of the one before or after it.
+// fusable says whether work is done element by element or row by row, so that it can be made part of the
+// kernel before or after it: a copy on the GPU, too, is a tensor that is written anew.
 func fusable(w *gpuWork) bool {
-	return w.kind == workKernel && (w.class == ClassElementwise || w.class == ClassReduction || w.class == ClassMemory)
+	return w.kind == workCopy && w.how == copyDevice || w.kind == workKernel && (w.class == ClassElementwise || w.class == ClassReduction || w.class == ClassMemory)
 }
 
 func (c *chain) add(w *gpuWork, t trait, f *AccountFacts) {
 	ns := int64(w.end - w.start)
 	switch {
+	case w.kind == workSet: // a library clears its counters; what comes before and after it is one row
 	case fusable(w):
 		if c.count == longestChain {
 			c.close(f)

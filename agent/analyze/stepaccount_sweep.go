@@ -50,7 +50,7 @@ func newAccountSweep(a *Analysis, ln *lane, idle *idleTable) *accountSweep {
 type state struct {
 	class  [classes]int
 	copies [copyDevice + 1]int
-	small  int // kernels with fewer blocks than multiprocessors
+	small  int // kernels with blocks for no more than half of the multiprocessors
 	all    int
 }
 
@@ -196,11 +196,11 @@ func (s *accountSweep) carryTo(st *step) {
 	}
 }
 
-// isSmall says whether a kernel leaves multiprocessors without work.
+// isSmall says whether a kernel leaves half of the multiprocessors without work.
 func (s *accountSweep) isSmall(w *gpuWork) bool {
 	if !s.smallKnown || w.kind != workKernel || w.class == ClassCommunication {
 		return false
 	}
 	g := s.a.tables.Launch(event.LaunchID(w.id)).Grid
-	return uint64(g[0])*uint64(max(g[1], 1))*uint64(max(g[2], 1)) < uint64(s.multiprocessors)
+	return uint64(g[0])*uint64(max(g[1], 1))*uint64(max(g[2], 1))*2 <= uint64(s.multiprocessors)
 }

@@ -13,6 +13,8 @@ const (
 	slower = 1.25
 	// pauses is how many times the median a step is that something interrupted.
 	pauses = 5
+	// seldom: one in so many steps may be interrupted; what comes more often is part of what a step takes.
+	seldom = 10
 )
 
 // phases tells warm-up, prefill and interrupted steps from those that are measured.
@@ -37,10 +39,17 @@ func (ln *lane) phases(a *Analysis) {
 	typical := median(walls)
 	ln.warmUp(typical, training)
 	decode := false
+	long := 0
+	for i := range ln.steps {
+		if s := &ln.steps[i]; s.phase == "" && s.wall() > pauses*typical {
+			long++
+		}
+	}
+	rare := long <= max(1, len(ln.steps)/seldom)
 	for i := range ln.steps {
 		s := &ln.steps[i]
 		switch {
-		case s.phase == "" && s.wall() > pauses*typical:
+		case rare && s.phase == "" && s.wall() > pauses*typical:
 			s.phase = PhaseInterrupted
 		case s.phase == "" && ln.l.python.disturbed(s.start, s.end):
 			s.phase = PhaseSampled

@@ -166,17 +166,19 @@ func (d *Diagnosis) rank(cases []*Case) {
 // notes says what nobody can know from this trace.
 func (d *Diagnosis) notes(in *analyze.Inspection, cases []*Case) {
 	c := cases[0]
-	if host := c.line("idle-host"); c.share(host) >= hostShare {
+	if host := c.host(); c.share(host) >= hostShare {
 		text := fmt.Sprintf("for %s (%s) the GPU waited for code outside CUDA: Python, data loading, other libraries; the trace does not say which", c.each(host), percent(c.share(host)))
-		if line, samples := c.lines("host", 3); line != "" {
+		if line, samples := c.lines("python", 3); line != "" {
 			text = fmt.Sprintf("for %s (%s) the GPU waited for code outside CUDA; Python was then", c.each(host), percent(c.share(host)))
 			for i, s := range samples {
 				_, where, _ := strings.Cut(s.What, ", ")
 				text += fmt.Sprintf("%s %s (%s of the samples)", []string{"", ","}[min(i, 1)], where, percent(s.Figure))
 			}
 		}
-		if p := c.Idle.Cause("host").Places; len(p) > 0 {
-			text += "; most of it " + placeText(&p[0])
+		for _, cause := range []string{"host", "python"} {
+			if p := c.Idle.Cause(cause).Places; len(p) > 0 && c.line("idle-"+cause)*2 >= host {
+				text += "; most of it " + placeText(&p[0])
+			}
 		}
 		d.Notes = append(d.Notes, Note{Text: text, Rerun: "py-spy record --native -o host.svg -- " + strings.TrimPrefix(rerunCommand(in), " ")})
 	}
@@ -192,6 +194,17 @@ func (d *Diagnosis) notes(in *analyze.Inspection, cases []*Case) {
 	if lost := in.Losses.Lost; lost > 0 {
 		d.Notes = append(d.Notes, Note{Text: fmt.Sprintf("%d records are missing from the trace (warpscope inspect lists them): some gaps may be theirs", lost)})
 	}
+}
+
+// host is the time for which the GPU waited for code outside CUDA, known by its lines or not at all.
+func (c *Case) host() int64 { return c.line("idle-host") + c.line("idle-python") }
+
+// unseen says where that code is, or that nobody knows.
+func (c *Case) unseen() string {
+	if line, _ := c.lines("python", 1); line != "" && c.line("idle-python") > c.line("idle-host") {
+		return ", mostly of Python at " + line
+	}
+	return ", which this trace cannot see into"
 }
 
 func rerunCommand(in *analyze.Inspection) string {
@@ -213,8 +226,8 @@ func (d *Diagnosis) verdict(cases []*Case) {
 	busy := c.share(c.group(analyze.GroupCompute))
 	what := c.a()
 	text := fmt.Sprintf("%s takes %s; the GPU computes %s of that time.", strings.ToUpper(what[:1])+what[1:], duration(d.StepNS), percent(busy))
-	if host := c.line("idle-host"); c.share(host) >= warningShare && (len(d.Findings) == 0 || c.seconds(host) > d.Findings[0].Cost.SecondsPerStep) {
-		text += fmt.Sprintf(" For %s (%s) it waits for code outside CUDA, which this trace cannot see into.", c.each(host), percent(c.share(host)))
+	if host := c.host(); c.share(host) >= warningShare && (len(d.Findings) == 0 || c.seconds(host) > d.Findings[0].Cost.SecondsPerStep) {
+		text += fmt.Sprintf(" For %s (%s) it waits for code outside CUDA%s.", c.each(host), percent(c.share(host)), c.unseen())
 		if len(d.Findings) > 0 && d.Findings[0].Severity != NoteSev {
 			text += " Of what it can tell:"
 		}

@@ -40,6 +40,9 @@ func (c *Case) lines(id string, most int) (first string, out []Evidence) {
 	if p == nil {
 		return "", nil
 	}
+	if p.CallSamples >= fewSamples {
+		return linesOf(p.CallStacks, p.CallSamples, most, "of the samples in such calls")
+	}
 	return linesOf(p.Stacks, p.Samples, most, "of the samples in it")
 }
 

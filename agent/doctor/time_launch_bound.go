@@ -66,7 +66,11 @@ func otherCauses(c *Case, not ...string) []string {
 		{"idle-sync", "waits of the CPU for the GPU"}, {"idle-code", "loading of code"}, {"idle-allocator", "the driver's allocator"},
 		{"idle-copy-call", "calls that copy"}, {"idle-dependency", "waits for other streams"}, {"idle-host", "host code outside CUDA"},
 	} {
-		if ns := c.line(other.id); c.share(ns) < 0.02 && !slices.Contains(not, other.id) {
+		ns := c.line(other.id)
+		if other.id == "idle-host" {
+			ns = c.host()
+		}
+		if c.share(ns) < 0.02 && !slices.Contains(not, other.id) {
 			out = append(out, fmt.Sprintf("%s (%s)", other.text, percent(c.share(ns))))
 		}
 	}

@@ -8,7 +8,7 @@ import (
 
 const (
 	// dependencyShare is from which part of a step on waits of streams for one another are a finding,
-	// smallShare from which on kernels that cannot fill the GPU are.
+	// smallShare from which on kernels that cannot fill half of the GPU are.
 	dependencyShare = 0.03
 	smallShare      = 0.40
 	// smallKernels is how many kernels that takes.
@@ -23,6 +23,9 @@ func serialised() Rule {
 			f, waits := &c.Account.Facts, c.line("idle-dependency")
 			busy := c.group(analyze.GroupCompute)
 			small := f.SmallKnown && f.Kernels >= smallKernels && c.share(busy) >= 0.5 && c.share(f.SmallNS) >= smallShare
+			if l, _, _ := c.limits(); l != nil && l.ofMemory >= memoryBound {
+				small = false // few blocks are enough to keep the memory busy
+			}
 			if c.share(waits) < dependencyShare && !small {
 				text := "queued work does not wait for other streams; the GPU is " + c.idle(waits)
 				if f.SmallKnown {
@@ -52,7 +55,7 @@ func serialised() Rule {
 			if !small {
 				return out, ""
 			}
-			out.Evidence = append(out.Evidence, c.part("time in which one kernel ran alone that has fewer blocks than the GPU has multiprocessors", f.SmallNS))
+			out.Evidence = append(out.Evidence, c.part("time in which one kernel ran alone that has blocks for half of the GPU's multiprocessors, or for fewer", f.SmallNS))
 			fill := Fix{
 				Change: "give each kernel more to do (a larger batch), or run independent parts on several streams or as branches of a CUDA graph", Direction: "raise",
 				Gain: "not measured: it depends on how much is independent",

@@ -21,6 +21,7 @@ SHARE = 0.005  # of the time, at most
 MOST = 20  # steps of one process
 WITHOUT_STEPS = 5_000_000_000  # ns, after which a program that trains nothing is sampled by its modules
 CALLS = 4  # of the outermost module, one after another
+PATIENCE = 3  # times that it is found training, before it is sampled all the same: its first step may be long in coming
 MOST_CALLS = 8  # of the outermost module in one step: more is one that accumulates gradients, of which these are enough
 LONGEST = 2_000_000_000  # ns: what takes longer is no step
 
@@ -108,6 +109,7 @@ class Operators:
         self.usual = []  # lengths of steps that were not sampled
         self.hooks = []
         self.calls = 0  # of the outermost module, that are still to be recorded
+        self.patience = PATIENCE
         self.call_code = torch.nn.Module._call_impl.__code__
 
     # ---- when ---------------------------------------------------------------------------------
@@ -117,6 +119,9 @@ class Operators:
         now = self.library.now()
         window = self.window
         self.calls = 0  # it has steps: no need to go by modules
+        if self.steps == 0:
+            self.next_step = FIRST
+            self.unhook()
         if window is not None and window.ident == threading.get_ident():
             self.end()
         elif window is None and self.before:
@@ -242,7 +247,7 @@ class Operators:
         try:
             window = self.window
             if window is None:
-                if not self.calls or self.inside() or not self.begin():
+                if not self.calls or self.inside() or self.trains(module) or not self.begin():
                     return
                 window = self.window
             if window.ident == threading.get_ident():
@@ -256,6 +261,15 @@ class Operators:
                 window.calls.append(window.open)
         except Exception:
             self.fail()
+
+    def trains(self, module):
+        """Whether an optimizer's step is to be expected, of which this call is a part only."""
+        if not self.patience or not (module.training and self.torch.is_grad_enabled()):
+            return False
+        self.patience -= 1
+        self.calls = 0
+        self.unhook()
+        return True
 
     def inside(self):
         """Whether the module that is being called is called by another one, which was not seen."""

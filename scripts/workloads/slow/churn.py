@@ -31,7 +31,8 @@ def build(variant, fixed):
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
     else:
-        model = models.GPT(6, heads=16, width=2048, tokens=512, vocabulary=8192).cuda().bfloat16()
+        layers, width = ((6, 2048), (4, 2560))[variant - 1]
+        model = models.GPT(layers, heads=width // 128, width=width, tokens=512, vocabulary=8192).cuda().bfloat16()
         train = models.training(model, models.tokens(8, 512, 8192), models.trainer(model))
 
     def step():

@@ -5,6 +5,7 @@ Variant 1 is Llama, 2 GPT-2, 3 Qwen2 with four sequences, all with random weight
 """
 
 import frame
+import llama
 
 TOKENS = 24
 
@@ -12,9 +13,7 @@ TOKENS = 24
 def build(variant, _fixed):
     import torch
 
-    import llama
-
-    model = llama.model(variant, layers=12)
+    model = llama.model(variant, layers=(12, 16, 10)[variant - 1])
     tokens = llama.prompt(4 if variant == 3 else 1, 256)
     mask = torch.ones_like(tokens)
 
@@ -26,4 +25,4 @@ def build(variant, _fixed):
 
 
 if __name__ == "__main__":
-    frame.run(__doc__, build, unfixable="a compiled model takes minutes to build")
+    frame.run(__doc__, build, prepare=llama.prepare, unfixable="a compiled model takes minutes to build")

@@ -14,9 +14,9 @@ import statistics
 import sys
 import time
 
-BLOCK_SECONDS = 0.1  # between two synchronisations: rare enough to leave no trace in a step's time
-WARM_UP = 8  # calls, of the fast ones
-WARM_SECONDS = 1.0
+BLOCK_SECONDS = 0.3  # between two synchronisations: rare enough to leave no trace in a step's time
+WARM_UP = 8  # calls
+WARM_SECONDS = 1.0  # at most, where they are slow
 
 
 def arguments(program, description):
@@ -61,10 +61,9 @@ class Clock:
 
     def warm_up(self):
         end = time.perf_counter() + WARM_SECONDS
-        for _ in range(WARM_UP):
-            self.block(1)
-            if len(self.stamps) >= 2 and time.perf_counter() > end:
-                break
+        self.block(1)
+        while len(self.stamps) < WARM_UP and (len(self.stamps) < 2 or time.perf_counter() < end):
+            self.block(2)
 
     def block(self, calls):
         """Seconds a step, over some calls."""
@@ -77,16 +76,19 @@ class Clock:
         return (time.perf_counter() - begin) / calls / self.steps
 
 
-def run(description, build, unfixable=""):
-    """Runs the program that `build(variant, fixed)` returns the step of. `unfixable` says why there is nothing to change."""
+def run(description, build, unfixable="", prepare=lambda _variant: None):
+    """Runs the program that `build(variant, fixed)` returns the step of. `unfixable` says why there is nothing to change;
+    `prepare(variant)` imports what takes long, before the program's turn."""
     program = os.path.splitext(os.path.basename(sys.argv[0]))[0]
     args = arguments(program, description)
     if args.fixed and unfixable:
         sys.exit(f"{program}: there is no --fixed: {unfixable}")
     import torch
+    import torch._dynamo  # what the first optimizer would import
 
+    prepare(args.variant)
     turn()
-    torch.manual_seed(0)
+    torch.manual_seed(args.variant - 1)
     clock = Clock(torch, build(args.variant, args.fixed))
     clock.warm_up()
     calls = max(1, round(BLOCK_SECONDS / clock.block(2) / clock.steps))

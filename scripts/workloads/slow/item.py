@@ -10,7 +10,7 @@ import frame
 
 def statistics(x):
     x = x.detach()
-    return x.mean(), x.std(), x.min(), x.max(), x.abs().mean(), x.norm(), (x == 0).sum(), x.isnan().sum()
+    return x.mean(), x.std(), x.abs().max(), x.norm()
 
 
 class Log:
@@ -47,7 +47,7 @@ def mixture(fixed):
     import torch
     from torch import nn
 
-    width, experts, rows = 2048, 8, 8192
+    width, experts, rows = 2048, 8, 65536
 
     class Experts(nn.Module):
         def __init__(self):
@@ -75,16 +75,20 @@ def mixture(fixed):
 
 
 def build(variant, fixed):
+    import torch
+
     import models
 
     if variant == 3:
         return mixture(fixed)
-    model = models.GPT(6, heads=16, width=2048, tokens=512, vocabulary=8192).cuda().bfloat16()
-    optimizer, batch = models.trainer(model), models.tokens(8, 512, 8192)
+    layers, width = ((6, 2048), (8, 1536))[variant - 1]
+    model = models.GPT(layers, heads=width // 128, width=width, tokens=512, vocabulary=8192).cuda().bfloat16()
+    optimizer, batch = models.trainer(model), models.tokens(16, 512, 8192)
     if variant == 1:
         log = Log(fixed)
-        for block in model.blocks:
-            block.register_forward_hook(log)
+        for layer in model.blocks.modules():
+            if isinstance(layer, torch.nn.Linear):
+                layer.register_forward_hook(log)
         return models.training(model, batch, optimizer)
     parameters = list(model.parameters())
 

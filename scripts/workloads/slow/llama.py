@@ -1,6 +1,16 @@
 """Small models of the transformers library, with random weights from a configuration."""
 
 
+def prepare(variant):
+    """Imports what a model needs, which takes longer than building it."""
+    import importlib
+
+    from transformers import AutoModelForCausalLM  # noqa: F401
+
+    name = ("llama", "gpt2", "qwen2")[variant - 1]
+    importlib.import_module(f"transformers.models.{name}.modeling_{name}")
+
+
 def model(variant, layers):
     """1: Llama, 2: GPT-2, 3: Qwen2."""
     import torch

@@ -104,7 +104,8 @@ def build(variant, fixed):
             optimizer.zero_grad(set_to_none=True)
 
         return step
-    model = models.GPT(6, heads=16, width=2048, tokens=512, vocabulary=8192).cuda().bfloat16()
+    layers, width = ((4, 1024), (3, 1536))[variant - 2]
+    model = models.GPT(layers, heads=width // 128, width=width, tokens=512, vocabulary=8192).cuda().bfloat16()
     optimizer = models.trainer(model)
 
     def step():

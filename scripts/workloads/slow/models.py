@@ -1,5 +1,6 @@
-"""Models of the slow programs: random weights from one seed, no downloads."""
+"""Models of the slow programs: random weights from one seed, made on the GPU, no downloads."""
 
+import functools
 import math
 
 import torch
@@ -7,6 +8,17 @@ from torch import nn
 from torch.nn import functional as F
 
 VOCABULARY = 32000
+
+
+def on_gpu(make):
+    """Makes a module's parameters where they are used: random numbers for them take the CPU many seconds."""
+
+    @functools.wraps(make)
+    def made(*args, **options):
+        with torch.device("cuda"):
+            make(*args, **options)
+
+    return made
 
 
 def fused_attention(query, key, value, causal=True):
@@ -40,6 +52,7 @@ class Block(nn.Module):
 class GPT(nn.Module):
     """A decoder-only transformer that returns its loss."""
 
+    @on_gpu
     def __init__(self, layers, heads, width, tokens, vocabulary=VOCABULARY, **block):
         super().__init__()
         self.vocabulary = vocabulary
@@ -72,6 +85,7 @@ class Residual(nn.Module):
 class ConvNet(nn.Module):
     """A residual network for pictures of 3 channels."""
 
+    @on_gpu
     def __init__(self, channels, blocks, classes=1000):
         super().__init__()
         layers = [nn.Conv2d(3, channels, 7, stride=4, padding=3, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
@@ -88,6 +102,7 @@ class ConvNet(nn.Module):
 
 
 class MLP(nn.Sequential):
+    @on_gpu
     def __init__(self, width, layers, classes=1000):
         parts = []
         for _ in range(layers):
@@ -98,6 +113,7 @@ class MLP(nn.Sequential):
 class Recurrent(nn.Module):
     """A recurrent cell written by hand, one time after the other."""
 
+    @on_gpu
     def __init__(self, width):
         super().__init__()
         self.width = width

@@ -5,14 +5,13 @@ Variant 1 is Llama, 2 GPT-2, 3 Qwen2, all with random weights.
 """
 
 import frame
+import llama
 
 
 def build(variant, _fixed):
     import torch
 
-    import llama
-
-    model = llama.model(variant, layers=6)
+    model = llama.model(variant, layers=(6, 8, 5)[variant - 1])
     tokens = llama.prompt(8, 2048)
 
     @torch.inference_mode()
@@ -23,4 +22,4 @@ def build(variant, _fixed):
 
 
 if __name__ == "__main__":
-    frame.run(__doc__, build, unfixable="the GPU works all the time")
+    frame.run(__doc__, build, prepare=llama.prepare, unfixable="the GPU works all the time")
