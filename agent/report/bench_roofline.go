@@ -24,7 +24,7 @@ func benchRoofline(r *result.Result) *Roofline {
 			return -1
 		}
 		_, name, _ := strings.Cut(string(k), ".")
-		line.Roofs = append(line.Roofs, Roof{Name: name, Rate: rate.PerSecond, Origin: string(rate.Source)})
+		line.Roofs = append(line.Roofs, Roof{Name: name, Rate: rate.PerSecond, Integer: k == ceilings.Int8, Origin: string(rate.Source)})
 		index[k] = len(line.Roofs) - 1
 		return index[k]
 	}

@@ -182,6 +182,9 @@ func TestBenchRooflineHasTheBestOfEachKind(t *testing.T) {
 	if len(line.Points) != 3 || line.Points[0].Name != "matmul int8 8192³" || line.Points[1].Name != "matmul bf16 8192³" || line.Roofs[line.Points[1].Roof].Name != "bf16" {
 		t.Errorf("%+v", line)
 	}
+	if text := benchText(t, Style{Width: 120}, r, nil); !strings.Contains(text, "1.20 POP/s") || strings.Contains(text, "1.20 PFLOP/s") {
+		t.Errorf("integers are no floating-point numbers:\n%s", text)
+	}
 	if line.Roofs[0].Name != "memory" || !line.Roofs[0].Bandwidth || line.Roofs[0].Origin != "measured" {
 		t.Errorf("%+v", line.Roofs)
 	}

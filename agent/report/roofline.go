@@ -22,6 +22,7 @@ type Roof struct {
 	Name      string // "bf16 tensor", "DRAM"
 	Rate      float64
 	Bandwidth bool
+	Integer   bool   // its operations, and those of the points under it, are not of floating-point numbers
 	Origin    string // "measured", "datasheet"; shown beside the rate
 }
 
@@ -117,7 +118,10 @@ func (d *Document) Roofline(r *Roofline) {
 	for i := range r.Points {
 		p := &r.Points[i]
 		at := r.Place(p)
-		share, below := dash, dash
+		share, below, write := dash, dash, OperationRate
+		if p.Roof >= 0 && p.Roof < len(r.Roofs) {
+			write = r.Roofs[p.Roof].operations
+		}
 		if at.Share > 0 {
 			share = Share(at.Share)
 			if at.Memory {
@@ -128,7 +132,7 @@ func (d *Document) Roofline(r *Roofline) {
 		}
 		names = append(names, Clean(p.Name))
 		t.Rows = append(t.Rows, []string{
-			string(marks[i]), p.Weight, p.Name, intensityText(at.Intensity), rateOf(p.Operations, p.Origin, OperationRate), rateOf(p.Bytes, cmp.Or(p.BytesOrigin, p.Origin), Rate), share, below, p.Origin,
+			string(marks[i]), p.Weight, p.Name, intensityText(at.Intensity), rateOf(p.Operations, p.Origin, write), rateOf(p.Bytes, cmp.Or(p.BytesOrigin, p.Origin), Rate), share, below, p.Origin,
 		})
 	}
 	t.Columns[2].Fit = Fitted(names)
@@ -149,7 +153,7 @@ func (d *Document) ceilings(r *Roofline) {
 
 // text writes a ceiling: "DRAM 3.03 TB/s (measured)".
 func (f *Roof) text(origin bool) string {
-	rate := OperationRate(f.Rate)
+	rate := f.operations(f.Rate)
 	if f.Bandwidth {
 		rate = Rate(f.Rate)
 	}
@@ -157,6 +161,15 @@ func (f *Roof) text(origin bool) string {
 		return fmt.Sprintf("%s %s (%s)", f.Name, rate, f.Origin)
 	}
 	return f.Name + " " + rate
+}
+
+// operations writes a rate of the ceiling's own kind.
+func (f *Roof) operations(rate float64) string {
+	text := OperationRate(rate)
+	if f.Integer {
+		text = strings.Replace(text, "FLOP/s", "OP/s", 1)
+	}
+	return text
 }
 
 // OperationRate writes floating-point operations a second: "756 TFLOP/s".
