@@ -238,7 +238,7 @@ func (ln *lane) activity(a *Analysis) ActivityRow {
 		}
 	}
 	if len(phases) > 0 {
-		r.TF32Share = ln.tf32(a)
+		r.TF32Share = share(ln.tensors[1], ln.tensors[0])
 	}
 	ln.readByPhase(a, gpu, of)
 	for _, phase := range order {
@@ -257,12 +257,12 @@ func (ln *lane) activity(a *Analysis) ActivityRow {
 	return r
 }
 
-// tf32 returns the part of kernels on TF32 in those that use tensor cores.
-func (ln *lane) tf32(a *Analysis) float64 {
+// useTensors adds up kernels that use tensor cores in fresh steps, and those of them on TF32.
+func (ln *lane) useTensors(a *Analysis) {
 	named := make(map[uint32]bool)
-	var all, some int64
-	for i := range ln.steps {
-		s := &ln.steps[i]
+	steps := ln.fresh()
+	for i := range steps {
+		s := &steps[i]
 		if s.phase != PhaseSteady {
 			continue
 		}
@@ -276,13 +276,12 @@ func (ln *lane) tf32(a *Analysis) float64 {
 				is = strings.Contains(strings.ToLower(a.tables.String(a.tables.Launch(event.LaunchID(w.id)).Name)), "tf32")
 				named[w.id] = is
 			}
-			all += int64(w.end - w.start)
+			ln.tensors[0] += int64(w.end - w.start)
 			if is {
-				some += int64(w.end - w.start)
+				ln.tensors[1] += int64(w.end - w.start)
 			}
 		}
 	}
-	return share(some, all)
 }
 
 // phaseOf returns the phase whose steps a window lies in, "" if in none alone. Windows come in the order of time; first is

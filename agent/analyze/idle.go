@@ -151,8 +151,23 @@ type longGap struct {
 }
 
 func newIdleTable(a *Analysis, ln *lane) *idleTable {
-	walk := newCPUWalk(ln.l, ln.calls)
-	return &idleTable{a: a, ln: ln, walk: walk, ahead: newRunAhead(walk), places: make(map[placeKey]*idleSpot), python: pythonTable{r: &ln.l.python}}
+	return &idleTable{a: a, ln: ln, ahead: newRunAhead(), places: make(map[placeKey]*idleSpot), python: pythonTable{r: &ln.l.python}}
+}
+
+// begin begins with a part of the lane's work.
+func (t *idleTable) begin() {
+	t.walk = newCPUWalk(t.ln.l, t.ln.calls)
+	t.ahead.begin(t.walk)
+	t.python.at = 0
+}
+
+// copyOf keeps a piece of work beyond the part that it is in.
+func copyOf(w *gpuWork) *gpuWork {
+	if w == nil {
+		return nil
+	}
+	c := *w
+	return &c
 }
 
 // workKey tells pieces of work apart as places do: kernels by name.
@@ -168,7 +183,7 @@ func (t *idleTable) workKey(w *gpuWork) uint64 {
 
 // gap accounts for the time from g0 to g1, in which nothing ran. last is what ended before it, next
 // the index of what ends it, -1 if nothing does.
-func (t *idleTable) gap(lines []int64, g0, g1 event.Time, last *gpuWork, next int32) {
+func (t *idleTable) gap(lines *[lineCount]int64, g0, g1 event.Time, last *gpuWork, next int32) {
 	t.gaps++
 	var before *gpuWork
 	if next >= 0 {
@@ -189,7 +204,7 @@ func (t *idleTable) gap(lines []int64, g0, g1 event.Time, last *gpuWork, next in
 		key := placeKey{p.cause, p.call, t.workKey(last), t.workKey(before)}
 		spot := t.places[key]
 		if spot == nil && len(t.places) < maxPlaces {
-			spot = &idleSpot{after: last, before: before}
+			spot = &idleSpot{after: copyOf(last), before: copyOf(before)}
 			t.places[key] = spot
 		}
 		if spot != nil {
@@ -210,6 +225,7 @@ func (t *idleTable) keep(g longGap) {
 	if len(t.long) == shownGaps && g.ns <= t.long[shownGaps-1].ns {
 		return
 	}
+	g.after, g.before = copyOf(g.after), copyOf(g.before)
 	at, _ := slices.BinarySearchFunc(t.long, g, func(x, y longGap) int { return cmp.Compare(y.ns, x.ns) })
 	t.long = slices.Insert(t.long, at, g)
 	t.long = t.long[:min(len(t.long), shownGaps)]

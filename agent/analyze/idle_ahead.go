@@ -30,9 +30,10 @@ type runAhead struct {
 	parts []part
 }
 
-func newRunAhead(w *cpuWalk) *runAhead {
-	return &runAhead{walk: w, read: make(map[uint32]int), until: make(map[uint32]event.Time)}
-}
+func newRunAhead() *runAhead { return &runAhead{until: make(map[uint32]event.Time)} }
+
+// begin begins with a part of the calls.
+func (l *runAhead) begin(w *cpuWalk) { l.walk, l.read = w, make(map[uint32]int) }
 
 // settle divides launch-bound parts of a gap that began at g0 among the waits before and the launches.
 func (l *runAhead) settle(parts []part, g0, g1 event.Time) []part {

@@ -3,6 +3,7 @@ package analyze
 import (
 	"cmp"
 	"slices"
+	"sync"
 
 	"github.com/warpscope/warpscope/agent/event"
 )
@@ -33,8 +34,11 @@ type AccountRow struct {
 	OmittedKernels int             `json:"omitted_kernels"`
 	Facts          AccountFacts    `json:"facts"`
 
-	lines [][]int64 // by step, then lineID: what Lines sums up
-	walls []int64
+	totals [lineCount]int64
+	// By step, then lineID; of every stride-th step where there are very many.
+	lines  [][lineCount]int64
+	walls  []int64
+	stride int
 }
 
 // MaxAccountKernels bounds the kernels of an account.
@@ -155,46 +159,88 @@ func (l lineID) describe() (id, title, group string) {
 	return "idle-" + c.String(), "idle: " + c.title(), GroupIdle
 }
 
-// account makes the account of a lane's measured steps.
-func (ln *lane) account(a *Analysis) (AccountRow, *idleTable) {
-	r := AccountRow{Key: ln.key(a), Unit: ln.unit, Lines: []AccountLine{}, Kernels: []AccountKernel{}}
-	idle := newIdleTable(a, ln)
-	s := newAccountSweep(a, ln, idle)
-	for i := range ln.steps {
-		st := &ln.steps[i]
+// account adds the fresh steps that are measured.
+func (ln *lane) account(a *Analysis) {
+	if ln.sweep == nil {
+		ln.idle = newIdleTable(a, ln)
+		ln.sweep = newAccountSweep(a, ln, ln.idle)
+		ln.factSum = newFactSums()
+	}
+	ln.sweep.begin()
+	ln.idle.begin()
+	// The one writes what the other does not read.
+	var both sync.WaitGroup
+	both.Go(func() {
+		ln.addKernels(a)
+		ln.addFacts(a)
+	})
+	r, fresh := &ln.row, ln.fresh()
+	for i := range fresh {
+		st := &fresh[i]
 		if st.phase != PhaseSteady {
 			continue
 		}
-		idle.ahead.most = st.wall()
-		lines := s.step(st)
-		idle.python.step(st.start, st.end)
-		r.lines = append(r.lines, lines)
-		r.walls = append(r.walls, st.wall())
-		r.WallNS += st.wall()
-		r.Steps++
+		ln.idle.ahead.most = st.wall()
+		r.add(ln.sweep.step(st), st.wall())
+		ln.idle.python.step(st.start, st.end)
 	}
-	r.OverlappedCommunicationNS, r.OverlappedCopiesNS = s.overlappedComm, s.overlappedCopy
+	both.Wait()
+}
+
+// maxStepLines bounds the steps whose lines are kept one by one.
+const maxStepLines = 1 << 16
+
+// add adds a step.
+func (r *AccountRow) add(lines [lineCount]int64, wall int64) {
+	for l, ns := range lines {
+		r.totals[l] += ns
+	}
+	r.stride = max(r.stride, 1)
+	if r.Steps%r.stride == 0 {
+		r.lines, r.walls = append(r.lines, lines), append(r.walls, wall)
+	}
+	r.WallNS += wall
+	r.Steps++
+	if len(r.lines) < maxStepLines {
+		return
+	}
+	for i := range len(r.lines) / 2 {
+		r.lines[i], r.walls[i] = r.lines[2*i], r.walls[2*i]
+	}
+	r.lines, r.walls = r.lines[:len(r.lines)/2], r.walls[:len(r.walls)/2]
+	r.stride *= 2
+}
+
+// accountRow returns the account of all measured steps.
+func (ln *lane) accountRow(a *Analysis) AccountRow {
+	r := ln.row
+	r.Key, r.Unit, r.Lines, r.Kernels = ln.key(a), ln.unit, []AccountLine{}, []AccountKernel{}
+	if ln.sweep == nil {
+		return r
+	}
+	r.OverlappedCommunicationNS, r.OverlappedCopiesNS = ln.sweep.overlappedComm, ln.sweep.overlappedCopy
 	r.fill()
-	ln.kernels(a, &r)
-	r.Facts = ln.facts(a, s)
-	return r, idle
+	ln.kernelRows(a, &r)
+	r.Facts = ln.facts(a)
+	return r
 }
 
 // fill computes the lines of all steps.
 func (r *AccountRow) fill() {
 	r.Wall = figureOf(slices.Clone(r.walls))
-	for l := range lineCount {
-		var total int64
-		values := make([]int64, len(r.lines))
-		for i := range r.lines {
-			values[i] = r.lines[i][l]
-			total += values[i]
-		}
+	r.Wall.Mean = r.mean(r.WallNS)
+	values := make([]int64, len(r.lines))
+	for l, total := range r.totals {
 		if total == 0 {
 			continue
 		}
+		for i := range r.lines {
+			values[i] = r.lines[i][l]
+		}
 		id, title, group := lineID(l).describe()
-		r.Lines = append(r.Lines, AccountLine{id, title, group, total, share(total, r.WallNS), figureOf(values)})
+		f := figureOf(values)
+		f.Mean = r.mean(total)
+		r.Lines = append(r.Lines, AccountLine{id, title, group, total, share(total, r.WallNS), f})
 	}
 	order := []string{GroupCompute, GroupCommunication, GroupCopies, GroupIdle}
 	slices.SortStableFunc(r.Lines, func(x, y AccountLine) int {
@@ -223,11 +269,12 @@ func (r *AccountRow) Group(group string) int64 {
 	return ns
 }
 
-// kernels adds up the kernels in measured steps by name.
-func (ln *lane) kernels(a *Analysis, r *AccountRow) {
-	rows := make(map[event.StringID]*AccountKernel)
-	for i := range ln.steps {
-		st := &ln.steps[i]
+// addKernels adds up the kernels in fresh measured steps by name.
+func (ln *lane) addKernels(a *Analysis) {
+	byLaunch := make(map[uint32]*AccountKernel)
+	fresh := ln.fresh()
+	for i := range fresh {
+		st := &fresh[i]
 		if st.phase != PhaseSteady {
 			continue
 		}
@@ -236,21 +283,27 @@ func (ln *lane) kernels(a *Analysis, r *AccountRow) {
 			if w.kind != workKernel {
 				continue
 			}
-			name := a.tables.Launch(event.LaunchID(w.id)).Name
-			row := rows[name]
+			row := byLaunch[w.id]
 			if row == nil {
-				symbol := a.tables.String(name)
-				row = &AccountKernel{Name: a.demangle.name(symbol), Symbol: symbol, Class: w.class.String()}
-				if row.Name == row.Symbol {
-					row.Symbol = ""
+				name := a.tables.Launch(event.LaunchID(w.id)).Name
+				if row = ln.kernels[name]; row == nil {
+					row = &AccountKernel{Symbol: a.tables.String(name), Class: w.class.String()}
+					ln.kernels[name] = row
 				}
-				rows[name] = row
+				byLaunch[w.id] = row
 			}
 			row.Count++
 			row.TotalNS += int64(w.end - w.start)
 		}
 	}
-	for _, row := range rows {
+}
+
+// kernelRows lists the kernels.
+func (ln *lane) kernelRows(a *Analysis, r *AccountRow) {
+	for _, row := range ln.kernels {
+		if row.Name = a.demangle.name(row.Symbol); row.Name == row.Symbol {
+			row.Symbol = ""
+		}
 		row.PerStep = float64(row.TotalNS) / float64(max(r.Steps, 1))
 		r.Kernels = append(r.Kernels, *row)
 	}

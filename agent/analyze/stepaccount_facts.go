@@ -29,17 +29,24 @@ func (t *timelines) addReadings(g *event.GPUSamples) {
 	}
 }
 
-// facts collects what rules want to know of the measured steps.
-func (ln *lane) facts(a *Analysis, s *accountSweep) AccountFacts {
-	f := AccountFacts{SmallNS: s.small, SmallKnown: s.smallKnown}
-	for _, kind := range ln.l.python.domains {
-		f.SampledOperators = f.SampledOperators || kind == pythonSampled
-	}
-	var durations []int64
-	streams := make(map[uint32]bool)
-	chains, traits := make(map[uint32]*chain), make(traitTable)
-	for i := range ln.steps {
-		st := &ln.steps[i]
+// factSums gathers facts over the parts of a lane.
+type factSums struct {
+	AccountFacts
+	durations Distribution // of kernels
+	streams   map[uint32]bool
+	chains    map[uint32]*chain
+	traits    traitTable
+}
+
+func newFactSums() *factSums {
+	return &factSums{streams: make(map[uint32]bool), chains: make(map[uint32]*chain), traits: make(traitTable)}
+}
+
+// addFacts collects what rules want to know of the fresh measured steps.
+func (ln *lane) addFacts(a *Analysis) {
+	f, fresh := ln.factSum, ln.fresh()
+	for i := range fresh {
+		st := &fresh[i]
 		if st.phase != PhaseSteady {
 			continue
 		}
@@ -47,30 +54,39 @@ func (ln *lane) facts(a *Analysis, s *accountSweep) AccountFacts {
 			w := &ln.work[n]
 			f.add(w, ln.calls)
 			if w.kind == workKernel {
-				durations = append(durations, int64(w.end-w.start))
+				f.durations.Add(int64(w.end - w.start))
 			}
 			if w.kind == workKernel || w.kind == workGraph {
 				if w.class != ClassCommunication {
-					streams[w.stream] = true
-				} else if n := ln.work[ln.main[0]].stream; w.stream == n {
+					f.streams[w.stream] = true
+				} else if w.stream == ln.work[ln.main[0]].stream {
 					f.SameStreamNS += int64(w.end - w.start)
 				}
 			}
-			c := chains[w.stream]
+			c := f.chains[w.stream]
 			if c == nil {
 				c = &chain{}
-				chains[w.stream] = c
+				f.chains[w.stream] = c
 			}
-			c.add(w, traits.of(a, w), &f)
+			c.add(w, f.traits.of(a, w), &f.AccountFacts)
 		}
-		for _, c := range chains {
-			c.close(&f)
+		for _, c := range f.chains {
+			c.close(&f.AccountFacts)
 			*c = chain{}
 		}
-		ln.host(st, &f)
+		ln.host(st, &f.AccountFacts)
 	}
-	f.MedianKernel = median(durations)
-	f.Streams, f.AllStreams = len(streams), len(chains)
+}
+
+// facts returns what was collected.
+func (ln *lane) facts(a *Analysis) AccountFacts {
+	f := ln.factSum.AccountFacts
+	f.SmallNS, f.SmallKnown = ln.sweep.small, ln.sweep.smallKnown
+	for _, kind := range ln.l.python.domains {
+		f.SampledOperators = f.SampledOperators || kind == pythonSampled
+	}
+	f.MedianKernel = ln.factSum.durations.Spread().MedianNS
+	f.Streams, f.AllStreams = len(ln.factSum.streams), len(ln.factSum.chains)
 	ln.clocks(a, &f)
 	return f
 }
@@ -179,16 +195,17 @@ func (t *timelines) finish(r *Inspection, parts Part) {
 	activity := &ActivitySummary{Rows: []ActivityRow{}}
 	steps, account, idle := &StepSummary{Rows: []StepRow{}}, &AccountSummary{Rows: []AccountRow{}}, &IdleSummary{Rows: []IdleRow{}}
 	for _, l := range t.inOrder {
-		for _, ln := range l.lanes() {
-			ln.find(t.a)
-			steps.Rows = append(steps.Rows, ln.row(t.a))
+		l.sort()
+		for _, ln := range l.split() {
+			ln.finish(t.a)
+			steps.Rows = append(steps.Rows, ln.stepRow(t.a))
 			activity.Rows = append(activity.Rows, ln.activity(t.a))
 			if parts&(PartAccount|PartIdle) == 0 {
 				continue
 			}
-			row, table := ln.account(t.a)
+			row := ln.accountRow(t.a)
 			account.Rows = append(account.Rows, row)
-			idle.Rows = append(idle.Rows, table.row(&row))
+			idle.Rows = append(idle.Rows, ln.idle.row(&row))
 		}
 		l.gpu, l.cpu = nil, nil
 	}

@@ -46,6 +46,9 @@ func newAccountSweep(a *Analysis, ln *lane, idle *idleTable) *accountSweep {
 	return s
 }
 
+// begin begins with a part of the lane's work.
+func (s *accountSweep) begin() { s.carry, s.passed = s.carry[:0], 0 }
+
 // state counts what is running.
 type state struct {
 	class  [classes]int
@@ -94,15 +97,14 @@ func (s *state) computing() int {
 }
 
 // step accounts for one step: the lines add up to its wall time.
-func (s *accountSweep) step(st *step) []int64 {
-	lines := make([]int64, lineCount)
+func (s *accountSweep) step(st *step) (lines [lineCount]int64) {
 	s.collect(st)
 	var now state
 	at := st.start
 	var last *gpuWork // what ended last
 	for _, e := range s.edges {
 		if e.t > at {
-			s.moment(lines, &now, st, at, e, last)
+			s.moment(&lines, &now, st, at, e, last)
 			at = e.t
 		}
 		w := &s.ln.work[e.work]
@@ -114,13 +116,13 @@ func (s *accountSweep) step(st *step) []int64 {
 		now.change(w, s.isSmall(w), by)
 	}
 	if st.end > at {
-		s.moment(lines, &now, st, at, edge{t: st.end, work: -1}, last)
+		s.moment(&lines, &now, st, at, edge{t: st.end, work: -1}, last)
 	}
 	return lines
 }
 
 // moment puts the time from at to the next edge into its line.
-func (s *accountSweep) moment(lines []int64, now *state, st *step, at event.Time, next edge, last *gpuWork) {
+func (s *accountSweep) moment(lines *[lineCount]int64, now *state, st *step, at event.Time, next edge, last *gpuWork) {
 	ns := int64(next.t - at)
 	line, busy := now.line()
 	if !busy {

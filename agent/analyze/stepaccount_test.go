@@ -127,21 +127,3 @@ func TestGraphNodes(t *testing.T) {
 		t.Errorf("graphs take %d ns a step, want 500000: %+v", r.Line("graph").PerStep.Median, r.Lines)
 	}
 }
-
-// TestTimelineIsBounded: of what does not fit, the latest is kept, and where it begins is said.
-func TestTimelineIsBounded(t *testing.T) {
-	p := scene.New()
-	th := p.Thread()
-	for range 30 {
-		train(th, 4, 20_000)
-	}
-	a := New(Config{Parts: PartsOfSteps})
-	must(t, a.Define(&event.Definitions{Processes: []event.Process{p.Info}}))
-	l := a.timelines.of(a.process(1))
-	l.limit = 400
-	must(t, p.Feed(a))
-	r := a.Inspect().Steps.Rows[0]
-	if r.CutNS == 0 || r.Found == 0 || r.Found >= 30 {
-		t.Errorf("%d steps from %d ns on, want some of the last ones", r.Found, r.CutNS)
-	}
-}

@@ -112,8 +112,8 @@ func median(values []int64) int64 {
 	return v[(len(v)-1)/2]
 }
 
-// row describes a lane's steps.
-func (ln *lane) row(a *Analysis) StepRow {
+// stepRow describes a lane's steps.
+func (ln *lane) stepRow(a *Analysis) StepRow {
 	r := StepRow{
 		Key: ln.key(a), Source: ln.source, Marker: ln.marker, Unit: ln.unit, Repeats: ln.repeats, Found: len(ln.steps),
 		Phases: []StepPhase{}, Steps: []StepTime{}, ActiveNS: ln.active(),
@@ -121,8 +121,8 @@ func (ln *lane) row(a *Analysis) StepRow {
 	if ln.source == StepsByNone {
 		r.Found = 0
 	}
-	if ln.l.cut > 0 {
-		r.CutNS = a.offset(ln.l.cut)
+	if cut := max(ln.cut, ln.l.cut); cut > 0 && len(ln.steps) > 0 && ln.steps[0].start >= cut {
+		r.CutNS = a.offset(cut)
 	}
 	var order []string
 	for i := range ln.steps {

@@ -22,6 +22,14 @@ type period struct {
 	starts []int
 	// training: the steps have an optimizer's kernels, and begin after them.
 	training bool
+	mark     mark
+}
+
+// mark is what steps begin with.
+type mark struct {
+	key  uint64 // of a symbol; 0: nothing
+	fine bool   // symbol.fine, else coarse
+	each bool   // each piece in a row of the same work, not only the first
 }
 
 const (
@@ -81,7 +89,10 @@ func findPeriod(seq []symbol) period {
 	if first == nil || !repeats(short, first.at) {
 		return period{}
 	}
-	p := period{training: training}
+	p := period{training: training, mark: mark{key: short[first.at[0]].coarse, fine: first.fine, each: len(short) == len(seq) && rows(seq)}}
+	if first.fine {
+		p.mark.key = short[first.at[0]].fine
+	}
 	for _, at := range first.at {
 		p.starts = append(p.starts, where[at])
 	}
@@ -106,6 +117,16 @@ func collapse(seq []symbol) (short []symbol, where []int) {
 		where[i] = i
 	}
 	return short, where
+}
+
+// rows says whether the same work comes twice in a row.
+func rows(seq []symbol) bool {
+	for i := 1; i < len(seq); i++ {
+		if seq[i].fine == seq[i-1].fine {
+			return true
+		}
+	}
+	return false
 }
 
 // repeats says whether what lies between the occurrences of a step's beginning is mostly the same:

@@ -17,55 +17,75 @@ const (
 	seldom = 10
 )
 
+// enoughSteps is how many steps tell what is usual; fewer at the end of a long trace are held against those before.
+const enoughSteps = 32
+
+// stepKind is what steps of a part are mostly like.
+type stepKind struct {
+	usual   map[uint64]int
+	typical int64 // wall time
+	steps   int   // that it is known from
+}
+
 // phases tells warm-up, prefill and interrupted steps from those that are measured.
 func (ln *lane) phases(a *Analysis) {
-	usual := ln.usual()
-	training := ln.trains(a)
+	steps := ln.fresh()
+	kind := ln.lastKind
+	known := len(steps) < min(enoughSteps, kind.steps)
+	if !known {
+		kind.usual = ln.usual()
+	}
+	ln.training = ln.training || ln.trains(a)
 	var walls []int64
-	for i := range ln.steps {
-		s := &ln.steps[i]
-		if s.phase == "" && ln.likeness(s, usual) < alike {
+	for i := range steps {
+		s := &steps[i]
+		if s.phase == "" && ln.likeness(s, kind.usual) < alike {
 			s.phase = PhaseOther
 		}
-		if s.phase == "" && i >= len(ln.steps)/2 {
+		if s.phase == "" && i >= len(steps)/2 {
 			walls = append(walls, s.wall())
 		}
 	}
 	if len(walls) == 0 {
-		for i := range ln.steps {
-			walls = append(walls, ln.steps[i].wall())
+		for i := range steps {
+			walls = append(walls, steps[i].wall())
 		}
 	}
-	typical := median(walls)
-	ln.warmUp(typical, training)
-	decode := false
+	if !known {
+		kind.typical, kind.steps = median(walls), len(steps)
+		ln.lastKind = kind
+	}
+	if ln.settled == 0 {
+		ln.warmUp(kind.typical)
+	}
 	long := 0
-	for i := range ln.steps {
-		if s := &ln.steps[i]; s.phase == "" && s.wall() > pauses*typical {
+	for i := range steps {
+		if s := &steps[i]; s.phase == "" && s.wall() > pauses*kind.typical {
 			long++
 		}
 	}
-	rare := long <= max(1, len(ln.steps)/seldom)
-	for i := range ln.steps {
-		s := &ln.steps[i]
+	ln.long += long
+	rare := ln.long <= max(1, len(ln.steps)/seldom)
+	for i := range steps {
+		s := &steps[i]
 		switch {
-		case rare && s.phase == "" && s.wall() > pauses*typical:
+		case rare && s.phase == "" && s.wall() > pauses*kind.typical:
 			s.phase = PhaseInterrupted
 		case s.phase == "" && ln.l.python.disturbed(s.start, s.end):
 			s.phase = PhaseSampled
 		case s.phase == "":
 			s.phase = PhaseSteady
-		case s.phase == PhaseOther && !training && ln.isPrefill(i):
+		case s.phase == PhaseOther && !ln.training && ln.isPrefill(i):
 			s.phase = PhasePrefill
-			decode = true
+			ln.decode = true
 		}
 	}
 	switch {
-	case training && ln.source == StepsByPeriod && !ln.optimizer:
+	case ln.training && ln.source == StepsByPeriod && !ln.optimizer:
 		ln.unit = "repetition" // a step, or a layer of a step that was not finished
-	case training:
+	case ln.training:
 		ln.unit = "training step"
-	case decode || strings.Contains(strings.ToLower(ln.marker), "token") || strings.Contains(strings.ToLower(ln.marker), "decode"):
+	case ln.decode || strings.Contains(strings.ToLower(ln.marker), "token") || strings.Contains(strings.ToLower(ln.marker), "decode"):
 		ln.unit = "token"
 	default:
 		ln.unit = "step"
@@ -74,13 +94,13 @@ func (ln *lane) phases(a *Analysis) {
 }
 
 // warmUp marks the steps at the beginning that are slower than the later ones, until one is not.
-func (ln *lane) warmUp(typical int64, training bool) {
+func (ln *lane) warmUp(typical int64) {
 	for i := range ln.steps {
 		s := &ln.steps[i]
 		if i >= len(ln.steps)/2 {
 			return
 		}
-		if s.phase == PhaseOther && training {
+		if s.phase == PhaseOther && ln.training {
 			s.phase = PhaseWarmUp // the optimizer's state is made in the first step
 			continue
 		}
@@ -101,9 +121,10 @@ func (ln *lane) ensureSteady() {
 			return
 		}
 	}
-	for i := range ln.steps {
-		if ln.steps[i].phase != PhaseTail {
-			ln.steps[i].phase = PhaseSteady
+	fresh := ln.fresh()
+	for i := range fresh {
+		if fresh[i].phase != PhaseTail {
+			fresh[i].phase = PhaseSteady
 		}
 	}
 }
@@ -111,9 +132,10 @@ func (ln *lane) ensureSteady() {
 // isPrefill says whether a step that differs from the others processes a prompt: much of the same model
 // on other shapes, just before steps that are measured.
 func (ln *lane) isPrefill(i int) bool {
-	s := &ln.steps[i]
-	for j := i + 1; j < len(ln.steps) && j <= i+3; j++ {
-		next := &ln.steps[j]
+	steps := ln.fresh()
+	s := &steps[i]
+	for j := i + 1; j < len(steps) && j <= i+3; j++ {
+		next := &steps[j]
 		if next.phase != "" && next.phase != PhaseSteady && next.phase != PhaseWarmUp {
 			continue
 		}
@@ -129,12 +151,13 @@ func (w *gpuWork) launchKey() uint64 { return uint64(w.kind)<<32 | uint64(w.id) 
 // usual returns how often each kind of work comes in a typical step: the median over some steps.
 func (ln *lane) usual() map[uint64]int {
 	const sample = 64
-	stride := max(1, len(ln.steps)/sample)
+	steps := ln.fresh()
+	stride := max(1, len(steps)/sample)
 	counts := make(map[uint64][]int64)
 	n := 0
-	for i := len(ln.steps) - 1; i >= 0; i -= stride {
+	for i := len(steps) - 1; i >= 0; i -= stride {
 		n++
-		for key, c := range ln.counts(&ln.steps[i]) {
+		for key, c := range ln.counts(&steps[i]) {
 			counts[key] = append(counts[key], int64(c))
 		}
 	}
@@ -180,8 +203,9 @@ func (ln *lane) likeness(s *step, usual map[uint64]int) float64 {
 // trains says whether the steps have kernels that only training has.
 func (ln *lane) trains(a *Analysis) bool {
 	backward := make(map[uint32]bool)
-	for i := range ln.steps {
-		s := &ln.steps[i]
+	steps := ln.fresh()
+	for i := range steps {
+		s := &steps[i]
 		for n := s.from; n < s.to; n++ {
 			w := &ln.work[n]
 			if w.kind != workKernel {

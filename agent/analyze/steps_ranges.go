@@ -20,18 +20,21 @@ const (
 )
 
 // byRanges makes steps of NVTX ranges, and says whether there were any.
-func (ln *lane) byRanges(a *Analysis, seq []symbol) bool {
-	if len(ln.l.ranges) < minRepeats || len(ln.main) == 0 {
+func (ln *lane) byRanges() bool {
+	if len(ln.main) == 0 || !ln.known && len(ln.l.ranges) < minRepeats {
 		return false
 	}
-	steps := regexp.MustCompile(stepText)
 	byText := make(map[uint32][]stepRange)
 	for _, r := range ln.l.ranges {
-		if steps.MatchString(ln.l.texts[r.text]) {
+		if ln.known && r.text == ln.text || !ln.known && ln.l.isStep(r.text) {
 			byText[r.text] = append(byText[r.text], r)
 		}
 	}
 	launched := ln.launchTimes()
+	if ln.known {
+		ln.fromRanges(disjoint(byText[ln.text]), launched)
+		return true
+	}
 	var best []stepRange
 	bestWork := 0
 	for _, ranges := range byText {
@@ -52,9 +55,22 @@ func (ln *lane) byRanges(a *Analysis, seq []symbol) bool {
 	if float64(bestWork) < minRangeCoverage*float64(len(ln.main)) {
 		return false
 	}
-	ln.marker = ln.l.texts[best[0].text]
+	ln.text = best[0].text
+	ln.marker = ln.l.texts[ln.text]
 	ln.fromRanges(best, launched)
-	return len(ln.steps) >= minRepeats
+	if len(ln.fresh()) >= minRepeats {
+		return true
+	}
+	ln.steps = ln.steps[:ln.settled]
+	return false
+}
+
+// isStep says whether a text of ranges is that of steps.
+func (l *timeline) isStep(text uint32) bool {
+	for len(l.isSteps) <= int(text) {
+		l.isSteps = append(l.isSteps, regexp.MustCompile(stepText).MatchString(l.texts[len(l.isSteps)]))
+	}
+	return l.isSteps[text]
 }
 
 // disjoint leaves out ranges that begin inside the one before: another thread's, or nested ones.
@@ -116,8 +132,9 @@ func (ln *lane) fromRanges(ranges []stepRange, launched []event.Time) {
 		}
 		ln.steps = append(ln.steps, s)
 	}
-	slices.SortFunc(ln.steps, func(x, y step) int { return int(min(max(x.start-y.start, -1), 1)) })
-	for i := 1; i < len(ln.steps); i++ { // work of two steps at once belongs to the one that began first
-		ln.steps[i-1].end = min(ln.steps[i-1].end, ln.steps[i].start)
+	fresh := ln.fresh()
+	slices.SortFunc(fresh, func(x, y step) int { return int(min(max(x.start-y.start, -1), 1)) })
+	for i := 1; i < len(fresh); i++ { // work of two steps at once belongs to the one that began first
+		fresh[i-1].end = min(fresh[i-1].end, fresh[i].start)
 	}
 }

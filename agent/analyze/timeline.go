@@ -2,16 +2,16 @@ package analyze
 
 import (
 	"math"
-	"slices"
 	"strings"
 
 	"github.com/warpscope/warpscope/agent/event"
 )
 
-// Bounds of what a timeline keeps of a process, in records: 40 and 32 bytes each. Beyond, the oldest half
-// goes: the end of a long run is steadier than its beginning.
+// Bounds of what a timeline keeps of a process, in records: 40 and 32 bytes each. Beyond them, the steps are
+// accounted for that have ended, and their events go.
 const (
-	maxTimeline   = 1 << 20 // of work on GPUs, and of calls: with what is computed from them, about 400 MiB
+	usualTimeline = 1 << 19 // of work on GPUs, and of calls
+	maxTimeline   = 1 << 20 // the same, where no steps are found in less
 	maxStepRanges = 1 << 20
 	maxLoads      = 1 << 20
 	maxOpenRanges = 1 << 14
@@ -85,15 +85,20 @@ type timeline struct {
 	loads      []event.Time // of modules
 	streams    []int64      // busy ns by stream index
 	streamAt   map[streamKey]uint32
+	lastKey    streamKey // the stream that was asked for last, and its index
+	lastStream uint32
 	ranges     []stepRange
 	open       map[uint32]stepRange // by marker id
 	texts      []string
+	isSteps    []bool // of texts: they are those of steps
 	textAt     map[string]uint32
 	textOf     map[event.StringID]uint32
 	cut        event.Time // what began before was dropped; 0: nothing was
 	python     pythonRecord
-	lateRanges uint64 // ranges that no longer fit
-	limit      int    // of gpu and cpu each
+	lateRanges uint64  // ranges that no longer fit
+	limit      int     // of gpu and cpu each
+	most       int     // up to where limit may grow
+	lanes      []*lane // by device; they outlive the events
 }
 
 // timelines collects what the account is made of, of all processes.
@@ -117,7 +122,7 @@ func (t *timelines) of(p *process) *timeline {
 	if l == nil {
 		l = &timeline{
 			p: p, streamAt: make(map[streamKey]uint32), open: make(map[uint32]stepRange), textAt: make(map[string]uint32),
-			textOf: make(map[event.StringID]uint32), limit: maxTimeline,
+			textOf: make(map[event.StringID]uint32), limit: usualTimeline, most: maxTimeline,
 		}
 		t.byID[p.id] = l
 		t.inOrder = append(t.inOrder, l)
@@ -139,7 +144,9 @@ func (t *timelines) add(p *process, b *event.Batch) {
 	t.addGraphs(l, &b.Graphs)
 	t.addCalls(l, b)
 	t.addMarkers(l, &b.Markers)
-	l.bound()
+	if len(l.gpu) > l.limit || len(l.cpu) > l.limit {
+		t.settle(l)
+	}
 }
 
 // work begins a gpuWork; false: it has no times, or is not looked at.
@@ -154,6 +161,14 @@ func (t *timelines) work(l *timeline, start event.Time, duration int64, ordinal,
 }
 
 func (l *timeline) stream(k streamKey) uint32 {
+	if k == l.lastKey {
+		return l.lastStream
+	}
+	l.lastKey, l.lastStream = k, l.findStream(k)
+	return l.lastStream
+}
+
+func (l *timeline) findStream(k streamKey) uint32 {
 	at, ok := l.streamAt[k]
 	if !ok {
 		if len(l.streams) > maxStreams {
@@ -348,38 +363,4 @@ func withoutNumbers(text string) string {
 		b.WriteRune(r)
 	}
 	return b.String()
-}
-
-// bound drops the oldest half of what no longer fits.
-func (l *timeline) bound() {
-	if len(l.gpu) > l.limit {
-		keep := len(l.gpu) / 2
-		l.cut = l.gpu[keep].start
-		l.gpu = append(l.gpu[:0], l.gpu[keep:]...)
-	}
-	if len(l.cpu) > l.limit {
-		keep := len(l.cpu) / 2
-		l.cut = max(l.cut, l.cpu[keep].start)
-		l.cpu = append(l.cpu[:0], l.cpu[keep:]...)
-	}
-}
-
-// sort brings everything into the order of time, and drops what came before the cut.
-func (l *timeline) sort() {
-	byStart := func(x, y event.Time) int {
-		switch {
-		case x < y:
-			return -1
-		case x > y:
-			return 1
-		}
-		return 0
-	}
-	l.gpu = slices.DeleteFunc(l.gpu, func(w gpuWork) bool { return w.start < l.cut || l.p.nodes && w.kind == workGraph })
-	slices.SortStableFunc(l.gpu, func(x, y gpuWork) int { return byStart(x.start, y.start) })
-	slices.SortStableFunc(l.cpu, func(x, y cpuWork) int { return byStart(x.start, y.start) })
-	slices.SortStableFunc(l.ranges, func(x, y stepRange) int { return byStart(x.start, y.start) })
-	slices.Sort(l.loads)
-	l.results()
-	l.python.sort()
 }
