@@ -1,13 +1,9 @@
-"""From the lines of overhead.jsonl to estimates: which windows are compared with which.
+"""From the lines of overhead.jsonl to estimates: which turns are compared with which.
 
-Comparisons, from the tightest to the loosest:
-
-inside   two states of one process, in windows of the same blocks: the median over pairs
-double   two such ratios of processes that took turns: what a process is itself cancels
-late     a process against one that is never attached to, after it was attached to and before: what differs between
-         the two and what drifts for both cancels; of the n-th pair before with the n-th after
-across   two processes that took turns, one median for each session: the median over sessions, because what makes
-         processes differ (where memory lies, which processor) is the same for all pairs of a session
+inside   two states of one process, in the same turn: what a process is and how fast the host was cancel
+change   a process against those that nothing was ever attached to, after something was attached to it and before: the
+         only way to "never attached" in which what a process is itself cancels
+across   two kinds of processes that took turns: for what cannot be switched; processes differ, and the interval says so
 """
 
 import collections
@@ -16,185 +12,126 @@ import statistics
 
 import stats
 
-# A trace must hold this share of the kernels that ran while it was recorded, or its windows do not count.
+# A trace must hold this share of the kernels that ran while it was recorded, or its turns do not count.
 LEAST_RECORDED = 0.98
-# Windows shorter than this, seconds, do not hold what happens four times a second (the library's flush): by the mean
-# so many of their pairs in a row are one.
-SHORT = 0.1
-TOGETHER = 8
-
-
-def together(values):
-    """The geometric means of runs of neighbours; too few for one are one."""
-    runs = [values[i : i + TOGETHER] for i in range(0, len(values) - TOGETHER + 1, TOGETHER)] or [values]
-    return [math.exp(statistics.fmean(math.log(v) for v in run)) for run in runs]
 
 
 class Workload:
-    """All sessions of one workload, whatever part they came from."""
+    """All that was measured of one program. by: what stands for the steps of a state in a turn, "mean" or "median"."""
 
     def __init__(self, key, by):
         self.key = key
         self.by = by
         self.title = key
-        self.windows = {}  # (part, session, block) → (process, state) → window
-        self.work = {}  # state → what the bare consumer counted in a step
+        self.turns = []
+        self.work = []
         self.facts = {}
         self.ends = []
-        self.memory = {}
+        self.agents = []
         self.refused = collections.Counter()
-        self.sessions = 0
-        self.units, self.unit = 1, "step"
-        self.long = set()  # (part, session) with a window that is not short
+        self.seconds_taken = 0.0
+        self.means = None  # the same by means, where that was asked for
 
     def take(self, line):
-        if line["is"] == "window":
-            if line["steps"] * line["mean"] >= SHORT:
-                self.long.add((line["part"], line["session"]))
-            at = (line["part"], line["session"], line["block"])
-            self.windows.setdefault(at, {})[line["process"], line["state"]] = line
+        self.title = line["title"]
+        if line["is"] == "turn":
+            self.turns.append(line)
         elif line["is"] == "work":
-            self.work[line["state"]] = line
+            self.work.append(line)
         elif line["is"] == "end":
             self.ends.append(line)
-        elif line["is"] == "memory" and line["free"]:
-            self.memory[line["process"], line["state"]] = line["free"]
+        elif line["is"] == "agent":
+            self.agents.append(line)
         elif line["is"] == "refused":
-            self.refused[line["process"], line["state"], line["why"]] += 1
-        elif line["is"] == "session":
-            self.sessions += 1
-            self.title = line["title"]
-            for facts in line["facts"].values():
-                self.facts.update(facts)
-            self.units, self.unit = self.facts.get("units", 1), self.facts.get("unit", "step")
+            self.refused[line["kind"], line["why"]] += 1
+        elif line["is"] == "done":
+            self.facts.update(line["facts"])
+            self.seconds_taken += line["seconds"]
+
+    @property
+    def units(self):
+        return self.facts.get("units", 1)
+
+    @property
+    def unit(self):
+        return self.facts.get("unit", "step")
 
     def kernels_per_step(self):
-        counts = [line["kernels"] for line in self.work.values() if line["kernels"]]
+        counts = [line["kernels"] for line in self.work if line["kernels"]]
         return statistics.median(counts) if counts else 0
 
     def check(self):
-        """Takes out the windows of warpscope in sessions whose trace does not hold what ran."""
+        """Takes out processes whose trace does not hold what ran."""
         each = self.kernels_per_step()
         for end in self.ends:
-            switched = "warpscope" in end["steps_in"]
-            if "trace_kernels" not in end or end["process"] == "ledger" or each < 1:
+            steps = sum(end.get("steps_in", {}).get(state, 0) for state in ("none", "launch"))
+            if end["kind"] != "ours" or not each or not steps:
                 continue
-            if end["process"] not in ("none", "launch", "node", "mixed"):
+            wanted, found = each * steps, end.get("trace_kernels", 0)
+            if found >= LEAST_RECORDED * wanted:
                 continue
-            graphs = self.work.get("bare:none", {}).get("graphs", 0)
-            if graphs >= 1 and end["process"] != "node":
-                continue  # whole graphs are recorded, kernels are not
-            steps = end["steps_in"]["warpscope"] if switched else sum(end["steps_in"].values())
-            wanted = each * (steps + end["warm_steps"])
-            if end["trace_kernels"] >= LEAST_RECORDED * wanted:
-                continue
-            self.refuse(
-                end,
-                "warpscope" if switched else "on",
-                f"{end['trace_kernels']} of about {wanted:.0f} kernels in the trace",
-            )
+            self.refused["ours", f"{found} of about {wanted:.0f} kernels in the trace"] += 1
+            self.turns = [t for t in self.turns if (t["process"], t["run"]) != (end["process"], end["run"])]
 
-    def refuse(self, end, state, why):
-        self.refused[end["process"], state, why] += 1
-        for (part, session, _), windows in self.windows.items():
-            if (part, session) == (end["part"], end["session"]):
-                windows.pop((end["process"], state), None)
+    # ---- figures ----
 
-    # ---- comparisons: a, b, c, d are (process, state) ----
+    def value(self, times):
+        return math.log(statistics.fmean(times) if self.by == "mean" else statistics.median(times))
 
-    def pairs(self, ratio):
-        """By session, the ratios of pairs. A pair is a block and its twin, the next one, in which everything comes in
-        the reverse order: in the mean of the two (of logarithms) a steady drift cancels."""
+    def inside(self, kind, a, b, level=stats.LEVEL):
+        """How much longer a step takes in state a than in b."""
         found = collections.defaultdict(list)
-        for (part, session, block), windows in sorted(self.windows.items()):
-            twin = self.windows.get((part, session, block + 1))
-            if block % 2 or twin is None:
+        for t in self.turns:
+            if t["kind"] == kind and a in t["times"] and b in t["times"]:
+                found[t["process"], t["run"]].append(self.value(t["times"][a]) - self.value(t["times"][b]))
+        return stats.paired(list(found.values()), level)
+
+    def series(self, kind, state):
+        """Of each process of a kind: {phase: {round: log time}}. state: "level" is the only one of a turn."""
+        found = collections.defaultdict(lambda: collections.defaultdict(dict))
+        for t in self.turns:
+            if t["kind"] != kind:
                 continue
-            first, second = ratio(windows), ratio(twin)
-            if first is not None and second is not None:
-                found[part, session].append(math.sqrt(first * second))
-        if self.by == "mean":
-            return {at: values if at in self.long else together(values) for at, values in found.items()}
-        return found
+            for name, times in t["times"].items():
+                if name == state or len(t["times"]) == 1:
+                    found[t["process"], t["run"]][t["phase"]][t["run"], t["round"]] = self.value(times)
+        return list(found.values())
 
-    def groups(self, ratio):
-        return list(self.pairs(ratio).values())
+    def change(self, kind, state, phase="full", level=stats.LEVEL):
+        """How much longer a step takes in a state than in a process that was never attached to."""
+        controls = self.series("never", "off")
+        if phase == "ledger":
+            controls += self.series("profiler", "off")  # nothing has been done to it yet
+        return stats.changes(self.series(kind, state), controls, ("before", phase), level)
 
-    def inside(self, a, b, level=stats.LEVEL):
-        return stats.estimate(self.groups(lambda w: self.quotient(w, a, b)), level)
-
-    def double(self, a, b, c, d, level=stats.LEVEL):
-        def ratio(windows):
-            first, second = self.quotient(windows, a, b), self.quotient(windows, c, d)
-            return None if first is None or second is None else first / second
-
-        return stats.estimate(self.groups(ratio), level)
-
-    def late(self, how, level=stats.LEVEL):
-        before = self.pairs(lambda w: self.quotient(w, (how, "off"), ("never", "off")))
-        after = self.pairs(lambda w: self.quotient(w, (how, "after"), ("never", "after")))
-        groups = [[a / b for b, a in zip(before[at], after[at], strict=False)] for at in before if at in after]
-        return stats.estimate(groups, level)
-
-    def wake(self, how, on):
-        """Windows with everything off right after that capture was on, against others, each by those of the process
-        that was never attached: what is left behind for a second would make "on / off" look better than it is.
-        """
-        found = collections.defaultdict(list)
-        for (part, session, block), windows in sorted(self.windows.items()):
-            twin = self.windows.get((part, session, block + 1))
-            if block % 2 or twin is None:
-                continue
-            sides = {True: [], False: []}
-            for both in (windows, twin):
-                value = self.quotient(both, (how, "off"), ("never", "off"))
-                if value is not None:
-                    sides[both[how, "off"].get("previous") == on].append(value)
-            if sides[True] and sides[False]:
-                found[part, session].append(sides[True][0] / sides[False][0])
-        return stats.estimate(list(found.values()))
+    def control(self, phase):
+        """The same of what was never attached to, against the others of its kind: must include 1."""
+        controls = self.series("never", "off")
+        if len(controls) < 2:
+            return None
+        return stats.changes(controls[:1], controls[1:], ("before", phase))
 
     def across(self, a, b, level=stats.LEVEL):
-        groups = self.groups(lambda w: self.quotient(w, a, b))
-        return stats.estimate([[statistics.median(g)] for g in groups], level)
+        """Two kinds of processes, in all rounds."""
+        return stats.changes(self.flat(a), self.flat(b), ("all",), level)
 
-    def quotient(self, windows, a, b):
-        if a not in windows or b not in windows or windows[b][self.by] <= 0:
-            return None
-        return windows[a][self.by] / windows[b][self.by]
+    def flat(self, kind):
+        found = []
+        for process in self.series(kind, "on" if kind != "never" else "off"):
+            found.append({"all": {(phase, *at): v for phase, rounds in process.items() for at, v in rounds.items()}})
+        return found
 
-    def has(self, process, state):
-        return any((process, state) in w for w in self.windows.values())
-
-    def seconds(self, process, state):
-        """The median step of a process and state, None if it did not run."""
-        values = [w[process, state]["mean"] for w in self.windows.values() if (process, state) in w]
+    def seconds(self):
+        """The median step of processes that nothing was attached to, None if there is none."""
+        values = [statistics.median(t["times"]["off"]) for t in self.turns if t["kind"] == "never"]
         return statistics.median(values) if values else None
 
-    def memory_taken(self):
-        """Device memory in bytes that a process has less than one with nothing attached; of the bare consumer, than the
-        same process before."""
-        for (process, state), free in sorted(self.memory.items()):
-            before = self.memory.get(("bare" if process == "bare" else "never", "off"))
-            if before and (process, state) not in (("never", "off"), ("bare", "off")):
-                yield f"{process}, {state}", before - free
-
-    def agent_share(self):
-        """Share of a processor that the agent took, by process, while its program was recorded."""
-        sums = collections.defaultdict(lambda: [0.0, 0.0, 0.0])
-        for (part, _, _), windows in self.windows.items():
-            for (process, state), w in windows.items():
-                if "agent" in w and state in ("on", "warpscope") and "alone" in part:
-                    total = sums[process]
-                    total[0] += w["agent"]
-                    total[1] += w["wall"]
-                    total[2] += w["steps"]
-        return {p: (cpu / wall, steps / wall) for p, (cpu, wall, steps) in sums.items() if wall}
+    def has(self, kind):
+        return any(t["kind"] == kind for t in self.turns)
 
 
-def read(lines, by="mean"):
-    """Workloads by key, in the order in which they appear, and the newest environment. by: what stands for a window,
-    "mean" or "median" of its steps."""
+def read(lines, by="median"):
+    """Workloads by key, in the order in which they appear, and the newest environment."""
     workloads, environment = {}, {}
     for line in lines:
         if line["is"] == "environment":
@@ -202,5 +139,9 @@ def read(lines, by="mean"):
             continue
         workloads.setdefault(line["workload"], Workload(line["workload"], by)).take(line)
     for workload in workloads.values():
+        # The cases of a program are workloads of their own, and share its facts.
+        parent = workloads.get(workload.key.partition(" ")[0])
+        if parent:
+            workload.facts = parent.facts
         workload.check()
-    return workloads, environment
+    return {key: w for key, w in workloads.items() if w.turns or w.ends}, environment

@@ -16,15 +16,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
+#include "pool.h"
 #include "ws_calls.h"
 #include "ws_load.h"
 
 #define EXPORT __attribute__((visibility("default")))
-/* As large as the capture library's, so that both ask equally often. */
-#define BUFFER_SIZE (1u << 20)
-#define BUFFERS 64
 /* More than any CUPTI has callbacks of one domain. */
 #define CALLS 2048u
 #define KINDS_MAX 32
@@ -49,41 +46,9 @@ static struct {
   uint32_t kinds[KINDS_MAX];
   int count;
   _Atomic bool look;
-  _Atomic uint64_t bytes, calls, taken, strangers;
+  _Atomic uint64_t bytes, calls, strangers;
   _Atomic uint64_t records[256];
-  _Atomic(uint8_t *) own[BUFFERS]; /* every buffer that was ever made */
-  _Atomic(uint8_t *) idle[BUFFERS];
 } bare;
-
-static void request(uint8_t **buffer, size_t *size, size_t *most) {
-  *size = BUFFER_SIZE;
-  *most = 0;
-  for (int i = 0; i < BUFFERS; i++) {
-    *buffer = atomic_exchange(&bare.idle[i], NULL);
-    if (*buffer) return;
-  }
-  *buffer = NULL;
-  uint64_t at = atomic_fetch_add(&bare.taken, 1);
-  if (at < BUFFERS) {
-    void *p = mmap(NULL,
-                   BUFFER_SIZE,
-                   PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
-                   -1,
-                   0);
-    *buffer = p == MAP_FAILED ? NULL : p;
-    atomic_store(&bare.own[at], *buffer);
-  }
-  if (!*buffer) *size = 0;
-}
-
-/* CUPTI may hand over what another consumer of this process had given it: that is not ours to use.
- */
-static bool is_own(const uint8_t *buffer) {
-  for (int i = 0; i < BUFFERS; i++)
-    if (atomic_load_explicit(&bare.own[i], memory_order_relaxed) == buffer) return true;
-  return false;
-}
 
 static void complete(void *context, uint32_t stream, uint8_t *buffer, size_t size, size_t valid) {
   (void)context, (void)stream, (void)size;
@@ -93,24 +58,8 @@ static void complete(void *context, uint32_t stream, uint8_t *buffer, size_t siz
     while (bare.cupti.next_record(buffer, valid, &record) == CUPTI_OK)
       if (record->kind < 256) atomic_fetch_add(&bare.records[record->kind], 1);
   }
-  if (!is_own(buffer)) {
-    atomic_fetch_add(&bare.strangers, 1);
-    return;
-  }
-  for (int i = 0; i < BUFFERS; i++) {
-    uint8_t *empty = NULL;
-    if (atomic_compare_exchange_strong(&bare.idle[i], &empty, buffer)) return;
-  }
-}
-
-/* Pages are there before anything is measured. */
-static void fill_pool(void) {
-  if (atomic_load(&bare.taken)) return;
-  uint8_t *buffers[16];
-  size_t size = 0, most = 0;
-  for (int i = 0; i < 16; i++) request(&buffers[i], &size, &most);
-  for (int i = 0; i < 16; i++)
-    if (buffers[i]) complete(NULL, 0, buffers[i], BUFFER_SIZE, 0);
+  /* CUPTI may hand over what another consumer of this process had given it: not ours to use. */
+  if (!pool_give(buffer)) atomic_fetch_add(&bare.strangers, 1);
 }
 
 static void on_call(void *user, uint32_t domain, uint32_t id, const void *data) {
@@ -171,12 +120,12 @@ static int enable(const char *word) {
 int bare_start(const char *kinds) {
   if (!bare.loaded && !ws_load_cupti(&bare.cupti)) return -1;
   bare.loaded = true;
-  fill_pool();
+  pool_fill();
   char words[256], *rest = NULL;
   snprintf(words, sizeof words, "%s", kinds);
   /* Whoever recorded before gets its buffers back, before the callbacks are ours. */
   bare.cupti.flush_all(CUPTI_FLUSH_FORCED);
-  int failed = bare.cupti.register_callbacks(request, complete);
+  int failed = bare.cupti.register_callbacks(pool_take, complete);
   for (char *w = strtok_r(words, ",", &rest); w && !failed; w = strtok_r(NULL, ",", &rest))
     failed = enable(w);
   if (failed) bare_stop();
@@ -209,7 +158,7 @@ void bare_look(int on) { atomic_store(&bare.look, on != 0); }
 uint64_t bare_bytes(void) { return atomic_load(&bare.bytes); }
 uint64_t bare_records(uint32_t kind) { return kind < 256 ? atomic_load(&bare.records[kind]) : 0; }
 uint64_t bare_calls(void) { return atomic_load(&bare.calls); }
-uint64_t bare_buffers(void) { return atomic_load(&bare.taken); }
+uint64_t bare_buffers(void) { return pool_taken(); }
 uint64_t bare_strangers(void) { return atomic_load(&bare.strangers); }
 const char *bare_path(void) { return bare.loaded ? bare.cupti.path : ""; }
 uint32_t bare_version(void) { return bare.loaded ? bare.cupti.version : 0; }

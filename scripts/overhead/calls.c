@@ -13,12 +13,11 @@
 #include <time.h>
 
 #define EXPORT __attribute__((visibility("default")))
-#define WARM 1000
+#define WARM 100
 
 EXPORT int calls_open(void);
 EXPORT double calls_launch(long n);
 EXPORT double calls_allocate(long n, int depth, size_t bytes, int async);
-EXPORT double calls_free_memory(void);
 
 typedef int (*launch_fn)(void *,
                          unsigned,
@@ -41,7 +40,6 @@ static struct {
   int (*free)(uint64_t);
   int (*alloc_async)(uint64_t *, size_t, void *);
   int (*free_async)(uint64_t, void *);
-  int (*info)(size_t *, size_t *);
 } cu;
 
 static const char ptx[] = ".version 7.0\n.target sm_70\n.address_size 64\n"
@@ -75,7 +73,6 @@ int calls_open(void) {
   FIND(cu.free, "cuMemFree_v2");
   FIND(cu.alloc_async, "cuMemAllocAsync");
   FIND(cu.free_async, "cuMemFreeAsync");
-  FIND(cu.info, "cuMemGetInfo_v2");
   if (missing) return -1;
   if ((r = init(0)) || (r = retain(&cu.context, 0)) || (r = cu.set_current(cu.context)) ||
       (r = load(&module, ptx)) || (r = find(&cu.function, module, "work")))
@@ -142,10 +139,4 @@ double calls_allocate(long n, int depth, size_t bytes, int async) {
   if (pthread_create(&thread, NULL, run, &l) != 0) return -1;
   pthread_join(thread, NULL);
   return l.failed ? -l.failed : l.ns;
-}
-
-/* Free memory of the device in bytes, -1 if it cannot be asked. */
-double calls_free_memory(void) {
-  size_t unused = 0, total = 0;
-  return cu.info && cu.info(&unused, &total) == 0 ? (double)unused : -1;
 }

@@ -1,112 +1,136 @@
-"""What is switched on and off inside a measured process: captures(name) with on() and off().
+"""What is switched on and off inside a measured process.
 
-Names: "off"; "bare:CONTENT", the consumer of bare.c; "warpscope", whatever its library was started for; and
-"profiler:cuda" and "profiler:both", torch.profiler. off() returns when what was recorded has been delivered.
+A capture has to(state), which switches to one of its states, and amount(state), something that grows while records of
+that state arrive (None where nothing in the process can tell).
+
+Ours     warpscope's library, loaded into the running process behind libbetween.so:
+           ledger, off   allocations alone, the timeline stopped (two names: before and after it was on for the first time)
+           mute          the same without the callbacks on allocations: CUPTI is there and does nothing
+           none, launch  the timeline at --api=none, launch
+           bare          as none, but the records are thrown away as they come and there are no callbacks: CUPTI's price
+Others   off; on: nothing is switched; bare:CONTENT: the consumer of bare.c; profiler:cuda and profiler:both
 """
 
 import ctypes
+import glob
 import os
+import sys
 
 # CUpti_ActivityKind numbers. What `warpscope run` enables at each setting, see cupti/ws_timeline.c:
 # kernels 10, copies 1 and 22, sets 2; waits 38, overhead 17, NVTX 12 and 13; whole graphs 51.
 WORK = "10,1,22,2"
 TIMELINE = WORK + ",38,17,12,13"
-CONTENT = {
-    "work": WORK,
-    "none": TIMELINE + ",51",
-    "launch": TIMELINE + ",51,launch",
-    "node": TIMELINE,
-    "allocations": "allocations",
-}
-KERNEL, GRAPH = 10, 51
-LOOKS = 3
+CONTENT = {"none": TIMELINE + ",51", "node": TIMELINE}
+KERNEL = 10
+LOOKS = 2
 
 
-class Off:
-    """Nothing is on."""
+class Nothing:
+    """Nothing is on, or something that is never switched."""
 
-    def on(self):
+    def to(self, state):
         pass
 
-    def off(self):
-        pass
-
-    def amount(self):
-        """Something that grows when records arrive; None where nothing can tell."""
+    def amount(self, state):
         return None
 
 
 class Bare:
-    """The consumer that throws everything away."""
+    """The consumer that throws everything away, by itself."""
 
     def __init__(self, library, content):
         self.library = library
         self.kinds = CONTENT[content].encode()
+        self.current = "off"
 
-    def on(self):
-        failed = self.library.bare_start(self.kinds)
+    def to(self, state):
+        failed = self.library.bare_start(self.kinds) if state != "off" else self.library.bare_stop()
         if failed:
-            raise RuntimeError(f"the bare consumer could not start: CUPTI's error {failed}")
+            raise RuntimeError(f"the bare consumer could not be switched: CUPTI's error {failed}")
 
-    def off(self):
-        failed = self.library.bare_stop()
-        if failed:
-            raise RuntimeError(f"the bare consumer could not stop: CUPTI's error {failed}")
-
-    def amount(self):
-        return self.library.bare_bytes() + self.library.bare_calls()
-
-
-class Warpscope:
-    """The library that was preloaded, by its own start and stop."""
-
-    def __init__(self):
-        process = ctypes.CDLL(None)
-        try:
-            self.start, self.stop = process.warpscope_start, process.warpscope_stop
-        except AttributeError:
-            raise LookupError("no warpscope_start in this process") from None
-
-    def on(self):
-        failed = self.start()
-        if failed != 0:
-            raise RuntimeError(f"warpscope_start returned {failed}")
-
-    def off(self):
-        failed = self.stop()
-        if failed:
-            raise RuntimeError(f"warpscope_stop returned {failed}")
-
-    def amount(self):
-        return None  # its trace tells, after the run
+    def amount(self, state):
+        return self.library.bare_bytes()
 
 
 class Profiler:
     """torch.profiler: a new one for each window, whose result is thrown away."""
 
-    def __init__(self, both):
+    def __init__(self):
+        self.profiler = None
+        self.events = {}
+        self.looked = {}
+        self.current = "off"
+
+    def to(self, state):
         from torch.profiler import ProfilerActivity, profile
 
-        activities = [ProfilerActivity.CUDA] + ([ProfilerActivity.CPU] if both else [])
-        self.make = lambda: profile(activities=activities)
-        self.profiler = None
-        self.events = 0
-        self.looked = 0
+        if self.profiler:
+            self.profiler.stop()
+            self.look()
+            self.profiler = None
+        self.current = state
+        if state != "off":
+            activities = [ProfilerActivity.CUDA] + ([ProfilerActivity.CPU] if state == "profiler:both" else [])
+            self.profiler = profile(activities=activities)
+            self.profiler.start()
 
-    def on(self):
-        self.profiler = self.make()
-        self.profiler.start()
-
-    def off(self):
-        self.profiler.stop()
-        if self.looked < LOOKS:  # slow, and the same each time
+    def look(self):
+        """Slow, and the same each time."""
+        if self.looked.get(self.current, 0) < LOOKS:
+            self.looked[self.current] = self.looked.get(self.current, 0) + 1
             events = self.profiler.profiler.kineto_results.events()
-            self.events += sum(1 for e in events if "CUDA" in str(e.device_type()))
-            self.looked += 1
-        self.profiler = None
+            self.events[self.current] = self.events.get(self.current, 0) + sum(
+                1 for e in events if "CUDA" in str(e.device_type())
+            )
 
-    def amount(self):
-        return self.events if self.looked < LOOKS else None
+    def amount(self, state):
+        if state == "off" or self.looked.get(state, 0) >= LOOKS:
+            return None
+        return self.events.get(state, 0)
+
+
+class Ours:
+    """The timeline and the ledger of a library that was loaded into the running process."""
+
+    # By state: the timeline, records of calls, records thrown away, no callbacks.
+    STATES = {
+        "ledger": (False, False, False, False),
+        "off": (False, False, False, False),
+        "mute": (False, False, False, True),
+        "none": (True, False, False, False),
+        "launch": (True, True, False, False),
+        "bare": (True, False, True, True),
+    }
+
+    def __init__(self, between, library):
+        self.between = between
+        self.library = library
+        self.now = self.STATES["off"]
+
+    def to(self, state):
+        timeline, calls, bare, mute = self.STATES[state]
+        was_timeline, was_calls, was_bare, was_mute = self.now
+        if was_bare and not (bare and timeline):
+            self.must("flush", self.between.between_bare(0))
+        if was_timeline and (not timeline or calls != was_calls):
+            self.must("warpscope_stop", self.library.warpscope_stop())
+            was_timeline = False
+        if timeline and not was_timeline:
+            self.between.between_calls(int(calls))
+            self.must("warpscope_start", self.library.warpscope_start())
+        if bare and not was_bare:
+            self.must("flush", self.between.between_bare(1))
+        if mute != was_mute:
+            self.must("callbacks", self.between.between_mute(int(mute)))
+        self.now = self.STATES[state]
+
+    @staticmethod
+    def must(what, failed):
+        if failed:
+            raise RuntimeError(f"{what} returned {failed}")
+
+    def amount(self, state):
+        return self.between.between_bytes() if state == "bare" else None
 
 
 def load_bare(folder):
@@ -120,15 +144,22 @@ def load_bare(folder):
     return library
 
 
-def capture(name, bare):
-    """The capture of that name; bare is what load_bare returned."""
-    kind, _, what = name.partition(":")
-    if kind in ("off", "on"):
-        return Off()
-    if kind == "bare":
-        return Bare(bare, what)
-    if kind == "warpscope":
-        return Warpscope()
-    if kind == "profiler":
-        return Profiler(what == "both")
-    raise LookupError(f"no capture is called {name}")
+def load_between(folder):
+    """libbetween.so; OSError where there is no CUPTI 13 for it."""
+    path = os.path.join(folder, "libbetween.so")
+    try:
+        library = ctypes.CDLL(path)
+    except OSError:
+        # The loader finds it by its name once it is there.
+        places = [os.path.join(p, "nvidia", "*", "lib") for p in sys.path]
+        places += ["/usr/local/cuda*/extras/CUPTI/lib64", "/usr/local/cuda*/lib64"]
+        found = [f for p in places for f in sorted(glob.glob(os.path.join(p, "libcupti.so.13")))]
+        if not found:
+            raise
+        ctypes.CDLL(found[0])
+        library = ctypes.CDLL(path)
+    library.between_bytes.restype = ctypes.c_uint64
+    library.between_records.restype = ctypes.c_uint64
+    library.between_path.restype = ctypes.c_char_p
+    library.between_version.restype = ctypes.c_uint32
+    return library, path

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Runs parts of the benchmark, session by session.
+"""Runs the benchmark, workload by workload.
 
-    conduct.py --part N --results DIR --work DIR --bin DIR [--quick] [--seconds S]
+    conduct.py --results DIR --work DIR --bin DIR [--limit SECONDS] [--only KEY,…] [--again]
 
-Appends to DIR/overhead.jsonl; sessions that it holds already are not run again. overhead.sh calls this.
+All processes of all workloads are started at once and import what they need; those of a wave are built together; then
+each workload has the GPU for its share of the time. Appends to DIR/overhead.jsonl; workloads that it holds already are
+not run again, unless --again asks for more of them. overhead.sh calls this.
 """
 
 import argparse
@@ -17,14 +19,12 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import plan
-from processes import Tools
-from session import Session
+from group import Group
+from processes import Tools, forget
 
-# --quick: one session of this share of a part's time, of shorter windows.
-QUICK_SHARE = 0.24
-QUICK_WINDOW = 0.6
-# A session is not begun with less of its time than this.
-WORTH = 0.6
+FINISH_SECONDS = 6  # to end a workload's processes and read their traces
+BUILD_SECONDS = 12  # of a wave
+LEAST = 10  # seconds that are worth a workload
 
 
 class Results:
@@ -33,10 +33,6 @@ class Results:
     def __init__(self, folder):
         os.makedirs(folder, exist_ok=True)
         self.path = os.path.join(folder, "overhead.jsonl")
-        self.done = {}  # sessions by part
-        for line in self.lines():
-            if line["is"] == "session":
-                self.done[line["part"]] = self.done.get(line["part"], 0) + 1
 
     def lines(self):
         try:
@@ -49,40 +45,20 @@ class Results:
         except FileNotFoundError:
             return
 
+    def done(self):
+        return {line["workload"] for line in self.lines() if line["is"] == "done"}
+
+    def runs(self):
+        return sum(line["is"] == "environment" for line in self.lines())
+
     def add(self, lines):
-        """A session's lines at once: half a session is none."""
         with open(self.path, "a", encoding="utf-8") as file:
             file.write("".join(json.dumps(line) + "\n" for line in lines))
             file.flush()
             os.fsync(file.fileno())
 
 
-def run_part(args, tools, results, part, seconds):
-    """Runs the sessions of a part that are missing; false when the time was over before the last."""
-    wanted = 1 if args.quick else max(1, min(part.sessions, int(seconds / part.least)))
-    deadline = time.monotonic() + seconds
-    length = seconds / wanted
-    print(f"== {part.title} ({part.name}): {results.done.get(part.key, 0)} of {wanted} sessions there", flush=True)
-    failures = 0
-    while results.done.get(part.key, 0) < wanted and failures < 2:
-        left = deadline - time.monotonic()
-        if left < length * WORTH:
-            return False
-        session = Session(
-            tools, part, results.done.get(part.key, 0) + 1, part.window * (QUICK_WINDOW if args.quick else 1)
-        )
-        try:
-            session.run(min(length, left))
-        except RuntimeError as why:
-            failures += 1
-            print(f"   a session broke off: {why}", flush=True)
-            continue
-        results.add(session.lines)
-        results.done[part.key] = results.done.get(part.key, 0) + 1
-    return results.done.get(part.key, 0) >= wanted
-
-
-def environment(tools):
+def environment(tools, run):
     """What the figures were taken with."""
     smi = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
     try:
@@ -93,7 +69,8 @@ def environment(tools):
     version = subprocess.run([tools.warpscope, "version"], capture_output=True, text=True, check=False)
     return {
         "is": "environment",
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+        "run": run,
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M"),
         "gpu": name,
         "driver": driver,
         "warpscope": "".join(version.stdout.strip().splitlines()[:1]),
@@ -102,30 +79,82 @@ def environment(tools):
     }
 
 
+class Conductor:
+    """Knows how much time is left, and who needs how much of it."""
+
+    def __init__(self, tools, results, limit):
+        self.tools, self.results = tools, results
+        self.begin = time.monotonic()
+        self.deadline = self.begin + limit
+        self.run = results.runs() + 1
+
+    def say(self, text):
+        print(f"[{time.monotonic() - self.begin:4.0f} s] {text}", flush=True)
+
+    def keep(self, group):
+        for line in group.lines:
+            line["run"] = self.run
+        self.results.add(group.lines)
+        group.lines = []
+
+    def all(self, workloads):
+        self.results.add([environment(self.tools, self.run)])
+        groups = [Group(self.tools, w) for w in workloads]
+        for group in groups:
+            group.imported()
+        self.say(f"{sum(len(g.processes) for g in groups)} processes are there")
+        waves = sorted({w.wave for w in workloads})
+        left = list(groups)
+        for i, wave in enumerate(waves):
+            members = [g for g in groups if g.workload.wave == wave]
+            for group in members:
+                group.begin_build()
+            for group in members:
+                group.built()
+            self.say(f"wave {wave} is built")
+            for group in members:
+                later = len(left) * FINISH_SECONDS + (len(waves) - 1 - i) * BUILD_SECONDS
+                seconds = self.deadline - time.monotonic() - later
+                seconds *= group.workload.weight / sum(g.workload.weight for g in left)
+                left.remove(group)
+                self.one(group, seconds)
+
+    def one(self, group, seconds):
+        if group.processes and seconds >= min(LEAST, 2 * group.workload.weight):
+            self.say(f"{group.workload.title}: {seconds:.0f} s")
+            try:
+                group.run(seconds)
+            except (RuntimeError, OSError) as why:
+                group.note("refused", process=group.workload.key, kind="all", why=str(why))
+                self.say(f"broke off: {why}")
+            self.keep(group)
+        group.finish()
+        self.keep(group)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", type=int, required=True, choices=sorted(plan.PARTS))
     parser.add_argument("--results", required=True)
     parser.add_argument("--work", required=True)
     parser.add_argument("--bin", required=True, help="folder with warpscope and overhead/libbare.so")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--seconds", type=int, help="time for the whole part")
+    parser.add_argument("--limit", type=float, default=470, help="seconds for everything")
+    parser.add_argument("--only", help="keys of workloads, with commas between")
+    parser.add_argument("--again", action="store_true", help="also those that are there")
     args = parser.parse_args()
-    os.makedirs(args.work, exist_ok=True)
     tools = Tools(os.path.abspath(args.bin), os.path.abspath(args.work))
+    forget(tools)
     results = Results(args.results)
-    results.add([environment(tools)])
-    parts = plan.PARTS[args.part]
-    share = args.seconds / sum(p.seconds for p in parts) if args.seconds else 1
-    complete = True
-    for part in parts:
-        seconds = part.seconds * share
-        if args.quick and not args.seconds:
-            seconds = max(seconds * QUICK_SHARE, part.least)
-        complete = run_part(args, tools, results, part, seconds) and complete
-    if not complete:
-        print("not complete: run the same again, it goes on from here", flush=True)
-    return 0 if any(part.key in results.done for part in parts) else 1
+    done = set() if args.again else results.done()
+    wanted = args.only.split(",") if args.only else [w.key for w in plan.WORKLOADS]
+    unknown = set(wanted) - {w.key for w in plan.WORKLOADS}
+    if unknown:
+        parser.error(f"no workload is called {', '.join(sorted(unknown))}")
+    workloads = [w for w in plan.WORKLOADS if w.key in wanted and w.key not in done]
+    if not workloads:
+        print("all of it is there")
+        return 0
+    Conductor(tools, results, args.limit).all(workloads)
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs the benchmark's machinery on the simulated device: overhead.sh --dry-run.
 
-Its times mean nothing and none is looked at. What is checked: every process starts, is switched and ends, every state's
-records arrive, traces hold what ran, a second run makes no session again, and the table has all its rows.
+Its times mean nothing and none is looked at. What is checked: every process starts, is attached to, is switched and ends,
+every state's records arrive, traces hold what ran, a second run makes no workload again, and the table has all its rows.
 
     dryrun.py BIN
 """
@@ -22,73 +22,71 @@ import conduct
 import plan
 import table
 
-LITTLE = ("little", "launches", {"launches": 20})
-PARTS = [
-    plan.part("capture", LITTLE, [*plan.CAPTURE, plan.NODE], sessions=1, least=1, seconds=14, window=0.05),
-    plan.part("mixed", LITTLE, [plan.NEVER, plan.MIXED], sessions=1, least=1, seconds=5, window=0.05),
-    plan.part("alone, none", LITTLE, [plan.Process("none", ("on",))], sessions=1, least=1, seconds=6, window=0.2),
-    plan.part("late", LITTLE, plan.LATE, sessions=1, least=1, seconds=18, window=0.05),
-    plan.part(
-        "capture",
-        ("memory", "allocations", {"allocations": 50}),
-        [plan.NEVER, plan.CALLBACKS, plan.LEDGER],
-        sessions=1,
-        least=1,
-        seconds=5,
-        window=0.05,
+CASES = {"allocations, 2 frames": {"depth": 2, "ordered": False}, "allocations, 9 frames": {"depth": 9, "ordered": False}}
+WORKLOADS = [
+    plan.Workload("launch", "launches", "launches", {"never": 2, "ours": 2}, 6, options={"launches": 20}, sustain=1),
+    plan.Workload(
+        "whole", "always on", "launches", {"never": 1, "whole": 1, "barewhole": 1}, 3, options={"launches": 20}
     ),
+    plan.Workload(
+        "allocations",
+        "allocations",
+        "allocations",
+        {"never": 2, "ours": 1},
+        4,
+        2,
+        options={"allocations": 50},
+        cases=CASES,
+        timeline=False,
+    ),
+    plan.Workload("budget", "budget", "launches", {"budget": 1}, 3, 2, options={"launches": 20}, record=True),
 ]
 # What must be there, by the table's words.
-ROWS = (
-    "ledger / never attached",
-    "ledger, attached while running / before",
-    "timeline that was stopped, attached while running / before",
-    "nothing attached (control), attached while running / before",
-    "bare consumer of the same kinds as timeline --api=none / off",
-    "bare consumer of the same kinds as timeline --api=launch / off",
-    "timeline --api=none / off",
-    "timeline --api=none / bare consumer",
-    "timeline --api=launch / off",
-    "timeline --api=launch / bare consumer",
-    "timeline --graphs=node / off",
-)
+ROWS = {
+    "launch": (
+        "ledger / never attached",
+        "CUPTI loaded, nothing on / never attached",
+        "ledger / CUPTI loaded, nothing on",
+        "control: never attached / others, as for the timeline",
+        "timeline, stopped / never attached",
+        "bare consumer / never attached",
+        "timeline --api=none / bare consumer",
+        "timeline --api=none / off",
+        "timeline --api=launch / off",
+    ),
+    "whole": ("timeline, whole graphs / bare consumer",),
+    'allocations {"depth": 2, "ordered": false}': ("ledger / never attached", "ledger / CUPTI loaded, nothing on"),
+}
 
 
 def run(folder, binaries):
-    plan.PARTS = {1: PARTS}
-    sys.argv = [
-        "conduct.py",
-        "--part",
-        "1",
-        "--results",
-        folder,
-        "--work",
-        os.path.join(folder, "work"),
-        "--bin",
-        binaries,
-    ]
+    plan.WORKLOADS[:] = WORKLOADS
+    words = ["--results", folder, "--work", os.path.join(folder, "work"), "--bin", binaries, "--limit", "68"]
+    sys.argv = ["conduct.py", *words]
     if conduct.main() != 0:
         raise SystemExit("nothing was measured")
 
 
 def check(folder):
     workloads, _ = analysis.read(conduct.Results(folder).lines())
-    little = workloads[PARTS[0].workload]
+    means, _ = analysis.read(conduct.Results(folder).lines(), by="mean")
     wrong = []
-    for (process, state, why), _ in little.refused.items():
-        if (process, state) != ("mixed", "warpscope") or "went to the bare consumer" not in why:
-            wrong.append(f"left out: {process}, {state}: {why}")
-    there = {label for label, _, _ in table.rows(little)}
-    wrong += [f"no row {row!r}" for row in ROWS if row not in there]
-    if not little.has("none", "on"):
-        wrong.append("no windows of a timeline that is always on")
-    if little.kernels_per_step() != 20:
-        wrong.append(f"{little.kernels_per_step()} kernels a step were counted, 20 ran")
-    for end in little.ends:
-        if end["status"] != 0:
-            wrong.append(f"{end['process']} ended with status {end['status']}")
-    if not any(label.startswith("empty callbacks") for label, _, _ in table.rows(workloads[PARTS[-1].workload])):
-        wrong.append("no row of callbacks on allocation calls")
+    for key, w in workloads.items():
+        w.means = means[key]
+        wrong += [f"{key}: left out: {kind}: {why}" for kind, why in w.refused]
+        there = {label for label, _, _ in table.rows(w)}
+        wrong += [f"{key}: no row {row!r}" for row in ROWS.get(key, ()) if row not in there]
+        for end in w.ends:
+            if end["status"] != 0:
+                wrong.append(f"{end['process']} ended with status {end['status']}")
+    wrong += [f"no workload {key}" for key in ROWS if key not in workloads]
+    launch = workloads["launch"]
+    if launch.kernels_per_step() != 20:
+        wrong.append(f"{launch.kernels_per_step()} kernels a step were counted, 20 ran")
+    if not launch.agents:
+        wrong.append("nothing of the agent")
+    if not any("budget_span" in end for end in workloads["budget"].ends):
+        wrong.append("nothing of the budget")
     return wrong
 
 
@@ -101,14 +99,15 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         run(folder, binaries)
         wrong = check(folder)
-        before = len(list(conduct.Results(folder).lines()))
         with contextlib.redirect_stdout(io.StringIO()) as said:
             run(folder, binaries)
-        if len(list(conduct.Results(folder).lines())) != before + 1 or "1 of 1 sessions there" not in said.getvalue():
-            wrong.append("a second run made sessions again")
+        if "all of it is there" not in said.getvalue():
+            wrong.append("a second run made workloads again")
         sys.argv = ["table.py", folder]
         with contextlib.redirect_stdout(io.StringIO()) as said:
             status = table.main()
+        if os.environ.get("SHOW"):
+            print(said.getvalue())
         if status != 0 or "SIMULATED DEVICE" not in said.getvalue():
             wrong.append("the table does not say that the device is simulated")
     for line in wrong:

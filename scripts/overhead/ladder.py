@@ -19,6 +19,7 @@ as an injected library does; it has no "never", and its ratios are to its own "f
 import argparse
 import ctypes
 import json
+import math
 import os
 import random
 import statistics
@@ -109,7 +110,7 @@ def inside(folder, seconds, variants):
     off = statistics.median(b[""] for b in blocks)
     print(f"  {'off, between those below':40} {off:7.0f}")
     for name in variants:
-        e = stats.estimate([[b[name] - b[""] for b in blocks]])
+        e = stats.paired([[math.log(b[name] / b[""]) for b in blocks]]).map(lambda ratio: off * (ratio - 1))
         print(f"  {name:40} {off + e.mid:7.0f}  added {e.text(0)}")
 
 

@@ -17,7 +17,6 @@ class Program:
 
     units = 1
     unit = "step"
-    warm_seconds = 0.3
 
     def step(self):
         raise NotImplementedError
@@ -26,15 +25,9 @@ class Program:
         """What the results should say of the machine."""
         return {}
 
-    def free_memory(self):
-        """Free memory of the device in bytes, None if unknown."""
-        return None
-
 
 class Torch(Program):
     """Common to programs that use PyTorch."""
-
-    warm_seconds = 2.0
 
     def __init__(self):
         import torch
@@ -50,9 +43,6 @@ class Torch(Program):
             "cuda": torch.version.cuda,
             "reserved_mib": torch.cuda.memory_reserved() >> 20,
         }
-
-    def free_memory(self):
-        return self.torch.cuda.mem_get_info()[0]
 
 
 class GPT(Torch):
@@ -86,7 +76,7 @@ class Generate(Torch):
 
     unit = "token"
 
-    def __init__(self, tokens=16, layers=8):
+    def __init__(self, tokens=8, layers=8):
         super().__init__()
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         from transformers import LlamaConfig, LlamaForCausalLM
@@ -130,16 +120,18 @@ class Graph(Torch):
 
     def __init__(self, prime, nodes=100, replays=20):
         super().__init__()
-        torch = self.torch
-        self.units = replays
-        x = torch.zeros(1 << 16, device="cuda")
-        x.add_(1)
-        torch.cuda.synchronize()
+        self.units, self.nodes = replays, nodes
+        self.x = self.torch.zeros(1 << 16, device="cuda")
+        self.x.add_(1)
+        self.torch.cuda.synchronize()
         prime()
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            for _ in range(nodes):
-                x.add_(1)
+        self.make()
+
+    def make(self):
+        self.graph = self.torch.cuda.CUDAGraph()
+        with self.torch.cuda.graph(self.graph):
+            for _ in range(self.nodes):
+                self.x.add_(1)
 
     def step(self):
         for _ in range(self.units):
@@ -156,13 +148,9 @@ class Calls(Program):
         self.library.calls_launch.argtypes = [ctypes.c_long]
         self.library.calls_allocate.restype = ctypes.c_double
         self.library.calls_allocate.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_size_t, ctypes.c_int]
-        self.library.calls_free_memory.restype = ctypes.c_double
         failed = self.library.calls_open()
         if failed:
             raise RuntimeError(f"the CUDA driver could not be used: error {failed}")
-
-    def free_memory(self):
-        return int(self.library.calls_free_memory())
 
 
 class Launches(Calls):
@@ -170,7 +158,7 @@ class Launches(Calls):
 
     unit = "launch"
 
-    def __init__(self, folder, launches=2000):
+    def __init__(self, folder, launches=1000):
         super().__init__(folder)
         self.units = launches
 
@@ -184,14 +172,27 @@ class Allocations(Calls):
 
     unit = "allocation and its release"
 
-    def __init__(self, folder, allocations=4000, depth=10, size=512, ordered=False):
+    def __init__(self, folder, allocations=1000, size=512):
         super().__init__(folder)
-        self.units = allocations
-        self.arguments = (allocations, depth, size, int(ordered))
+        self.units, self.size = allocations, size
+        self.choose(1, False)
+
+    def choose(self, depth, ordered):
+        """Below how many frames, and whether of the stream's order."""
+        self.arguments = (self.units, depth, self.size, int(ordered))
 
     def step(self):
         if self.library.calls_allocate(*self.arguments) < 0:
             raise RuntimeError("an allocation failed")
+
+
+def prepare(name):
+    """Imports what a program needs, which takes seconds and touches no GPU."""
+    if name in ("gpt", "generate", "graph"):
+        import torch  # noqa: F401
+    if name == "generate":
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        from transformers import LlamaConfig, LlamaForCausalLM  # noqa: F401
 
 
 def program(name, options, folder, prime):

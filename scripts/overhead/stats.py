@@ -1,33 +1,39 @@
-"""Statistics of paired measurements, in the standard library alone.
+"""Statistics of turns, in the standard library alone.
 
-The estimate is the median of per-pair ratios. Its interval is that of the sign test: the order statistics between
-which the median lies with at least the level's probability, whatever the distribution of the noise. Drift has
-cancelled inside the pairs (analysis.py). Pairs of one process resemble each other more than those
-of another; where the sessions' medians scatter more than chance allows, pairs count as correspondingly fewer (the
-design effect of cluster samples), which widens the interval.
+What is known of a process is one figure a turn: a difference of logarithms of times. Its location is the mean without
+the tenth at either end, since a turn that the host disturbed tells nothing. The error has two levels, as the data
+have: turns of a process (a bootstrap over turns, those of one round together), and processes of a kind, which differ
+by more than their turns do (where memory lies). The second is what the scatter between processes exceeds that of the
+bootstrap by; with few processes its quantile is Student's. Both together are the interval.
 """
 
 import math
+import random
 import statistics
 from dataclasses import dataclass
 
 LEVEL = 0.95
+TRIM = 0.1
+DRAWS = 400
+# Fewer turns tell nothing of how they scatter.
+LEAST_TURNS = 4
 
 
 @dataclass
 class Estimate:
-    """A median with its interval; low and high are None where there are too few pairs for one."""
+    """A ratio with its interval; low and high are None where there is too little for one."""
 
     mid: float
     low: float | None
     high: float | None
-    pairs: int
-    effective: float  # pairs after the design effect
+    turns: int
+    processes: int
 
     def text(self, digits=3):
+        size = f"n {self.turns}/{self.processes}"
         if self.low is None:
-            return f"{self.mid:.{digits}f} (n {self.pairs}, too few for an interval)"
-        return f"{self.mid:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}] n {self.pairs}"
+            return f"{self.mid:.{digits}f} ({size}, too few for an interval)"
+        return f"{self.mid:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}] {size}"
 
     def verdict(self, limit):
         """Whether the figure is at most the limit: "met", "not met" or "undecided"."""
@@ -44,69 +50,141 @@ class Estimate:
             function(self.mid),
             function(self.low) if both else None,
             function(self.high) if both else None,
-            self.pairs,
-            self.effective,
+            self.turns,
+            self.processes,
         )
 
 
-def sign_rank(n, level=LEVEL):
-    """The largest k such that the k-th smallest and the k-th largest of n values hold the median between them with
-    at least that probability; 0 if there is none."""
-    rest = (1 - level) / 2
-    total, k = 0.0, 0
-    for i in range(n):
-        # Logarithms: 2^-n is nothing from n = 1075.
-        total += math.exp(math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) - n * math.log(2))
-        if total > rest:
-            break
-        k = i + 1
-    return k
+def location(values):
+    """The mean without the tenth at either end."""
+    cut = int(len(values) * TRIM)
+    return statistics.fmean(sorted(values)[cut : len(values) - cut] if cut else values)
 
 
-def by_chance(k, share=0.9):
-    """What the scatter between k groups alike exceeds that within them by in all but 1 - share of cases: the
-    quantile of F(k - 1, ∞), by Wilson and Hilferty's approximation of chi-square."""
-    d = k - 1
-    z = statistics.NormalDist().inv_cdf(share)
-    return (1 - 2 / (9 * d) + z * math.sqrt(2 / (9 * d))) ** 3
+def student(df, level=LEVEL):
+    """The two-sided quantile of Student's t: by bisection of its distribution function, which for whole degrees of
+    freedom is a finite sum."""
+    low, high = 0.0, 1e4
+    for _ in range(200):
+        mid = (low + high) / 2
+        if within(mid, df) < level:
+            low = mid
+        else:
+            high = mid
+    return (low + high) / 2
 
 
-def design_effect(groups):
-    """How many pairs count as one, from the scatter between groups (sessions) against that within them; 1 where the
-    groups do not differ by more than chance."""
-    groups = [g for g in groups if len(g) > 1]
-    n = sum(len(g) for g in groups)
-    k = len(groups)
-    if k < 2:
-        return 1.0
-    # Ranks, so that a few wild pairs do not decide.
-    order = sorted((value, i) for i, g in enumerate(groups) for value in g)
-    ranks = [[] for _ in groups]
-    for rank, (_, i) in enumerate(order):
-        ranks[i].append(rank)
-    grand = (n - 1) / 2
-    between = sum(len(r) * (statistics.fmean(r) - grand) ** 2 for r in ranks) / (k - 1)
-    within = sum((x - statistics.fmean(r)) ** 2 for r in ranks for x in r) / (n - k)
-    size = (n - sum(len(g) ** 2 for g in groups) / n) / (k - 1)
-    if within <= 0 or between <= within * by_chance(k):
-        return 1.0
-    alike = (between - within) / (between + (size - 1) * within)  # intraclass correlation
-    return 1 + (size - 1) * alike
+def within(t, df):
+    """P(|T| ≤ t)."""
+    if df > 200:
+        return math.erf(t / math.sqrt(2))
+    theta = math.atan(t / math.sqrt(df))
+    sine, cosine = math.sin(theta), math.cos(theta)
+    term = total = cosine if df % 2 else 1.0
+    for k in range(2 if df % 2 else 1, df - 1, 2):
+        term *= cosine * cosine * k / (k + 1)
+        total += term
+    if df % 2 == 0:
+        return sine * total
+    return 2 / math.pi * (theta + (sine * total if df > 1 else 0))
 
 
-def estimate(groups, level=LEVEL):
-    """The median over all values of the groups, with its interval."""
-    values = sorted(v for g in groups for v in g)
-    n = len(values)
-    if n == 0:
+def estimate(mid, draws, turns, scatters, processes, level=LEVEL):
+    """The ratio exp(mid). draws: mid again, in bootstraps over turns. scatters: for each kind of processes in the
+    figure, (figures of its processes, standard errors of these); processes: how many there are of the first kind."""
+    if turns < LEAST_TURNS:
+        return Estimate(math.exp(mid), None, None, turns, processes)
+    wide = (student(max(1, turns - 1), level) * statistics.pstdev(draws)) ** 2
+    over, freedom, share = 0.0, 0, 0.0
+    for figures, errors in scatters:
+        share += 1 / len(figures)
+        if len(figures) > 1:
+            freedom += len(figures) - 1
+            noise = statistics.fmean(e * e for e in errors)
+            over += (len(figures) - 1) * (statistics.variance(figures) - noise)
+    if freedom:
+        wide += student(freedom, level) ** 2 * max(0.0, over / freedom) * share
+    wide = math.sqrt(wide)
+    return Estimate(math.exp(mid), math.exp(mid - wide), math.exp(mid + wide), turns, processes)
+
+
+def draws_of(items, seed=1):
+    """Bootstrap samples of the indices of so many items."""
+    source = random.Random(seed)
+    return [source.choices(range(items), k=items) for _ in range(DRAWS)]
+
+
+def paired(by_process, level=LEVEL):
+    """by_process: for each process the differences of its turns."""
+    by_process = [v for v in by_process if v]
+    if not by_process:
         return None
-    mid = statistics.median(values)
-    effective = n / design_effect(groups)
-    whole = max(1, int(effective))
-    k = sign_rank(whole, level)
-    if k == 0:
-        return Estimate(mid, None, None, n, effective)
-    # With fewer effective pairs: the same share of the ranks on either side of the middle.
-    away = ((whole + 1) / 2 - k) * n / whole
-    low = max(1, math.floor((n + 1) / 2 - away)) if whole < n else k
-    return Estimate(mid, values[low - 1], values[n - low], n, effective)
+    figures = [location(v) for v in by_process]
+    samples = [[location([v[i] for i in s]) for s in draws_of(len(v), at)] for at, v in enumerate(by_process)]
+    weights = [len(v) for v in by_process]
+    mid = weighted(figures, weights)
+    draws = [weighted(d, weights) for d in zip(*samples, strict=True)]
+    errors = [statistics.pstdev(s) for s in samples]
+    return estimate(mid, draws, sum(weights), [(figures, errors)], len(figures), level)
+
+
+def weighted(values, weights):
+    return sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights)
+
+
+def changes(treated, controls, phases, level=LEVEL):
+    """By how much the treated changed from one phase to the other, against the controls, which took turns with them.
+    treated, controls: for each process {phase: {round: log time}}; phases: (before, after), or (only,) for a plain
+    comparison of the two kinds."""
+    for phase in phases:
+        treated = [p for p in treated if p.get(phase)]
+        controls = [p for p in controls if p.get(phase)]
+    if not treated or not controls:
+        return None
+    rounds = [sorted(set().union(*(p[phase] for p in treated + controls))) for phase in phases]
+    levels = [drift(controls, phase, numbers) for phase, numbers in zip(phases, rounds, strict=True)]
+
+    def figure(process, picks):
+        """How much it changed against what the controls were in the same rounds."""
+        found = []
+        for phase, numbers, level_, pick in zip(phases, rounds, levels, picks, strict=True):
+            own = process[phase]
+            values = [own[numbers[i]] - level_[i] for i in pick if numbers[i] in own and level_[i] is not None]
+            if not values:
+                return None
+            found.append(location(values))
+        return found[-1] - found[0] if len(found) > 1 else found[0]
+
+    whole = [range(len(numbers)) for numbers in rounds]
+    picks = list(zip(*(draws_of(len(numbers), at) for at, numbers in enumerate(rounds)), strict=True))
+
+    def all_of(processes):
+        figures = [figure(p, whole) for p in processes]
+        drawn = [[f for f in (figure(p, pick) for pick in picks) if f is not None] for p in processes]
+        return figures, drawn
+
+    own, own_drawn = all_of(treated)
+    other, other_drawn = all_of(controls)
+    if None in own or None in other or any(len(d) < DRAWS / 2 for d in own_drawn + other_drawn):
+        return None
+    mid = statistics.fmean(own) - statistics.fmean(other)
+    draws = [
+        statistics.fmean(a) - statistics.fmean(b)
+        for a, b in zip(zip(*own_drawn, strict=False), zip(*other_drawn, strict=False), strict=False)
+    ]
+    scatters = [
+        (figures, [statistics.pstdev(d) for d in drawn]) for figures, drawn in ((own, own_drawn), (other, other_drawn))
+    ]
+    turns = min(len(numbers) for numbers in rounds) * len(treated)
+    return estimate(mid, draws, turns, scatters, len(treated), level)
+
+
+def drift(controls, phase, numbers):
+    """By how much the controls were slower than usually, by round: each by what it is itself usually, so that one that
+    is missing does not shift it. None where none of them was there."""
+    usual = [location(list(p[phase].values())) for p in controls]
+    found = []
+    for number in numbers:
+        there = [p[phase][number] - u for p, u in zip(controls, usual, strict=True) if number in p[phase]]
+        found.append(statistics.fmean(there) if there else None)
+    return found

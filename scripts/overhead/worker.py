@@ -3,22 +3,25 @@
 
     worker.py PROGRAM OPTIONS.json FOLDER IN OUT
 
-Commands come as JSON lines from the pipe IN, one answer each goes to OUT:
+Imports what the program needs, says so, and takes commands: JSON lines from the pipe IN, one answer each to OUT. In
+between it waits for the pipe and does nothing, so that others can have the GPU and the processors.
 
-    {"do": "adopt"}                             the capture that the process was started with is "warpscope", now off
-    {"do": "attach", "library": L, "environment": E}    loads warpscope's library now; its timeline is stopped
+    {"do": "build"}                             makes the program and its first steps; tells what it is
+    {"do": "attach", "library": L, "environment": E}    loads warpscope's library now, behind libbetween.so
+    {"do": "profiler"}                          torch.profiler is what this process switches
+    {"do": "turn", "plan": [[STATE, LEAD, N], …]}       in each state LEAD steps that are not timed, then N that are
+    {"do": "case", "case": {…}}                 what a step does from now, where the program has a choice
     {"do": "calibrate"}                         how long a step takes
-    {"do": "switch", "to": NAME}                the capture of captures.py that is on from now
-    {"do": "steps", "lead": N, "seconds": S}    N steps that are not timed, then about S seconds of timed ones
-    {"do": "record", "seconds": S, "to": FILE}  steps for S seconds; FILE gets [begin since 1970, seconds] of each
-    {"do": "look", "on": 0|1}                   the bare consumer counts records (slower)
-    {"do": "counts"}                            kernels and graph launches that it counted, bytes that it got
-    {"do": "memory"}                            free memory of the device
+    {"do": "rebuild", "state": S or null}       makes a CUDA graph anew; before it one step in S, if there is one
+    {"do": "look", "state": S}                  one step, whose kernels the bare consumer counts
+    {"do": "sustain", "state": S, "seconds": T} steps without a pause; how many
+    {"do": "record", "seconds": T, "to": FILE}  the same; FILE gets [begin since 1970, seconds] of each
     {"do": "end"}
 
-Garbage collection is off while steps are timed, and done between windows.
+Garbage collection is off while steps are timed, and done between turns.
 """
 
+import contextlib
 import ctypes
 import gc
 import json
@@ -32,55 +35,54 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import captures
 import programs
 
-WARM_STEPS = 10
-CALIBRATE_SECONDS = 0.3
-# The library needs 0.1 s to be recording.
-ATTACH_SECONDS = 1.0
+WARM_STEPS = 8
+CALIBRATE_STEPS = 5
+# The library needs 0.1 s to be ready.
+ATTACH_SECONDS = 0.3
 
 
 class Worker:
     """The process's state: the program, and which capture is on."""
 
     def __init__(self, name, options, folder):
+        self.name, self.options, self.folder = name, options, folder
         self.bare = captures.load_bare(folder)
-        self.program = programs.program(name, options, folder, self.prime)
-        self.known = {"off": captures.Off()}
+        self.capture = captures.Nothing()
+        self.program = None
+        self.between = None
         self.current = "off"
-        self.amount = None  # of records, when that was switched on
-        self.step_seconds = 1.0  # until calibrated
-        self.steps_in = {}  # by capture: all steps that were made while it was on
+        self.steps_in = {}  # by state: all steps that were made while it was on
 
     def prime(self):
-        """Attaches the bare consumer, where this process is for it, and stops it again."""
-        if os.environ.get("OVERHEAD_BARE"):
-            self.bare.bare_start(captures.CONTENT["node"].encode())
-            self.bare.bare_stop()
+        """Before a graph is instantiated: the bare consumer, where this process is for it, which stays on."""
+        content = os.environ.get("OVERHEAD_BARE")
+        if content:
+            captures.Bare(self.bare, content).to("on")
+
+    def build(self):
+        self.program = programs.program(self.name, self.options, self.folder, self.prime)
+        for _ in range(WARM_STEPS):
+            self.timed()
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        pin()  # not before: nothing is timed yet, and many are built at once
+        facts = {"processors": len(os.sched_getaffinity(0)), **self.program.facts()}
+        return {"units": self.program.units, "unit": self.program.unit, **facts}
 
     def attach(self, library, environment):
+        self.between, path = captures.load_between(self.folder)
         os.environ.update(environment)
+        os.environ["WARPSCOPE_CUPTI"] = path
         loaded = ctypes.CDLL(library)
         time.sleep(ATTACH_SECONDS)
-        for _ in range(3):
-            self.timed()
-        return {"stopped": loaded.warpscope_stop()}
-
-    def repeat(self, least, seconds):
-        times = []
-        begin = time.perf_counter()
-        while len(times) < least or time.perf_counter() - begin < seconds:
-            times.append(self.timed())
-        return statistics.median(times)
-
-    def calibrate(self):
-        """How long a step takes, now that no other process uses the GPU."""
-        self.step_seconds = self.repeat(3, CALIBRATE_SECONDS)
-        return {"step": self.step_seconds}
-
-    def adopt(self):
-        """Takes over the capture that this process was started with, and stops it."""
-        self.known["warpscope"] = captures.Warpscope()
-        self.current = "warpscope"
-        return self.switch("off")
+        self.timed()
+        self.timed()
+        if not self.between.between_watched():
+            raise RuntimeError("the library did not come to life")
+        self.capture = captures.Ours(self.between, loaded)
+        version = self.between.between_version()
+        return {"cupti": self.between.between_path().decode(), "cupti_version": version}
 
     def timed(self):
         begin = time.perf_counter()
@@ -90,37 +92,60 @@ class Worker:
         return end - begin
 
     def switch(self, to):
-        """In the answer, "empty": the capture that was on until now had got no records."""
-        answer = {}
-        if to not in self.known:
-            self.known[to] = captures.capture(to, self.bare)
         if to != self.current:
-            left = self.known[self.current]
-            left.off()
-            amount = left.amount()
-            answer["empty"] = amount is not None and amount <= self.amount
-            self.current = "off"
-            self.amount = self.known[to].amount()
-            self.known[to].on()
+            self.capture.to(to)
             self.current = to
-        return answer
 
-    def steps(self, lead, seconds):
+    def turn(self, plan):
+        """The times by state, and the states of which no record came though they were on."""
         gc.collect()
-        for _ in range(lead):
+        times, empty = {}, set()
+        on, before = None, None
+        for state, lead, count in plan + [["off", 0, 0]]:
+            if state != on:
+                self.switch(state)
+                if before is not None and self.capture.amount(on) == before:
+                    empty.add(on)
+                on, before = state, self.capture.amount(state)
+            for _ in range(lead):
+                self.timed()
+            if count:
+                times.setdefault(state, []).extend(round(self.timed(), 8) for _ in range(count))
+        return {"times": times, "empty": sorted(empty)}
+
+    def rebuild(self, state):
+        if state:
+            self.switch(state)
             self.timed()
-        # The same number of steps whatever is on, for windows of the same work.
-        count = max(1, min(2000, round(seconds / self.step_seconds)))
-        cpu, stolen = time.process_time(), steal()
-        times = [self.timed() for _ in range(count)]
-        cpu, stolen = time.process_time() - cpu, steal() - stolen
-        return {
-            "steps": count,
-            "mean": sum(times) / count,
-            "median": statistics.median(times),
-            "cpu": cpu / count,
-            "steal": stolen,
-        }
+            self.switch("off")
+        self.program.make()
+        for _ in range(WARM_STEPS):
+            self.timed()
+        return {}
+
+    def look(self, state):
+        """What a step is, counted by the bare consumer."""
+        self.switch(state)
+        self.timed()
+        self.switch("off")
+        self.switch(state)
+        self.between.between_look(1)
+        before = self.between.between_records(captures.KERNEL), self.between.between_bytes()
+        self.timed()
+        self.switch("off")
+        self.between.between_look(0)
+        after = self.between.between_records(captures.KERNEL), self.between.between_bytes()
+        return {"kernels": after[0] - before[0], "bytes": after[1] - before[1]}
+
+    def sustain(self, state, seconds):
+        self.switch(state)
+        begin, count = time.monotonic(), 0
+        while time.monotonic() - begin < seconds:
+            self.timed()
+            count += 1
+        seconds = time.monotonic() - begin
+        self.switch("off")
+        return {"steps": count, "seconds": seconds}
 
     def record(self, seconds, to):
         stamps = []
@@ -130,41 +155,32 @@ class Worker:
             stamps.append((begin, self.timed()))
         with open(to, "w", encoding="utf-8") as file:
             json.dump(stamps, file)
-        return {"steps": len(stamps)}
-
-    def counts(self):
-        return {
-            "kernels": self.bare.bare_records(captures.KERNEL),
-            "graphs": self.bare.bare_records(captures.GRAPH),
-            "bytes": self.bare.bare_bytes(),
-            "buffers": self.bare.bare_buffers(),
-            "strangers": self.bare.bare_strangers(),
-            "cupti": self.bare.bare_path().decode(),
-            "cupti_version": self.bare.bare_version(),
-            "steps_in": self.steps_in,
-        }
+        return {"steps": len(stamps), "all_steps": sum(self.steps_in.values())}
 
     def do(self, command):
         what = command["do"]
-        if what == "switch":
-            return self.switch(command["to"])
-        if what == "steps":
-            return self.steps(command["lead"], command["seconds"])
-        if what == "adopt":
-            return self.adopt()
+        if what == "turn":
+            return self.turn(command["plan"])
+        if what == "build":
+            return self.build()
         if what == "attach":
             return self.attach(command["library"], command["environment"])
+        if what == "profiler":
+            self.capture = captures.Profiler()
+            return {}
+        if what == "case":
+            self.program.choose(**command["case"])
+            return {}
         if what == "calibrate":
-            return self.calibrate()
+            return {"step": statistics.median(self.timed() for _ in range(CALIBRATE_STEPS))}
+        if what == "rebuild":
+            return self.rebuild(command["state"])
+        if what == "look":
+            return self.look(command["state"])
+        if what == "sustain":
+            return self.sustain(command["state"], command["seconds"])
         if what == "record":
             return self.record(command["seconds"], command["to"])
-        if what == "look":
-            self.bare.bare_look(command["on"])
-            return {}
-        if what == "counts":
-            return self.counts()
-        if what == "memory":
-            return {"free": self.program.free_memory()}
         raise LookupError(f"no command is called {what}")
 
 
@@ -179,7 +195,7 @@ def siblings(processor):
 
 
 def pin():
-    """One processor of each core, of half of the cores, for this process and the threads that it makes: two threads on
+    """One processor of each core, of half of the cores, for the threads of this process and those that they make: two on
     one core slow each other at random. The other half is the agent's, though it may be anywhere."""
     allowed = sorted(os.sched_getaffinity(0))
     cores = {}
@@ -189,22 +205,9 @@ def pin():
     if len(first) >= 8:
         first = first[: len(first) // 2]
     if len(first) >= 4:
-        os.sched_setaffinity(0, first)
-    return len(os.sched_getaffinity(0))
-
-
-def steal():
-    """Seconds that the hypervisor gave to others, of all processors together."""
-    with open("/proc/stat", encoding="utf-8") as file:
-        return int(file.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
-
-
-def switchable():
-    try:
-        captures.Warpscope()
-    except LookupError:
-        return False
-    return True
+        for thread in os.listdir("/proc/self/task"):
+            with contextlib.suppress(ProcessLookupError):  # it has ended
+                os.sched_setaffinity(int(thread), first)
 
 
 def main():
@@ -215,24 +218,9 @@ def main():
         answers.write(json.dumps(value) + "\n")
         answers.flush()
 
-    processors = pin()
+    programs.prepare(sys.argv[1])
     worker = Worker(sys.argv[1], json.loads(sys.argv[2]), sys.argv[3])
-    worker.repeat(WARM_STEPS, worker.program.warm_seconds)
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    answer(
-        {
-            "ready": True,
-            "switchable": switchable(),
-            "processors": processors,
-            "units": worker.program.units,
-            "unit": worker.program.unit,
-            "warm_steps": sum(worker.steps_in.values()),
-            **worker.program.facts(),
-        }
-    )
-    worker.steps_in.clear()
+    answer({"ready": True})
     for line in commands:
         command = json.loads(line)
         if command["do"] == "end":
@@ -241,9 +229,9 @@ def main():
             answer(worker.do(command))
         except Exception as error:  # the conductor decides what that means
             answer({"error": f"{type(error).__name__}: {error}"})
-    if worker.current != "off":
+    if worker.current not in ("off", "on"):
         worker.switch("off")
-    answer({"ended": True, **worker.counts()})
+    answer({"ended": True, "steps_in": worker.steps_in, "strangers": worker.bare.bare_strangers()})
     return 0
 
 
