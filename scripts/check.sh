@@ -113,7 +113,7 @@ sanitized_e2e() {
   WARPSCOPE_REQUIRE=build WARPSCOPE_E2E_LIB=build/address-undefined/libwarpscope.so \
     go test -count=1 -timeout 5m ./internal/e2e || return 1
   WARPSCOPE_REQUIRE=build WARPSCOPE_E2E_LIB=build/thread/libwarpscope.so \
-    go test -count=1 -timeout 5m -run 'TestStorms|TestEveryEnd|TestEnd|TestWorkAtExit|TestProcesses|TestClosedLibraries|TestKilledAtWork|TestCUPTI|TestLate|TestLeaves|TestNewerCUPTI|TestTrigger|TestCalls|TestQuarrel|TestSlow|TestShare|TestBudget' ./internal/e2e
+    go test -count=1 -timeout 5m -run 'TestStorms|TestEveryEnd|TestEnd|TestWorkAtExit|TestProcesses|TestClosedLibraries|TestKilledAtWork|TestCUPTI|TestLate|TestLeaves|TestNewerCUPTI|TestTrigger|TestCalls|TestQuarrel|TestSlow|TestShare|TestGraphs|TestKilledAgent|TestAgentGone|TestAnother|TestFullDisk|TestBudget' ./internal/e2e
 }
 
 # ---- the built library ------------------------------------------------------------------------
