@@ -16,6 +16,8 @@ type callIndex struct {
 	base  uint32
 	times uint64
 	shift int
+
+	byThread map[uint32][]int32 // indices, in the order of their start; nil until they are asked for
 }
 
 func newCallIndex(cpu []cpuWork) *callIndex {
@@ -74,4 +76,24 @@ func (c *callIndex) of(correlation uint32) int {
 		return -1
 	}
 	return int(c.at[slot]) - 1
+}
+
+// threads returns the calls of each thread, by their indices.
+func (c *callIndex) threads() map[uint32][]int32 {
+	if c.byThread != nil {
+		return c.byThread
+	}
+	counts := make(map[uint32]int)
+	for i := range c.cpu {
+		counts[c.cpu[i].thread]++
+	}
+	c.byThread = make(map[uint32][]int32, len(counts))
+	for thread, n := range counts {
+		c.byThread[thread] = make([]int32, 0, n)
+	}
+	for i := range c.cpu {
+		thread := c.cpu[i].thread
+		c.byThread[thread] = append(c.byThread[thread], int32(i))
+	}
+	return c.byThread
 }

@@ -117,6 +117,9 @@ func runHostile(t *testing.T, data []byte) {
 		c.Window = Window{From: Moment{Set: true, Wall: s.next()%2 == 1, NS: int64(s.next())}, To: Moment{Set: s.next()%2 == 1, NS: int64(s.next())}}
 	}
 	a := New(c)
+	if n := int(s.next()); n > 0 {
+		a.timelines.limit, a.timelines.most = n, 4*n
+	}
 	a.Provenance(&event.Provenance{MonoTime: event.Time(s.next()), WallTime: int64(s.next())})
 	for len(s.rest) > 0 {
 		switch s.next() % 4 {

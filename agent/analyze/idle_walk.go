@@ -46,12 +46,7 @@ type cpuWalk struct {
 }
 
 func newCPUWalk(l *timeline, calls *callIndex) *cpuWalk {
-	w := &cpuWalk{l: l, calls: calls, byThread: make(map[uint32][]int32)}
-	for i := range calls.cpu {
-		thread := calls.cpu[i].thread
-		w.byThread[thread] = append(w.byThread[thread], int32(i))
-	}
-	return w
+	return &cpuWalk{l: l, calls: calls, byThread: calls.threads()}
 }
 
 // explain divides the time from g0 to g1, in which a GPU was idle until next began, into parts with

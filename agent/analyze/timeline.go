@@ -98,7 +98,7 @@ type timeline struct {
 	lateRanges uint64  // ranges that no longer fit
 	limit      int     // of gpu and cpu each
 	most       int     // up to where limit may grow
-	lanes      []*lane // by device; they outlive the events
+	lanes      []*lane // in the order of devices; they outlive the events
 }
 
 // timelines collects what the account is made of, of all processes.
@@ -111,10 +111,12 @@ type timelines struct {
 	readings []clockReading
 	activity []activityWindow
 	facts    map[event.GPUID]gpuFacts
+	// limit and most are those of new timelines.
+	limit, most int
 }
 
 func newTimelines(a *Analysis) *timelines {
-	return &timelines{a: a, byID: make(map[event.ProcessID]*timeline)}
+	return &timelines{a: a, byID: make(map[event.ProcessID]*timeline), limit: usualTimeline, most: maxTimeline}
 }
 
 func (t *timelines) of(p *process) *timeline {
@@ -122,7 +124,7 @@ func (t *timelines) of(p *process) *timeline {
 	if l == nil {
 		l = &timeline{
 			p: p, streamAt: make(map[streamKey]uint32), open: make(map[uint32]stepRange), textAt: make(map[string]uint32),
-			textOf: make(map[event.StringID]uint32), limit: usualTimeline, most: maxTimeline,
+			textOf: make(map[event.StringID]uint32), limit: t.limit, most: t.most,
 		}
 		t.byID[p.id] = l
 		t.inOrder = append(t.inOrder, l)

@@ -107,10 +107,9 @@ func (l *timeline) split() []*lane {
 		ln.work, ln.calls = nil, calls
 	}
 	of := func(device uint16) *lane {
-		at := slices.IndexFunc(l.lanes, func(ln *lane) bool { return ln.device == device })
-		if at < 0 {
-			at = len(l.lanes)
-			l.lanes = append(l.lanes, newLane(l, device))
+		at, ok := slices.BinarySearchFunc(l.lanes, device, func(ln *lane, device uint16) int { return int(ln.device) - int(device) })
+		if !ok {
+			l.lanes = slices.Insert(l.lanes, at, newLane(l, device))
 			l.lanes[at].calls = calls
 		}
 		return l.lanes[at]
@@ -125,8 +124,7 @@ func (l *timeline) split() []*lane {
 			ln.work = append(ln.work, l.gpu[i])
 		}
 	}
-	slices.SortFunc(l.lanes, func(x, y *lane) int { return int(x.device) - int(y.device) })
-	return slices.Clone(l.lanes)
+	return l.lanes
 }
 
 // part accounts for the steps that end by a time, and returns from when on events are still needed; false: there are
