@@ -135,6 +135,53 @@ END
   diff <(grep counted alone.txt) <(grep counted traced.txt)
 }
 
+cases+=("7 share_ctypes 60: a profiler written in Python with ctypes: it counts what it counts alone, the trace lacks nothing")
+case_share_ctypes() {
+  cat >monitor.py <<'END'
+import ctypes as c
+import torch
+
+x = torch.randn(256, 256, device="cuda")
+torch.cuda.synchronize()
+cupti = c.CDLL("libcupti.so.13")  # the one that PyTorch has loaded
+buffers, kernels, others = [], 0, 0
+REQUEST = c.CFUNCTYPE(None, c.POINTER(c.c_void_p), c.POINTER(c.c_size_t), c.POINTER(c.c_size_t))
+COMPLETE = c.CFUNCTYPE(None, c.c_void_p, c.c_uint32, c.c_void_p, c.c_size_t, c.c_size_t)
+
+def requested(data, size, most):
+    buffers.append(c.create_string_buffer(1 << 20))
+    data[0], size[0], most[0] = (c.addressof(buffers[-1]) + 63) & ~63, (1 << 20) - 64, 0
+
+def completed(context, stream, data, size, valid):
+    global kernels, others
+    record = c.c_void_p()
+    while cupti.cuptiActivityGetNextRecord(c.c_void_p(data), c.c_size_t(valid), c.byref(record)) == 0:
+        if c.c_uint32.from_address(record.value).value == 10:
+            kernels += 1
+        else:
+            others += 1
+
+keep = REQUEST(requested), COMPLETE(completed)
+assert cupti.cuptiActivityRegisterCallbacks(*keep) == 0
+for round in range(2):
+    kernels = 0
+    assert cupti.cuptiActivityEnable(10) == 0
+    for _ in range(500):
+        torch.relu(x)
+    torch.cuda.synchronize()
+    assert cupti.cuptiActivityFlushAll(1) == 0
+    assert cupti.cuptiActivityDisable(10) == 0
+    print("counted", kernels, others)
+END
+  "$python" monitor.py >alone.txt 2>&1 || skip "it does not work here without warpscope: $(tail -n 1 alone.txt)"
+  "$warpscope" run -o t.wscope -- "$python" monitor.py >traced.txt 2>&1 || { cat traced.txt; return 1; }
+  cat traced.txt
+  echo "figure by ctypes, alone: $(grep counted alone.txt | tr '\n' ' '), traced: $(grep counted traced.txt | tr '\n' ' ')"
+  inspect t.wscope
+  check t.wscope.json 'd["kernels"]["all"]["count"] >= 1000 and d["losses"]["known"] and d["losses"]["lost"] == 0'
+  diff <(grep counted alone.txt) <(grep counted traced.txt)
+}
+
 cases+=("7 share_twice 100: torch.profiler twice in a row, CUDA only: both see everything")
 case_share_twice() { shared twice; }
 
