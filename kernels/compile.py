@@ -18,6 +18,9 @@ import tempfile
 # sm_XX is machine code, compute_XX is PTX for every newer GPU. sm_90a runs on compute capability 9.0 alone.
 TARGETS = ["sm_80", "sm_86", "sm_89", "sm_90a", "compute_80"]
 FLAGS = ["--std=c++17"]
+# A driver refuses PTX that says it is newer than the driver's own. It is text for GPUs of tomorrow with the instructions of sm_80, so it may say
+# CUDA 12.0's version instead of the compiler's: ptxas refuses what needs a newer one.
+PTX_VERSION = "8.0"
 
 
 def check(nvrtc, rc, what):
@@ -97,6 +100,9 @@ def main():
         image, kind, kernels = to_ptx(nvrtc, source, target, sys.argv[5:]), "ptx", []
         if target.startswith("sm_"):
             (image, kernels), kind = assemble(ptxas, image, source, target), "cubin"
+        else:
+            image = re.sub(rb"^\.version [0-9.]+$", b".version " + PTX_VERSION.encode(), image, count=1, flags=re.MULTILINE)
+            assemble(ptxas, image, source, target.replace("compute_", "sm_"))
         file = f"{source.stem}.{target}.{kind}"
         (folder / file).write_bytes(image)
         images.append({"file": file, "target": target, "kind": kind, "sha256": hashlib.sha256(image).hexdigest(), "kernels": kernels})

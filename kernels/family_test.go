@@ -87,6 +87,16 @@ func TestSelectPrefersMachineCodeAndFallsBackToPTX(t *testing.T) {
 	}
 }
 
+// TestPTXIsOldEnough: a driver refuses PTX that is newer than itself, and those since 525 are to take it.
+func TestPTXIsOldEnough(t *testing.T) {
+	for _, f := range []Family{Demo(), Memory(), Matmuls(), Attention(), Latency(), Verify()} {
+		i, image, err := f.Select(10, 0)
+		if err != nil || i.Kind != "ptx" || !bytes.Contains(image, []byte("\n.version 8.0\n")) || !bytes.Contains(image, []byte("\n.target sm_80\n")) {
+			t.Errorf("%s: %v", i.File, err)
+		}
+	}
+}
+
 func TestLaunchesCoverEveryElement(t *testing.T) {
 	for _, c := range []struct {
 		launch  Launch
