@@ -32,11 +32,17 @@ type meter struct {
 type start struct {
 	driver      string
 	others      []result.Process
+	used        int64 // bytes of memory, everybody's
 	utilization int32 // percent of the time just before
 }
 
+// somebody is the memory that is used where anybody has a context: NVML does not show a container the processes of another one.
+const somebody = 256 << 20
+
 // busy says whether somebody else is at work. What was used by nobody who is still there is idle now.
-func (s start) busy() bool { return s.utilization >= busyFrom && len(s.others) > 0 }
+func (s start) busy() bool {
+	return s.utilization >= busyFrom && (len(s.others) > 0 || s.used >= somebody)
+}
 
 // startMeter begins to read; it must come before this process has a context, so that whoever uses the GPU is somebody else.
 func startMeter(uuid string) (m *meter, found start, err error) {
@@ -63,7 +69,7 @@ func startMeter(uuid string) (m *meter, found start, err error) {
 				continue
 			}
 			if first {
-				found.utilization = s.Utilization[i]
+				found.utilization, found.used = s.Utilization[i], s.UsedMemory[i]
 			}
 			m.times = append(m.times, s.Time[i])
 			m.samples = append(m.samples, result.Sample{

@@ -19,6 +19,8 @@ func TestBusyIsSomebodyElseAtWork(t *testing.T) {
 		{start{utilization: 0, others: other}, false}, // it holds memory only
 		{start{utilization: 80}, false},               // it has gone
 		{start{utilization: -1, others: other}, false},
+		{start{utilization: 80, used: 600 << 20}, true}, // in another container
+		{start{utilization: 80, used: 4 << 20}, false},
 	} {
 		if got := c.found.busy(); got != c.want {
 			t.Errorf("%+v is busy: %v", c.found, got)
