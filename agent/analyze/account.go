@@ -71,6 +71,7 @@ type total struct {
 	spaces  [int(event.SpaceGraph) + 1]sum
 	askers  map[event.StringID]*askerSum
 	ordered []*askerSum
+	byStack map[event.StackID]*askerSum
 }
 
 type askerSum struct {
@@ -154,12 +155,21 @@ func (a *account) total(kind MemoryKind, device int32) *total {
 	if len(a.totals) >= maxDevices {
 		return a.totals[maxDevices-1]
 	}
-	t := &total{kind: kind, device: device, askers: make(map[event.StringID]*askerSum)}
+	t := &total{kind: kind, device: device, askers: make(map[event.StringID]*askerSum), byStack: make(map[event.StackID]*askerSum)}
 	a.totals = append(a.totals, t)
 	return t
 }
 
 func (a *account) asker(t *total, stack event.StackID) *askerSum {
+	s := t.byStack[stack]
+	if s == nil {
+		s = a.askerOf(t, stack)
+		t.byStack[stack] = s
+	}
+	return s
+}
+
+func (a *account) askerOf(t *total, stack event.StackID) *askerSum {
 	module, ok := a.stacks[stack]
 	if !ok {
 		module = asker(a.tables, stack)

@@ -32,8 +32,8 @@ type Allocation struct {
 	Stack    event.StackID
 }
 
-// keyClass tells apart things whose numbers may be equal.
-type keyClass uint8
+// keyClass tells apart things whose numbers may be equal. It is as wide as they are: keys without gaps are hashed in one piece.
+type keyClass uint64
 
 const (
 	classAddress keyClass = iota // device, managed, pool and driver-pinned memory: one address space

@@ -24,6 +24,7 @@ func run() error {
 	flag.IntVar(&c.Kernels, "kernels", 100_000_000, "how many kernels, at least")
 	flag.BoolVar(&c.Calls, "calls", true, "with the calls that launched them")
 	flag.Uint64Var(&c.Seed, "seed", 1, "of the random numbers")
+	allocations := flag.Int("allocations", 0, "instead of kernels: how many calls that take memory or give it back")
 	out := flag.String("o", "", "the file to write")
 	flag.Parse()
 	if *out == "" {
@@ -34,7 +35,13 @@ func run() error {
 		return err
 	}
 	w := bufio.NewWriterSize(f, 1<<20)
-	n, err := bigtrace.Generate(w, c)
+	n, what := *allocations, "allocations and releases"
+	if n > 0 {
+		err = bigtrace.GenerateMemory(w, n, c.Seed)
+	} else {
+		what = "kernels"
+		n, err = bigtrace.Generate(w, c)
+	}
 	if err := errors.Join(err, w.Flush(), f.Close()); err != nil {
 		return err
 	}
@@ -42,6 +49,6 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s: %d kernels, %d bytes, %.2f a kernel\n", *out, n, info.Size(), float64(info.Size())/float64(n))
+	fmt.Printf("%s: %d %s, %d bytes, %.2f each\n", *out, n, what, info.Size(), float64(info.Size())/float64(n))
 	return nil
 }
