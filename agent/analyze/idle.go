@@ -127,6 +127,12 @@ type idleSpot struct {
 	before     *gpuWork
 }
 
+// recentSpot is a place that was looked up.
+type recentSpot struct {
+	key  placeKey
+	spot *idleSpot
+}
+
 // idleTable adds up the idle time of a lane.
 type idleTable struct {
 	a      *Analysis
@@ -136,6 +142,7 @@ type idleTable struct {
 	total  [causes]int64
 	count  [causes]uint64
 	places map[placeKey]*idleSpot
+	recent [1 << 12]recentSpot
 	gaps   uint64
 	long   []longGap
 	python pythonTable
@@ -202,12 +209,7 @@ func (t *idleTable) gap(lines *[lineCount]int64, g0, g1 event.Time, last *gpuWor
 		t.total[p.cause] += ns
 		t.count[p.cause]++
 		key := placeKey{p.cause, p.call, t.workKey(last), t.workKey(before)}
-		spot := t.places[key]
-		if spot == nil && len(t.places) < maxPlaces {
-			spot = &idleSpot{after: copyOf(last), before: copyOf(before)}
-			t.places[key] = spot
-		}
-		if spot != nil {
+		if spot := t.spot(key, last, before); spot != nil {
 			spot.count++
 			spot.total += ns
 			spot.max = max(spot.max, ns)
@@ -218,6 +220,25 @@ func (t *idleTable) gap(lines *[lineCount]int64, g0, g1 event.Time, last *gpuWor
 		}
 	}
 	t.keep(long)
+}
+
+// spot returns a place, nil if there are too many. Most gaps are at places of the steps before.
+func (t *idleTable) spot(key placeKey, last, before *gpuWork) *idleSpot {
+	hash := key.after*31 + key.before*17 + uint64(key.cause)<<5 + uint64(key.call)
+	recent := &t.recent[hash%uint64(len(t.recent))]
+	if recent.spot != nil && recent.key == key {
+		return recent.spot
+	}
+	spot := t.places[key]
+	if spot == nil {
+		if len(t.places) >= maxPlaces {
+			return nil
+		}
+		spot = &idleSpot{after: copyOf(last), before: copyOf(before)}
+		t.places[key] = spot
+	}
+	recent.key, recent.spot = key, spot
+	return spot
 }
 
 // keep keeps the longest gaps.
