@@ -12,6 +12,7 @@ import argparse
 import datetime
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -99,11 +100,19 @@ class Conductor:
 
     def all(self, workloads):
         self.results.add([environment(self.tools, self.run)])
-        groups = [Group(self.tools, w) for w in workloads]
+        groups = []
+        try:
+            groups += [Group(self.tools, w) for w in workloads]
+            self.waves(groups)
+        finally:
+            for group in groups:
+                group.abandon()
+
+    def waves(self, groups):
         for group in groups:
             group.imported()
         self.say(f"{sum(len(g.processes) for g in groups)} processes are there")
-        waves = sorted({w.wave for w in workloads})
+        waves = sorted({g.workload.wave for g in groups})
         left = list(groups)
         for i, wave in enumerate(waves):
             members = [g for g in groups if g.workload.wave == wave]
@@ -141,6 +150,7 @@ def main():
     parser.add_argument("--only", help="keys of workloads, with commas between")
     parser.add_argument("--again", action="store_true", help="also those that are there")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     tools = Tools(os.path.abspath(args.bin), os.path.abspath(args.work))
     forget(tools)
     results = Results(args.results)

@@ -19,7 +19,9 @@ LEVEL = 0.06  # seconds of a turn that tells a process's level
 WINDOW = 0.025  # of the shortest windows
 LEAD = 0.012  # that are not timed after a switch
 MOST = 60  # steps of a window
-ALTERNATIONS = 8  # of the timeline and the bare consumer in a turn, by fours
+TURN = 1.2  # seconds of a turn, if steps are not too long for that
+# Of the timeline and the bare consumer in a turn, by fours.
+FEWEST, MOST_FOURS = 2, 8
 
 
 def steps(seconds, step, least):
@@ -44,10 +46,11 @@ def timeline_turn(step, number):
     without switching a kind, so that no step in between is lost."""
     one, lead = steps(WINDOW, step, 1), steps(LEAD, step, 1)
     a, b = ("none", "bare") if number % 2 == 0 else ("bare", "none")
-    inner = [[state, 0, one] for state in (a, b, b, a) * ALTERNATIONS]
+    ends = [["launch", lead, 2 * one], ["off", lead, 2 * one]]
+    rest = TURN / step - sum(lead + count for _, lead, count in ends) * 2
+    inner = [[state, 0, one] for state in (a, b, b, a) * max(FEWEST, min(MOST_FOURS, int(rest / (4 * one))))]
     inner[0][1] = lead
-    ends = [["launch", lead, 3 * one], ["off", lead, 3 * one]]
-    return ends + inner + [ends[1], ends[0]]
+    return ends + inner + ends[::-1]
 
 
 def profiler_turn(step, number):
@@ -77,11 +80,11 @@ class Group:
         self.tools, self.workload = tools, workload
         self.lines = []
         self.random = random.Random(workload.key)
-        self.processes = [
-            Measured(tools, workload, kind, i + 1) for kind, n in workload.kinds.items() for i in range(n)
-        ]
+        self.processes = []
         self.facts = {}
-        self.failed = []  # to look at their traces nevertheless
+        self.step = 0.0
+        if not workload.record:
+            self.start()
 
     def note(self, what, /, **values):
         self.lines.append({"is": what, "workload": self.workload.key, "title": self.workload.title, **values})
@@ -104,16 +107,24 @@ class Group:
 
     # ---- beginning ----
 
+    def start(self):
+        for kind, n in self.workload.kinds.items():
+            self.processes += [Measured(self.tools, self.workload, kind, i + 1) for i in range(n)]
+
     def imported(self):
         self.each(lambda p: p.answer(IMPORT_SECONDS))
 
     def begin_build(self):
+        if self.workload.record:  # a budget watches the program's pace from its beginning
+            self.start()
+            self.imported()
         self.each(lambda p: p.tell(do="build"))
 
     def built(self):
         def take(process):
             self.facts.update(process.answer(BUILD_SECONDS))
-            process.signal_agent(signal.SIGSTOP)
+            if not self.workload.record:
+                process.signal_agent(signal.SIGSTOP)
 
         self.each(take)
 
@@ -221,17 +232,22 @@ class Group:
     def record(self, seconds):
         """Each process by itself: the time of every step."""
         for process in list(self.processes):
-            process.signal_agent(signal.SIGCONT)
             answer = process.ask(seconds + 60, do="record", seconds=seconds, to=process.trace + ".stamps")
             self.note("recorded", process=process.name, kind=process.kind, **answer)
 
     # ---- end ----
+
+    def abandon(self):
+        """Ends what is left, whatever state it is in."""
+        for process in self.processes:
+            process.abandon()
 
     def finish(self):
         """Ends the processes and reads their traces. Nothing may be timed meanwhile."""
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             for line in pool.map(self.end, list(self.processes)):
                 self.note("end", **line)
+        self.processes = []
 
     def end(self, process):
         line = {"process": process.name, "kind": process.kind}

@@ -74,7 +74,7 @@ WORKLOADS = [
         "gpt",
         {"budget": 1},
         15,
-        3,
+        4,
         options={"mode": "launch"},
         record=True,
     ),

@@ -198,6 +198,11 @@ class Measured:
 
     # ---- end ----
 
+    def abandon(self):
+        for child in (self.child, self.held and self.held.child):
+            if child and child.poll() is None:
+                child.kill()
+
     def close(self, seconds=30):
         """Waits for its end, after the command to end; a process that does not end is killed. Its exit status."""
         self.signal_agent(signal.SIGCONT)

@@ -76,7 +76,7 @@ class Generate(Torch):
 
     unit = "token"
 
-    def __init__(self, tokens=8, layers=8):
+    def __init__(self, tokens=4, layers=8):
         super().__init__()
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         from transformers import LlamaConfig, LlamaForCausalLM

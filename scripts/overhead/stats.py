@@ -89,12 +89,14 @@ def within(t, df):
     return 2 / math.pi * (theta + (sine * total if df > 1 else 0))
 
 
-def estimate(mid, draws, turns, scatters, processes, level=LEVEL):
-    """The ratio exp(mid). draws: mid again, in bootstraps over turns. scatters: for each kind of processes in the
+def estimate(mid, draws, independent, turns, scatters, processes, level=LEVEL):
+    """The ratio exp(mid). draws: mid again, in bootstraps over so many things that are independent. scatters: for each kind of processes in the
     figure, (figures of its processes, standard errors of these); processes: how many there are of the first kind."""
-    if turns < LEAST_TURNS:
+    if independent < LEAST_TURNS:
         return Estimate(math.exp(mid), None, None, turns, processes)
-    wide = (student(max(1, turns - 1), level) * statistics.pstdev(draws)) ** 2
+    # A bootstrap knows the scatter around its own mean.
+    own = statistics.pstdev(draws) * math.sqrt(independent / (independent - 1))
+    wide = (student(independent - 1, level) * own) ** 2
     over, freedom, share = 0.0, 0, 0.0
     for figures, errors in scatters:
         share += 1 / len(figures)
@@ -125,7 +127,7 @@ def paired(by_process, level=LEVEL):
     mid = weighted(figures, weights)
     draws = [weighted(d, weights) for d in zip(*samples, strict=True)]
     errors = [statistics.pstdev(s) for s in samples]
-    return estimate(mid, draws, sum(weights), [(figures, errors)], len(figures), level)
+    return estimate(mid, draws, sum(weights), sum(weights), [(figures, errors)], len(figures), level)
 
 
 def weighted(values, weights):
@@ -175,8 +177,8 @@ def changes(treated, controls, phases, level=LEVEL):
     scatters = [
         (figures, [statistics.pstdev(d) for d in drawn]) for figures, drawn in ((own, own_drawn), (other, other_drawn))
     ]
-    turns = min(len(numbers) for numbers in rounds) * len(treated)
-    return estimate(mid, draws, turns, scatters, len(treated), level)
+    independent = min(len(numbers) for numbers in rounds)
+    return estimate(mid, draws, independent, independent * len(treated), scatters, len(treated), level)
 
 
 def drift(controls, phase, numbers):

@@ -37,8 +37,9 @@ import programs
 
 WARM_STEPS = 8
 CALIBRATE_STEPS = 5
-# The library needs 0.1 s to be ready.
-ATTACH_SECONDS = 0.3
+# The library needs 0.1 s to be there.
+ATTACH_SECONDS = 5
+SETTLE_SECONDS = 0.2
 
 
 class Worker:
@@ -75,8 +76,11 @@ class Worker:
         os.environ.update(environment)
         os.environ["WARPSCOPE_CUPTI"] = path
         loaded = ctypes.CDLL(library)
-        time.sleep(ATTACH_SECONDS)
-        self.timed()
+        deadline = time.monotonic() + ATTACH_SECONDS
+        while not self.between.between_watched() and time.monotonic() < deadline:
+            time.sleep(0.01)
+            self.timed()
+        time.sleep(SETTLE_SECONDS)
         self.timed()
         if not self.between.between_watched():
             raise RuntimeError("the library did not come to life")
