@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
+	"runtime/debug"
 
 	"github.com/warpscope/warpscope/agent/analyze"
 	"github.com/warpscope/warpscope/agent/doctor"
@@ -37,6 +39,9 @@ func (i *inspection) snapshot(in *input) ([]*analyze.Tensors, error) {
 	return tensors, nil
 }
 
+// snapshotMemory is from where on garbage is collected more eagerly, in bytes: a large snapshot takes most of it.
+const snapshotMemory = 880 << 20
+
 // allocatorEvents prints every event of a memory snapshot.
 func (i *inspection) allocatorEvents(in *input) error {
 	s, err := i.readSnapshot(in)
@@ -68,6 +73,9 @@ func (i *inspection) readSnapshot(in *input) (*event.Snapshot, error) {
 		}
 		defer func() { _ = f.Close() }() // it was read only
 		source = f
+	}
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 { // nobody has set one
+		debug.SetMemoryLimit(snapshotMemory)
 	}
 	s, err := exchange.ReadSnapshot(i.ctx, source)
 	if err != nil {

@@ -251,6 +251,16 @@ func (l *layout) block(v pickle.Value, at uint64) (b event.TensorBlock, err erro
 func (l *layout) traces(list pickle.Value, device func(int32) *event.DeviceSnapshot) error {
 	for n, v := range l.h.Items(list) {
 		if n >= maxDevices {
+			break
+		}
+		for _, v := range l.h.Items(v) {
+			if r, ok := l.h.Resolve(v).Record(); ok && r&(1<<recordBits-1) == recordEvent {
+				l.b.expect(r >> recordBits)
+			}
+		}
+	}
+	for n, v := range l.h.Items(list) {
+		if n >= maxDevices {
 			l.note("traces of more than %d devices were left out", maxDevices)
 			break
 		}
@@ -263,7 +273,7 @@ func (l *layout) traces(list pickle.Value, device func(int32) *event.DeviceSnaps
 		for _, v := range items {
 			v = l.h.Resolve(v)
 			if r, ok := v.Record(); ok && r&(1<<recordBits-1) == recordEvent {
-				d.Events = append(d.Events, l.b.row(r>>recordBits))
+				d.Events = append(d.Events, l.b.take(r>>recordBits))
 				continue
 			}
 			if _, ok := l.h.Get(v, "action"); !ok {

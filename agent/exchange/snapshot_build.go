@@ -76,6 +76,7 @@ const rowChunk = 1 << 13
 type snapshotBuilder struct {
 	keys    []snapshotKey // by number of the text
 	rows    []*[rowChunk]event.TensorEvent
+	wanted  []uint32 // how often rows of each chunk will be taken
 	count   uint64
 	lines   map[event.SourceLine]uint32
 	stacks  map[string]uint32
@@ -152,7 +153,23 @@ func (b *snapshotBuilder) add(e event.TensorEvent) uint64 {
 	return at
 }
 
-func (b *snapshotBuilder) row(i uint64) event.TensorEvent { return b.rows[i/rowChunk][i%rowChunk] }
+// expect counts that a row will be taken.
+func (b *snapshotBuilder) expect(i uint64) {
+	if b.wanted == nil {
+		b.wanted = make([]uint32, len(b.rows))
+	}
+	b.wanted[i/rowChunk]++
+}
+
+// take returns a row that was expected. Rows that nobody expects any more are let go, so that a history is not in memory twice.
+func (b *snapshotBuilder) take(i uint64) event.TensorEvent {
+	at := i / rowChunk
+	e := b.rows[at][i%rowChunk]
+	if b.wanted[at]--; b.wanted[at] == 0 {
+		b.rows[at] = nil
+	}
+	return e
+}
 
 // event makes a row of a trace's entry.
 func (b *snapshotBuilder) event(h *pickle.Heap, pairs []pickle.Value) (e event.TensorEvent, ok bool, err error) {
