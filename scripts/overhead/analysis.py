@@ -7,6 +7,7 @@ across   two kinds of processes that took turns: for what cannot be switched; pr
 """
 
 import collections
+import functools
 import math
 import statistics
 
@@ -14,6 +15,19 @@ import stats
 
 # A trace must hold this share of the kernels that ran while it was recorded, or its turns do not count.
 LEAST_RECORDED = 0.98
+
+
+def once(method):
+    """Estimates are asked for by the table, the claims and the README's table; a bootstrap takes its time."""
+
+    @functools.wraps(method)
+    def remembered(self, *args, **named):
+        key = (method.__name__, args, tuple(named.items()))
+        if key not in self.memory:
+            self.memory[key] = method(self, *args, **named)
+        return self.memory[key]
+
+    return remembered
 
 
 class Workload:
@@ -30,6 +44,7 @@ class Workload:
         self.agents = []
         self.refused = collections.Counter()
         self.seconds_taken = 0.0
+        self.memory = {}
         self.means = None  # the same by means, where that was asked for
 
     def take(self, line):
@@ -78,6 +93,7 @@ class Workload:
     def value(self, times):
         return math.log(statistics.fmean(times) if self.by == "mean" else statistics.median(times))
 
+    @once
     def inside(self, kind, a, b, level=stats.LEVEL):
         """How much longer a step takes in state a than in b."""
         found = collections.defaultdict(list)
@@ -97,6 +113,7 @@ class Workload:
                     found[t["process"], t["run"]][t["phase"]][t["run"], t["round"]] = self.value(times)
         return list(found.values())
 
+    @once
     def change(self, kind, state, phase="full", level=stats.LEVEL):
         """How much longer a step takes in a state than in a process that was never attached to."""
         controls = self.series("never", "off")
@@ -104,6 +121,7 @@ class Workload:
             controls += self.series("profiler", "off")  # nothing has been done to it yet
         return stats.changes(self.series(kind, state), controls, ("before", phase), level)
 
+    @once
     def control(self, phase):
         """The same of what was never attached to, against the others of its kind: must include 1."""
         controls = self.series("never", "off")
@@ -111,6 +129,7 @@ class Workload:
             return None
         return stats.changes(controls[:1], controls[1:], ("before", phase))
 
+    @once
     def across(self, a, b, level=stats.LEVEL):
         """Two kinds of processes, in all rounds."""
         return stats.changes(self.flat(a), self.flat(b), ("all",), level)
