@@ -53,6 +53,9 @@ def shares(w):
         peer = w.inside("profiler", state, "off", EACH_OF_TWO)
         mine, bare = (w.inside("ours", s, "off", EACH_OF_TWO) for s in ("launch", "bare"))
         yield compared(f"{w.title}: the same, on against off in one process", mine, peer, limit, bare)
+    mine, bare = (w.change("ours", s, level=EACH_OF_TWO) for s in ("launch", "bare"))
+    peer = w.across("nsys", "never", EACH_OF_TWO)
+    yield compared(f"{w.title}: time that --api=launch adds ≤ 0.5 of what nsys -t cuda adds", mine, peer, 1 / 2, bare)
 
 
 def compared(text, mine, peer, limit, bare):
@@ -221,6 +224,7 @@ COLUMNS = (
     ("torch.profiler, stopped", lambda w: w.change("profiler", "off")),
     ("torch.profiler, CUDA", lambda w: w.change("profiler", "profiler:cuda")),
     ("torch.profiler, CPU + CUDA", lambda w: w.change("profiler", "profiler:both")),
+    ("nsys `-t cuda`", lambda w: w.across("nsys", "never")),
 )
 RATIOS = (
     ("timeline `--api none` / bare consumer", lambda w: w.inside("ours", "none", "bare")),

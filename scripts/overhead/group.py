@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import budget
-from processes import Measured
+from processes import Measured, Unavailable
 
 IMPORT_SECONDS = 150  # torch and transformers on a machine that has not read them yet
 BUILD_SECONDS = 90
@@ -62,7 +62,7 @@ def profiler_turn(step, number):
 
 def plan_of(kind, phase, step, number):
     """The turn of a process."""
-    if kind in ("whole", "barewhole"):
+    if kind in ("whole", "barewhole", "nsys"):
         return level("on", step)
     if kind == "ours" and phase == "ledger":
         return ledger_turn(step, number)
@@ -109,7 +109,10 @@ class Group:
 
     def start(self):
         for kind, n in self.workload.kinds.items():
-            self.processes += [Measured(self.tools, self.workload, kind, i + 1) for i in range(n)]
+            try:
+                self.processes += [Measured(self.tools, self.workload, kind, i + 1) for i in range(n)]
+            except Unavailable as why:
+                self.note("refused", process=kind, kind=kind, why=str(why))
 
     def imported(self):
         self.each(lambda p: p.answer(IMPORT_SECONDS))

@@ -27,6 +27,7 @@ class Workload:
 
 
 SAME = {"never": 3, "ours": 3, "profiler": 1}
+NSYS = {"nsys": 2}  # where there is one
 LARGE = {"never": 2, "ours": 2, "profiler": 1}
 # Whole graphs can only be recorded from the beginning to the end (docs/adr/0008): processes of their own for that.
 GRAPHS = {"never": 3, "whole": 3, "barewhole": 3, "ours": 1, "profiler": 1}
@@ -42,12 +43,12 @@ CASES = {
 }
 
 WORKLOADS = [
-    Workload("launch", "GPT training, launch-bound", "gpt", SAME, 27, options={"mode": "launch"}, sustain=6),
+    Workload("launch", "GPT training, launch-bound", "gpt", {**SAME, **NSYS}, 27, options={"mode": "launch"}, sustain=6),
     Workload("generate", "transformers generate, token by token", "generate", SAME, 11, sustain=4),
     Workload("graph", "CUDA graph of 100 nodes, replayed", "graph", GRAPHS, 7, options={"nodes": 100}, rebuilt=True),
     Workload("kernels", "empty kernels", "launches", {"never": 3, "ours": 3}, 4),
     Workload("allocations", "allocations", "allocations", {"never": 2, "ours": 3}, 5, cases=CASES, timeline=False),
-    Workload("gpu", "GPT training, GPU-bound", "gpt", LARGE, 16, 2, options={"mode": "gpu"}),
+    Workload("gpu", "GPT training, GPU-bound", "gpt", {**LARGE, **NSYS}, 16, 2, options={"mode": "gpu"}),
     Workload(
         "async",
         "GPT of 4 layers, cudaMallocAsync",

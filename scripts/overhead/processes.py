@@ -1,5 +1,6 @@
 """The measured processes: how each is started, spoken to, and stopped; and the agents of those that are recorded."""
 
+import glob
 import json
 import os
 import select
@@ -21,11 +22,26 @@ AGENT_SECONDS = 20
 #   profiler   like it at first; torch.profiler is used later
 #   whole      under `warpscope run` from the start: whole graphs, never switched
 #   barewhole  the bare consumer from the start, the same kinds, never switched
+#   nsys       under `nsys profile -t cuda` from the start, where there is one
 #   budget     under `warpscope run --budget 1%`
 BEFORE = {
     "whole": ("--api", "none", "--graphs", "graph"),
     "budget": ("--budget", "1%"),
 }
+
+
+class Unavailable(Exception):
+    """Processes of this kind cannot be had here; the text says why."""
+
+
+def nsys(out):
+    """What stands before a program that nsys is to record."""
+    places = ("/opt/nvidia/nsight-systems*/*/bin/nsys", "/opt/nvidia/nsight-systems*/bin/nsys", "/usr/local/cuda*/bin/nsys")
+    found = [shutil.which("nsys")] + sorted((path for place in places for path in glob.glob(place)), reverse=True)
+    if not any(found):
+        raise Unavailable("no nsys on this machine")
+    flags = ["-t", "cuda", "-s", "none", "--cpuctxsw=none", "--force-overwrite=true", "-o", out]
+    return [next(filter(None, found)), "profile", *flags]
 
 
 class Tools:
@@ -115,6 +131,9 @@ class Measured:
         self.commands = os.open(pipes[0], os.O_RDWR)
         self.answers = os.open(pipes[1], os.O_RDWR)
         before = tools.run(self.trace, *BEFORE[kind]) if kind in BEFORE else []
+        recorded = bool(before)
+        if kind == "nsys":
+            before = nsys(self.trace + ".nsys")
         worker = [
             sys.executable,
             os.path.join(HERE, "worker.py"),
@@ -131,7 +150,7 @@ class Measured:
             env=environment,
             cwd=tools.work,
         )
-        if before:
+        if recorded:
             self.agent = self.child
         self.rest = b""
 

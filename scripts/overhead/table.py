@@ -49,6 +49,7 @@ def rows(w):
         add(f"{name} / off", w.inside(kind, state, "off"), "inside")
     add("bare consumer, whole graphs / never attached", w.across("barewhole", "never"), "across")
     add("timeline, whole graphs / never attached", w.across("whole", "never"), "across")
+    add("nsys -t cuda / never attached", w.across("nsys", "never"), "across")
     add("timeline, whole graphs / bare consumer", w.across("whole", "barewhole"), "across")
     return found
 
