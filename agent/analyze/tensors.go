@@ -201,11 +201,12 @@ func analyzeDevice(s *event.Snapshot, d *event.DeviceSnapshot) *Tensors {
 	m := newMoments(s, d)
 	t.History = m.history
 	t.History.Complete = m.complete
-	for _, i := range m.failures {
+	after := m.allocsAfter()
+	for n, i := range m.failures {
 		e := &d.Events[i]
 		settings := settingsOf(&s.Settings)
 		f := TensorFailure{
-			TimeUnixNS: e.Time, Asked: e.Size, Grow: settings.growth(e.Size), Free: e.Address, Stack: linesOf(s, e.Stack), Stream: e.Stream, Index: i, After: m.allocsAfter(i),
+			TimeUnixNS: e.Time, Asked: e.Size, Grow: settings.growth(e.Size), Free: e.Address, Stack: linesOf(s, e.Stack), Stream: e.Stream, Index: i, After: after[n],
 		}
 		f.Limited = f.Free >= f.Grow
 		t.Failures = append(t.Failures, f)

@@ -76,14 +76,19 @@ func newMoments(s *event.Snapshot, d *event.DeviceSnapshot) *moments {
 	return m
 }
 
-// allocsAfter counts the allocations after an event.
-func (m *moments) allocsAfter(i int) (n uint64) {
-	for _, e := range m.d.Events[i+1:] {
-		if e.Action == event.TensorAlloc {
-			n++
+// allocsAfter counts, for each failure, the allocations that came later.
+func (m *moments) allocsAfter() []uint64 {
+	out := make([]uint64, len(m.failures))
+	n, at := uint64(0), len(m.d.Events)-1
+	for k, failed := range slices.Backward(m.failures) {
+		for ; at > failed; at-- {
+			if m.d.Events[at].Action == event.TensorAlloc {
+				n++
+			}
 		}
+		out[k] = n
 	}
-	return n
+	return out
 }
 
 // addressSpan is a range of addresses that belongs to a segment.

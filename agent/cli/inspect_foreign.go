@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/warpscope/warpscope/agent/analyze"
 	"github.com/warpscope/warpscope/agent/event"
@@ -59,6 +61,9 @@ func (i *inspection) input(file string) (*input, error) {
 		return nil, errors.Join(fmt.Errorf("read trace %s: %w", in.name(), err), in.Close())
 	}
 	in.format = exchange.Sniff(head[:n])
+	if in.format == exchange.Unknown && n > 0 && slices.Contains([]string{".pickle", ".pkl"}, filepath.Ext(file)) {
+		in.format = exchange.Pickle // its reader says what is wrong with it
+	}
 	if seeker, ok := source.(io.Seeker); ok {
 		if _, err := seeker.Seek(-int64(n), io.SeekCurrent); err == nil {
 			in.stream = source

@@ -32,6 +32,7 @@ func TestSnapshotCommands(t *testing.T) {
 	write(t, "cut.pickle", packed[:len(packed)/2])
 	write(t, "code.pickle", []byte("\x80\x04\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x04true\x94\x85\x94R\x94."))
 	write(t, "other.pickle", []byte("\x80\x02}q\x00X\x01\x00\x00\x00aK\x01s."))
+	write(t, "text.pickle", []byte("(S'true'\nios\nsystem\n.")) // of protocol 0: known by its name
 	write(t, "message.txt", []byte(oomText))
 	for _, c := range []struct {
 		args   string
@@ -52,7 +53,8 @@ func TestSnapshotCommands(t *testing.T) {
 		{args: "inspect train.wscope --fragmentation", status: 1, stderr: "--fragmentation needs a PyTorch memory snapshot"},
 		{args: "inspect code.pickle", status: 1, stderr: `opcode STACK_GLOBAL asks for "posix.system"`},
 		{args: "inspect other.pickle", status: 1, stderr: "other.pickle: read memory snapshot: not a PyTorch memory snapshot"},
-		{args: "inspect cut.pickle", status: 1, stderr: "unexpected EOF"},
+		{args: "inspect cut.pickle", status: 1, stderr: "what is compressed is cut off"},
+		{args: "inspect text.pickle", status: 1, stderr: `opcode INST asks for "os.system"`},
 		{args: "doctor snapshot.pickle", stdout: []string{"An allocation of 64.0 MiB failed on GPU 0 at train.py:45", "Ruled out", "memory.leak", "Not known"}},
 		{args: "doctor snapshot.pickle --message message.txt", stdout: []string{"memory.other-process", "40.5 GiB"}},
 		{args: "doctor --message -", stdin: oomText, stdout: []string{"could not get 2.00 GiB on GPU 0", "memory.other-process", "this is not fragmentation", "_record_memory_history"}},

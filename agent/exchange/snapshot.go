@@ -27,6 +27,9 @@ func ReadSnapshot(ctx context.Context, src io.Reader) (*event.Snapshot, error) {
 	defer done()
 	b := newSnapshotBuilder()
 	root, h, err := pickle.Read(ctx, r, b, pickle.Limits{})
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, errors.New("read memory snapshot: what is compressed is cut off")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read memory snapshot: %w", err)
 	}
@@ -62,6 +65,13 @@ func (l *layout) read(root pickle.Value) error {
 		}
 		if traces, traced = l.h.Get(root, "device_traces"); !ok && !traced {
 			return fmt.Errorf("%w: it has neither segments nor device_traces", ErrNotSnapshot)
+		}
+		if ok && !l.listed(segments) {
+			return fmt.Errorf("%w of a known layout: its segments are no list", ErrNotSnapshot)
+		}
+		if traced && !l.listed(traces) {
+			l.note("device_traces are no list, and were left out")
+			traces = 0
 		}
 	case pickle.List:
 		if items := l.h.Items(root); len(items) > 0 {
@@ -104,6 +114,11 @@ func (l *layout) read(root pickle.Value) error {
 	}
 	l.notes()
 	return nil
+}
+
+func (l *layout) listed(v pickle.Value) bool {
+	kind := l.h.Resolve(v).Kind()
+	return kind == pickle.List || kind == pickle.Tuple
 }
 
 // notes says what was not understood.

@@ -155,7 +155,8 @@ func TestSnapshotRefusals(t *testing.T) {
 		"other dict":   {data: "\x80\x02}q\x00X\x01\x00\x00\x00aK\x01s.", want: "neither segments nor device_traces", is: exchange.ErrNotSnapshot},
 		"a number":     {data: "\x80\x02K\x01.", want: "it holds no dict", is: exchange.ErrNotSnapshot},
 		"another list": {data: "\x80\x02]q\x00K\x01a.", want: "a list of something else", is: exchange.ErrNotSnapshot},
-		"cut":          {data: string(whole[:len(whole)/2]), want: "unexpected EOF"},
+		"no segments":  {data: "\x80\x02}q\x00X\x08\x00\x00\x00segmentsX\x01\x00\x00\x00as.", want: "its segments are no list", is: exchange.ErrNotSnapshot},
+		"cut":          {data: string(whole[:len(whole)/2]), want: "what is compressed is cut off"},
 		"code":         {data: "cposix\nsystem\n(S'echo'\ntR.", want: `opcode GLOBAL asks for "posix.system"`},
 	} {
 		_, err := exchange.ReadSnapshot(context.Background(), bytes.NewReader([]byte(c.data)))
