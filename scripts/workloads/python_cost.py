@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """What the parts of warpscope's Python module cost a training step.
 
-    python_cost.py WARPSCOPE gpu|launch [--seconds N] [--out FILE.json]
+    python_cost.py WARPSCOPE gpu|launch [--seconds N] [--default] [--out FILE.json]
 
 Runs itself under `WARPSCOPE run --no-python --mode ledger`, where the library is there and nothing of the module
-is, and switches parts on and off around windows of ten steps: each round has every part once, in random order, and two
-windows with nothing. A part's cost is the median over rounds of its window's mean step against that of the round's two
-windows with nothing, with a 95 % interval (bootstrap over rounds). From window to window the machine drifts more than that:
-the two windows with nothing, against each other, say how far figures can be trusted. Needs a quiet GPU.
+is, and switches parts on and off around windows of some steps: each round has every part once, in random order, with a
+window of nothing before and after each. A part's cost is the median over rounds of its window's mean step against that of
+the two windows beside it, with a 95 % interval (bootstrap over rounds): what the machine drifts in seconds falls out. Windows
+with nothing, held against those beside them in the same way, say how far figures can be trusted. Needs a quiet GPU.
+--default measures what is on by default alone, in more rounds.
 
-What happens in one step in ten here happens in one of 50 (stacks of allocations) or of 100 and more (operators) in
+What happens in one step of each window here happens in one of 50 (stacks of allocations) or of 100 and more (operators) in
 a real run.
 """
 
@@ -23,7 +24,7 @@ import subprocess
 import sys
 import time
 
-STEPS = 10  # of a window
+STEPS = {"launch": 10, "gpu": 5, "cpu": 10}  # of a window
 INSIDE = "WARPSCOPE_PYTHON_COST"  # the module's folder, in the process that is measured
 
 
@@ -32,6 +33,7 @@ def arguments():
     parser.add_argument("warpscope")
     parser.add_argument("mode", choices=("gpu", "launch", "cpu"), help="cpu: a small model without a GPU, to try the script")
     parser.add_argument("--seconds", type=float, default=45)
+    parser.add_argument("--default", action="store_true", help="only what is on by default")
     parser.add_argument("--out", metavar="FILE.json", help="every step's time")
     return parser.parse_args()
 
@@ -60,7 +62,7 @@ class Program:
         self.device = "cpu" if mode == "cpu" else "cuda"
         batch, tokens = {"gpu": (8, 1024), "launch": (1, 64), "cpu": (1, 8)}[mode]
         layers, heads, width = (2, 2, 16) if mode == "cpu" else (12, 12, 768)
-        self.torch = torch
+        self.torch, self.steps = torch, STEPS[mode]
         self.model = GPT(layers, heads, width, tokens).to(self.device)
         gpu = mode == "gpu"
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, foreach=not gpu, fused=gpu)
@@ -78,7 +80,7 @@ class Program:
 
     def window(self):
         times = []
-        for _ in range(STEPS):
+        for _ in range(self.steps):
             began = time.perf_counter()
             self.step()
             times.append((time.perf_counter() - began) * 1e3)
@@ -88,7 +90,7 @@ class Program:
 class Parts:
     """Ways to switch parts of the module on; each returns how to switch them off."""
 
-    def __init__(self, torch):
+    def __init__(self, torch, window):
         import _warpscope_collector
         import _warpscope_library
         import _warpscope_memory
@@ -101,7 +103,7 @@ class Parts:
         self.collector, self.memory, self.operators = _warpscope_collector, _warpscope_memory, _warpscope_operators
         self.stacks, self.steps = _warpscope_stacks, _warpscope_steps
         self.library.recording = lambda: True
-        self.costs = {}
+        self.costs, self.window = {}, window
 
     def nothing(self):
         return lambda: None
@@ -127,7 +129,7 @@ class Parts:
 
     def with_operators(self):
         recorder = self.operators.Operators(self.torch, self.library)
-        recorder.next_step, recorder.before = STEPS // 2, self.library.now()
+        recorder.next_step, recorder.before = self.window // 2, self.library.now()
         hook = self.after_step(lambda *_: recorder.after_step())
 
         def prepare(sampler):
@@ -146,7 +148,7 @@ class Parts:
     def allocations(self, when, every=0):
         end = self.hooks()
         recording = self.memory.Recording(self.torch, when)
-        recording.FIRST, recording.EVERY, recording.steps = 0, every, STEPS // 2
+        recording.FIRST, recording.EVERY, recording.steps = 0, every, self.window // 2
         hook = self.after_step(recording.after_step) if every else None
         if not every:
             recording.switch(True)
@@ -159,18 +161,15 @@ class Parts:
 
         return stop
 
-    def all(self):
-        parts = {
-            "nothing": self.nothing,
-            "nothing, again": self.nothing,
-            "steps, collector": self.hooks,
-            "stacks, 10 a second": lambda: self.sampler(10),
-            "stacks, 50 a second (default)": lambda: self.sampler(50),
-            "stacks, 100 a second": lambda: self.sampler(100),
-            "50 a second and operators in 1 step of 10": self.with_operators,
-        }
+    def all(self, default):
+        parts = {"steps, collector": self.hooks, "stacks, 50 a second (default)": lambda: self.sampler(50)}
+        if default:
+            return parts
+        parts["stacks, 10 a second"] = lambda: self.sampler(10)
+        parts["stacks, 100 a second"] = lambda: self.sampler(100)
+        parts["50 a second and operators in one step of a window"] = self.with_operators
         if self.torch.cuda.is_available():
-            parts["stacks of allocations in 1 step of 10"] = lambda: self.allocations("first", STEPS)
+            parts["stacks of allocations in one step of a window"] = lambda: self.allocations("first", self.window)
             parts["stacks of all allocations"] = lambda: self.allocations("all")
             parts["a history of all allocations"] = lambda: self.allocations("history")
         return parts
@@ -183,30 +182,40 @@ def interval(values):
     return medians[50], medians[1949]
 
 
+def changes(windows, name):
+    """By how many percent windows differ from those beside them: for nothing, from the next ones with nothing."""
+    beside = 2 if name == "nothing" else 1
+    for i in range(beside, len(windows) - beside):
+        if windows[i][0] == name:
+            around = windows[i - beside][1] + windows[i + beside][1]
+            yield (statistics.mean(windows[i][1]) / statistics.mean(around) - 1) * 100
+
+
 def measure(args, folder):
     sys.path[:0] = [folder, os.path.dirname(os.path.abspath(__file__))]
     program = Program(args.mode)
     for _ in range(15):
         program.step()
-    kinds = Parts(program.torch)
-    parts = kinds.all()
+    kinds = Parts(program.torch, program.steps)
+    parts = kinds.all(args.default)
     rounds, until = [], time.time() + args.seconds
     while time.time() < until or len(rounds) < 3:
         names = list(parts)
         random.shuffle(names)
-        times = {}
+        windows = [["nothing", program.window()]]
         for name in names:
             end = parts[name]()
             program.step()
-            times[name] = program.window()
+            windows.append([name, program.window()])
             end()
             program.step()
-        rounds.append(times)
-    base = [statistics.mean(r["nothing"] + r["nothing, again"]) for r in rounds]
-    print("%s: %d rounds of %d steps; a step takes %.2f ms" % (args.mode, len(rounds), STEPS, statistics.median(base)))
+            windows.append(["nothing", program.window()])
+        rounds.append(windows)
+    base = [statistics.mean(t) for r in rounds for name, t in r if name == "nothing"]
+    print("%s: %d rounds, windows of %d steps; a step takes %.2f ms" % (args.mode, len(rounds), program.steps, statistics.median(base)))
     table = {}
-    for name in parts:
-        change = [(statistics.mean(r[name]) / b - 1) * 100 for r, b in zip(rounds, base)]
+    for name in ["nothing", *parts]:
+        change = [c for r in rounds for c in changes(r, name)]
         low, high = interval(change)
         table[name] = [statistics.median(change), low, high]
         print("  %-44s %+6.2f %%  [%+.2f, %+.2f]" % (name, *table[name]))
