@@ -142,7 +142,7 @@ type idleTable struct {
 	total  [causes]int64
 	count  [causes]uint64
 	places map[placeKey]*idleSpot
-	recent [1 << 12]recentSpot
+	recent []recentSpot
 	gaps   uint64
 	long   []longGap
 	python pythonTable
@@ -225,19 +225,26 @@ func (t *idleTable) gap(lines *[lineCount]int64, g0, g1 event.Time, last *gpuWor
 // spot returns a place, nil if there are too many. Most gaps are at places of the steps before.
 func (t *idleTable) spot(key placeKey, last, before *gpuWork) *idleSpot {
 	hash := key.after*31 + key.before*17 + uint64(key.cause)<<5 + uint64(key.call)
+	if t.recent == nil && t.gaps > 256 { // of few, none need be near
+		t.recent = make([]recentSpot, 1<<12)
+	}
+	if t.recent == nil {
+		return t.place(key, last, before)
+	}
 	recent := &t.recent[hash%uint64(len(t.recent))]
 	if recent.spot != nil && recent.key == key {
 		return recent.spot
 	}
+	recent.key, recent.spot = key, t.place(key, last, before)
+	return recent.spot
+}
+
+func (t *idleTable) place(key placeKey, last, before *gpuWork) *idleSpot {
 	spot := t.places[key]
-	if spot == nil {
-		if len(t.places) >= maxPlaces {
-			return nil
-		}
+	if spot == nil && len(t.places) < maxPlaces {
 		spot = &idleSpot{after: copyOf(last), before: copyOf(before)}
 		t.places[key] = spot
 	}
-	recent.key, recent.spot = key, spot
 	return spot
 }
 
