@@ -8,6 +8,10 @@ import (
 
 const expandablePaste = "export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"
 
+// fragmentShare is the part of what is reserved below which free pieces are no cause: in one piece they would have served
+// the request that failed, and few after it.
+const fragmentShare = 0.02
+
 // fragmentation: the allocator holds enough, but in pieces that are too small.
 func fragmentation() MemoryRule {
 	return MemoryRule{ID: "memory.fragmentation", What: "memory that is reserved, but in pieces too small to use", judge: func(c *MemoryCase) (*Finding, string, string) {
@@ -48,6 +52,9 @@ func fragmentedSnapshot(c *MemoryCase) (*Finding, string, string) {
 	}
 	if c.failure() != nil {
 		f.Severity = Error
+		if part(idle, h.Reserved) < fragmentShare {
+			f.Severity = NoteSev
+		}
 	}
 	f.Fix, f.RuledOut = fragmentFixes(c)
 	return f, "", ""
