@@ -4,8 +4,8 @@
     chaos.py WARPSCOPE WORKLOADS SECONDS [ENDLESS]
 
 Each round takes one of the workloads, one way to record it, and one thing that happens to it: nothing, the
-program killed (SIGKILL, SIGTERM, SIGSEGV), the agent killed, or the agent stopped for a while. Then the program's status
-must be its own, nothing may hang, and what was written must be readable. ENDLESS is the compiled endless.cu.
+program killed (SIGKILL, SIGTERM, SIGSEGV), the agent killed, killed and replaced by another one, or stopped for a while. Then the
+program's status must be its own, nothing may hang, and what was written must be readable. ENDLESS is the compiled endless.cu.
 SEED in the environment repeats a run. The status is 1 if any round failed; its folder is kept.
 """
 
@@ -49,6 +49,8 @@ def ways(warpscope, library):
         ("run --mode ledger", [warpscope, "run", "--mode", "ledger", "-o", "t.wscope", "--"], {}, True),
         ("run --graphs node", [warpscope, "run", "--graphs", "node", "-o", "t.wscope", "--"], {}, True),
         ("run --api all", [warpscope, "run", "--api", "all", "-o", "t.wscope", "--"], {}, True),
+        ("run --keep 3s", [warpscope, "run", "--keep", "3s", "-o", "t.wscope", "--"], {}, True),
+        ("run --budget 10%", [warpscope, "run", "--budget", "10%", "-o", "t.wscope", "--"], {}, True),
         ("preload", [], {"LD_PRELOAD": library}, False),
     ]
 
@@ -77,16 +79,29 @@ def read_number(path):
         return int(file.read())
 
 
-def happen(event, way, agent, pid, ends):
-    """Does it, and returns the program's statuses that are right afterwards."""
+def replace(warpscope, pid, log):
+    """Another agent goes on where one was killed; None: there was nothing to take over."""
+    second = subprocess.Popen([warpscope, "attach", "-o", "second.wscope", str(pid)], stdout=log, stderr=log)
+    try:
+        # A program that has not begun, or has ended, is refused at once.
+        return None if second.wait(timeout=1) != 0 else second
+    except subprocess.TimeoutExpired:
+        return second
+
+
+def happen(event, way, agent, pid, ends, again):
+    """Does it; again() starts another agent. The program's statuses that are right afterwards, and that agent."""
     time.sleep(random.uniform(0.2, 9))
-    right = {0}
+    right, second = {0}, None
     if event in ("kill program", "term program", "segv program"):
         number = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "segv": signal.SIGSEGV}[event.split()[0]]
         if send(pid, number):
             right.add(128 + number)
-    elif event == "kill agent" and way[3]:
+    elif event in ("kill agent", "replace agent") and way[3]:
         agent.kill()
+        if event == "replace agent":
+            agent.wait()
+            second = again()
     elif event == "stop agent" and way[3]:
         if send(agent.pid, signal.SIGSTOP):
             time.sleep(random.uniform(0.5, 4))
@@ -95,7 +110,7 @@ def happen(event, way, agent, pid, ends):
         time.sleep(random.uniform(0.5, 3))
         send(pid, signal.SIGKILL)
         right.add(128 + signal.SIGKILL)
-    return right
+    return right, second
 
 
 def readable(warpscope, way):
@@ -128,7 +143,7 @@ def one(warpscope, way, program, event):
             agent.kill()
             return "the program was not started"
         pid = read_number("pid")
-        right = happen(event, way, agent, pid, ends)
+        right, second = happen(event, way, agent, pid, ends, lambda: replace(warpscope, pid, log))
         if not wait_for("status", None, PATIENCE):
             send(pid, signal.SIGKILL)
             return "the program hangs"
@@ -138,9 +153,16 @@ def one(warpscope, way, program, event):
         except subprocess.TimeoutExpired:
             agent.kill()
             return "the agent hangs"
+        if second is not None:
+            try:
+                if second.wait(timeout=PATIENCE) != 0:
+                    return f"the status of attach is {second.returncode}"
+            except subprocess.TimeoutExpired:
+                second.kill()
+                return "the second agent hangs"
     if status not in right:
         return f"the program's status is {status}, right were {sorted(right)}"
-    if of_run != status and not (event == "kill agent" and way[3]):
+    if of_run != status and not (event in ("kill agent", "replace agent") and way[3]):
         return f"the status of run is {of_run}, the program's {status}"
     return readable(warpscope, way)
 
@@ -154,7 +176,7 @@ def main():
     library = subprocess.run([warpscope, "lib"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
     seed = int(os.environ.get("SEED", time.time_ns() % 1000000))
     random.seed(seed)
-    events = ["nothing", "kill program", "kill program", "term program", "segv program", "kill agent", "kill agent", "stop agent"]
+    events = ["nothing", "kill program", "kill program", "term program", "segv program", "kill agent", "kill agent", "replace agent", "stop agent"]
     start, done, failed, kernels, seen = time.monotonic(), 0, 0, 0, collections.Counter()
     while time.monotonic() - start < seconds:
         way, program, event = random.choice(ways(warpscope, library)), random.choice(programs(workloads, endless)), random.choice(events)
