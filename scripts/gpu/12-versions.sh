@@ -106,3 +106,46 @@ case_versions() {
   done <copies
   return $failed
 }
+
+# torch_with VERSION PATH: torch.profiler with that CUPTI in the place of PyTorch's own, alone and traced.
+torch_with() {
+  mkdir "$1" && cd "$1" || return 1
+  cat >with.py <<'END'
+import ctypes, runpy, sys
+ctypes.CDLL(sys.argv[1])  # its name is what PyTorch's libraries ask for: the loader takes this one
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+END
+  "$python" with.py "$2" "$workloads/profiled.py" run twice alone.json || return 1
+  "$warpscope" run -o t.wscope -- "$python" with.py "$2" "$workloads/profiled.py" run twice shared.json || return 1
+  "$python" "$workloads/profiled.py" compare alone.json shared.json || return 1
+  inspect t.wscope
+  check t.wscope.json "d['processes'][0]['cupti_path'] == '$2'" || return 1
+  nothing_lost t.wscope.json
+}
+
+cases+=("12 torch_versions 150: torch.profiler twice with every CUPTI 13 here in the place of PyTorch's own")
+case_torch_versions() {
+  local version path own failed=0 tried=0
+  own=$("$python" -c 'import torch; print(torch.version.cuda.split(".")[0])')
+  cupti_copies >copies
+  local -A running=()
+  while read -r version path; do
+    [ $((version / 10000)) = "$own" ] || continue
+    (torch_with "$version" "$path") >"log.$version" 2>&1 &
+    running[$version]=$!
+    tried=$((tried + 1))
+  done <copies
+  [ $tried -gt 0 ] || skip "no CUPTI of PyTorch's major version here"
+  while read -r version path; do
+    [ -n "${running[$version]:-}" ] || continue
+    if wait "${running[$version]}"; then
+      echo "figure torch.profiler with CUPTI $version: $(grep -m 1 '^figure session 0' "log.$version" | sed 's/^figure //')"
+    else
+      failed=1
+      echo "figure torch.profiler with CUPTI $version: FAILED; $path"
+      tail -n 25 "log.$version" | sed "s/^/$version | /"
+    fi
+  done <copies
+  return $failed
+}
