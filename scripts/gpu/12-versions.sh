@@ -116,7 +116,7 @@ ctypes.CDLL(sys.argv[1])  # its name is what PyTorch's libraries ask for: the lo
 sys.argv = sys.argv[2:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 END
-  "$python" with.py "$2" "$workloads/profiled.py" run twice alone.json || return 1
+  "$python" with.py "$2" "$workloads/profiled.py" run twice alone.json || return 3
   "$warpscope" run -o t.wscope -- "$python" with.py "$2" "$workloads/profiled.py" run twice shared.json || return 1
   "$python" "$workloads/profiled.py" compare alone.json shared.json || return 1
   inspect t.wscope
@@ -126,7 +126,7 @@ END
 
 cases+=("12 torch_versions 150: torch.profiler twice with every CUPTI 13 here in the place of PyTorch's own")
 case_torch_versions() {
-  local version path own failed=0 tried=0
+  local version path own got failed=0 tried=0
   own=$("$python" -c 'import torch; print(torch.version.cuda.split(".")[0])')
   cupti_copies >copies
   local -A running=()
@@ -139,7 +139,11 @@ case_torch_versions() {
   [ $tried -gt 0 ] || skip "no CUPTI of PyTorch's major version here"
   while read -r version path; do
     [ -n "${running[$version]:-}" ] || continue
-    if wait "${running[$version]}"; then
+    got=0
+    wait "${running[$version]}" || got=$?
+    if [ $got = 3 ]; then
+      echo "figure torch.profiler with CUPTI $version: it does not work without warpscope either; $path"
+    elif [ $got = 0 ]; then
       echo "figure torch.profiler with CUPTI $version: $(grep -m 1 '^figure session 0' "log.$version" | sed 's/^figure //')"
     else
       failed=1
