@@ -8,12 +8,15 @@ FILE.go. The turn ends when `warpscope run` has ended, so that the next program 
 import glob
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+
+import trim
 
 COLUMNS = "400"  # a finding's head on one line
 MEASURE = re.compile(r"^measure (\w+) (-?[\d.]+(?:e[+-]?\d+)?)\s*$", re.MULTILINE)
@@ -81,6 +84,7 @@ class Launcher:
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, start_new_session=True)
             self.children.add(child)
             turned, late = self.turn(program, child, turn)
+            ended = time.monotonic_ns()
             self.children.discard(child)
         for rest in glob.glob(glob.escape(turn) + ".*"):
             os.remove(rest)
@@ -93,6 +97,7 @@ class Launcher:
         run["measures"] = {m[1]: float(m[2]) for m in MEASURE.finditer(out)}
         run["stderr_tail"] = err[-1500:]
         self.ask(program, run, stem, trace)
+        run["told_after_s"] = told_after(os.path.join(self.folder, run["files"][0]), ended) if run["files"] else None
         return run
 
     def turn(self, program, child, turn):
@@ -178,6 +183,18 @@ def printed(text):
         blocks[-1].append({"severity": found[2], "id": found[3], "title": found[1]})
         head = None
     return blocks
+
+
+def told_after(snapshot, ended):
+    """Seconds from a failure to the end of `warpscope run`, which has then printed its diagnosis; None: nothing failed."""
+    if ".oom-" not in snapshot:
+        return None
+    try:
+        with open(snapshot, "rb") as file:
+            at = trim.Plain(file).load().get("warpscope", {}).get("monotonic_ns")
+    except (OSError, EOFError, pickle.UnpicklingError):
+        return None  # the program was ended while it wrote
+    return round((ended - at) / 1e9, 2) if at else None
 
 
 def last_of_each(files):
