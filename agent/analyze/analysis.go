@@ -366,6 +366,7 @@ func (a *Analysis) Inspect() *Inspection {
 		a.roofline(r)
 	}
 	a.sampled(r)
+	r.Doubt()
 	return r
 }
 

@@ -14,6 +14,9 @@ type Difference struct {
 	Simulated bool   `json:"simulated"` // either of them
 	// Sampled says that either was recorded in windows, under a budget: its steps are cut apart.
 	Sampled bool `json:"sampled,omitempty"`
+	// DoubtsA and DoubtsB say what makes the figures of each doubtful.
+	DoubtsA []string `json:"doubts_a,omitempty"`
+	DoubtsB []string `json:"doubts_b,omitempty"`
 	// Settings are what differs beside what the programs did.
 	Settings []DiffSetting `json:"settings"`
 	Rows     []DiffRow     `json:"rows"`
@@ -70,6 +73,7 @@ type DiffKernel struct {
 // Compare explains how the steps of b differ from those of a. Both need their account.
 func Compare(a, b *Inspection) *Difference {
 	d := &Difference{FileA: a.File, FileB: b.File, Simulated: a.Simulated || b.Simulated, Sampled: a.Sampling != nil || b.Sampling != nil, Settings: settings(a, b), Rows: []DiffRow{}, OnlyA: []string{}, OnlyB: []string{}}
+	d.DoubtsA, d.DoubtsB = a.Doubts, b.Doubts
 	rowsA, rowsB := accounts(a), accounts(b)
 	for i := range max(len(rowsA), len(rowsB)) {
 		switch {

@@ -21,7 +21,11 @@ type Inspection struct {
 	Range      TimeRange    `json:"range"`
 	GPUs       []GPURow     `json:"gpus"`
 	Processes  []ProcessRow `json:"processes"`
-	Records    []KindCount  `json:"records"`
+	// Doubts say, a sentence each, what makes the figures about steps doubtful; nil where nothing does.
+	Doubts []string `json:"doubts,omitempty"`
+	// DoubtfulCauses says that causes of idleness, and what rests on them, are among it.
+	DoubtfulCauses bool        `json:"doubtful_causes,omitempty"`
+	Records        []KindCount `json:"records"`
 	// Partial says that only some kinds of records, or a part of the time, were read: then
 	// Records says less than the trace holds. The reader of the file fills it in.
 	Partial bool        `json:"partial"`
@@ -50,6 +54,8 @@ type Inspection struct {
 
 	Activity *ActivitySummary `json:"activity,omitempty"`
 	Roofline *RooflineSummary `json:"roofline,omitempty"`
+
+	joins joins
 }
 
 // Origin says where a trace comes from.

@@ -79,6 +79,8 @@ type AccountFacts struct {
 	MedianKernel int64  `json:"median_kernel"` // ns
 	GraphLaunch  uint64 `json:"graph_launches"`
 	Joined       uint64 `json:"joined"` // launches whose call is in the trace
+	// BeforeCall counts those of them that begin well before their call: the clocks disagree.
+	BeforeCall uint64 `json:"before_their_call,omitempty"`
 	// SmallNS is the time in which only kernels ran that have blocks for no more than half of the GPU's
 	// multiprocessors, each alone; 0 where that number is not known.
 	SmallNS    int64 `json:"small_kernels_ns"`

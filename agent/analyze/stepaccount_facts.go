@@ -94,8 +94,11 @@ func (ln *lane) facts(a *Analysis) AccountFacts {
 func (f *AccountFacts) add(w *gpuWork, calls *callIndex) {
 	ns := int64(w.end - w.start)
 	f.Launches++
-	if calls.of(w.correlation) >= 0 {
+	if at := calls.of(w.correlation); at >= 0 {
 		f.Joined++
+		if w.start+earlier < calls.cpu[at].start {
+			f.BeforeCall++
+		}
 	}
 	switch {
 	case w.kind == workGraph:
@@ -192,6 +195,7 @@ func (ln *lane) clocks(a *Analysis, f *AccountFacts) {
 func (t *timelines) finish(r *Inspection, parts Part) {
 	slices.SortStableFunc(t.readings, func(x, y clockReading) int { return int(min(max(x.time-y.time, -1), 1)) })
 	slices.SortStableFunc(t.activity, func(x, y activityWindow) int { return int(min(max(x.start-y.start, -1), 1)) })
+	r.joins.timeless = t.timeless
 	activity := &ActivitySummary{Rows: []ActivityRow{}}
 	steps, account, idle := &StepSummary{Rows: []StepRow{}}, &AccountSummary{Rows: []AccountRow{}}, &IdleSummary{Rows: []IdleRow{}}
 	for _, l := range t.inOrder {
@@ -204,6 +208,7 @@ func (t *timelines) finish(r *Inspection, parts Part) {
 				continue
 			}
 			row := ln.accountRow(t.a)
+			r.joins.joined, r.joins.early = r.joins.joined+row.Facts.Joined, r.joins.early+row.Facts.BeforeCall
 			account.Rows = append(account.Rows, row)
 			idle.Rows = append(idle.Rows, ln.idle.row(&row))
 		}

@@ -48,13 +48,14 @@ const MaxStepTimes = 1 << 16
 
 // Phases of steps.
 const (
-	PhaseSteady      = "steady"      // measured
-	PhaseWarmUp      = "warm-up"     // at the beginning, slower
-	PhasePrefill     = "prefill"     // of inference: the prompt
-	PhaseInterrupted = "interrupted" // many times as long as the others: a checkpoint, an evaluation
-	PhaseOther       = "different"   // other kernels than in most steps
-	PhaseSampled     = "sampled"     // slowed by the recording of PyTorch's operators
-	PhaseTail        = "cut off"     // the trace ends in it
+	PhaseSteady      = "steady"                // measured
+	PhaseWarmUp      = "warm-up"               // at the beginning, slower
+	PhasePrefill     = "prefill"               // of inference: the prompt
+	PhaseInterrupted = "interrupted"           // many times as long as the others: a checkpoint, an evaluation
+	PhaseOther       = "different"             // other kernels than in most steps
+	PhaseSampled     = "sampled"               // slowed by the recording of PyTorch's operators
+	PhaseGap         = "interrupted recording" // the timeline was off for a part of it
+	PhaseTail        = "cut off"               // the trace ends in it
 )
 
 // StepPhase is all steps of one phase.

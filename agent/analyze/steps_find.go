@@ -20,6 +20,7 @@ type lane struct {
 	source, marker, unit string
 	repeats              int
 	optimizer            bool // an optimizer's kernels were seen
+	once                 bool // but too rarely to tell steps
 	training             bool // or others that only training has
 	decode               bool // there was a prompt
 	steps                []step
@@ -146,7 +147,8 @@ func (ln *lane) find(a *Analysis, all bool) {
 
 func (ln *lane) findFirst(a *Analysis) {
 	period := findPeriod(ln.sequence(a))
-	ln.starts, ln.optimizer, ln.mark = append(ln.starts, period.starts...), period.training, period.mark
+	ln.starts, ln.mark = append(ln.starts, period.starts...), period.mark
+	ln.optimizer, ln.once = period.training && !period.once, period.once
 	ln.source = ""
 	switch {
 	case !a.config.IgnoreRanges && ln.byRanges():

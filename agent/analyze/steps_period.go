@@ -22,7 +22,9 @@ type period struct {
 	starts []int
 	// training: the steps have an optimizer's kernels, and begin after them.
 	training bool
-	mark     mark
+	// once: an optimizer ran, but less often than steps must come: what repeats is less than a step.
+	once bool
+	mark mark
 }
 
 // mark is what steps begin with.
@@ -80,7 +82,8 @@ func findPeriod(seq []symbol) period {
 	}
 	short, where := collapse(seq)
 	levels := levelsOf(short, candidatesOf(short))
-	l := chooseLevel(levels, bursts(seq))
+	optimizers := bursts(seq)
+	l := chooseLevel(levels, optimizers)
 	if l == nil {
 		return period{}
 	}
@@ -89,7 +92,7 @@ func findPeriod(seq []symbol) period {
 	if first == nil || !repeats(short, first.at) {
 		return period{}
 	}
-	p := period{training: training, mark: mark{key: short[first.at[0]].coarse, fine: first.fine, each: len(short) == len(seq) && rows(seq)}}
+	p := period{training: training, once: optimizers > 0 && optimizers < minRepeats, mark: mark{key: short[first.at[0]].coarse, fine: first.fine, each: len(short) == len(seq) && rows(seq)}}
 	if first.fine {
 		p.mark.key = short[first.at[0]].fine
 	}

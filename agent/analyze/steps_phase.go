@@ -39,6 +39,9 @@ func (ln *lane) phases(a *Analysis) {
 	var walls []int64
 	for i := range steps {
 		s := &steps[i]
+		if s.phase == "" && ln.l.p.paused(s.start, s.end) {
+			s.phase = PhaseGap
+		}
 		if s.phase == "" && ln.likeness(s, kind.usual) < alike {
 			s.phase = PhaseOther
 		}
@@ -81,7 +84,7 @@ func (ln *lane) phases(a *Analysis) {
 		}
 	}
 	switch {
-	case ln.training && ln.source == StepsByPeriod && !ln.optimizer:
+	case ln.source == StepsByPeriod && (ln.once || ln.training && !ln.optimizer):
 		ln.unit = "repetition" // a step, or a layer of a step that was not finished
 	case ln.training:
 		ln.unit = "training step"

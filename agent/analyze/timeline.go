@@ -111,6 +111,7 @@ type timelines struct {
 	readings []clockReading
 	activity []activityWindow
 	facts    map[event.GPUID]gpuFacts
+	timeless uint64 // work without usable times
 	// limit and most are those of new timelines.
 	limit, most int
 }
@@ -153,7 +154,11 @@ func (t *timelines) add(p *process, b *event.Batch) {
 
 // work begins a gpuWork; false: it has no times, or is not looked at.
 func (t *timelines) work(l *timeline, start event.Time, duration int64, ordinal, context, stream uint32) (gpuWork, bool) {
-	if !known(start, duration) || !t.a.span.has(start) {
+	if !known(start, duration) {
+		t.timeless++
+		return gpuWork{}, false
+	}
+	if !t.a.span.has(start) {
 		return gpuWork{}, false
 	}
 	w := gpuWork{start: start, end: start + event.Time(duration), device: uint16(t.a.devices.of(l.p, ordinal).index)}

@@ -35,3 +35,20 @@ func (w *windows) until(t event.Time) int64 {
 	}
 	return total
 }
+
+// paused says whether the timeline of a process was off for a part of an interval, and on again later.
+func (p *process) paused(from, to event.Time) bool {
+	off := event.Time(0)
+	for i := range p.states {
+		switch s := &p.states[i]; {
+		case s.state == event.StatePaused && off == 0:
+			off = s.time
+		case s.state == event.StateArmed && off != 0:
+			if off < to && s.time > from {
+				return true
+			}
+			off = 0
+		}
+	}
+	return false
+}

@@ -241,6 +241,7 @@ func (i *inspection) analyzeInput(input *input) (*analyze.Inspection, error) {
 	in.File = input.name()
 	in.Partial = len(options) > 0 || in.Range.Window
 	in.Damage = append(in.Damage, notes...)
+	in.Doubt()
 	return in, nil
 }
 

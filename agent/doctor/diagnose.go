@@ -41,6 +41,7 @@ func Diagnose(in *analyze.Inspection) *Diagnosis {
 		d.apply(r, cases)
 	}
 	d.rank(cases)
+	d.doubt(in)
 	d.notes(in, cases)
 	d.verdict(cases)
 	return d
@@ -186,13 +187,23 @@ func (d *Diagnosis) notes(in *analyze.Inspection, cases []*Case) {
 		d.Notes = append(d.Notes, Note{Text: "no step was found: nothing in the trace repeats at least three times. All figures are of the whole trace, start-up included"})
 	}
 	if c.Account.Unit == "repetition" {
-		d.Notes = append(d.Notes, Note{Text: "what repeats may be less than a step: no optimizer's kernels are in the trace. All figures are per repetition"})
+		d.Notes = append(d.Notes, Note{Text: "what repeats may be less than a step: no optimizer's kernels come three times or more in the trace. All figures are per repetition"})
 	}
 	if over := c.Account.Facts.CaptureOverheads; c.share(over) >= 0.02 {
 		d.Notes = append(d.Notes, Note{Text: fmt.Sprintf("the tracing's own work took %s of %s of a thread's time (CUPTI's account): without it, the program is faster", duration(c.ns(over)), c.a())})
 	}
-	if lost := in.Losses.Lost; lost > 0 {
-		d.Notes = append(d.Notes, Note{Text: fmt.Sprintf("%d records are missing from the trace (warpscope inspect lists them): some gaps may be theirs", lost)})
+}
+
+// doubt says what makes all figures doubtful, and takes certainty from the findings that rest on them.
+func (d *Diagnosis) doubt(in *analyze.Inspection) {
+	d.Doubts = in.Doubts
+	if !in.DoubtfulCauses {
+		return
+	}
+	for i := range d.Findings {
+		if f := &d.Findings[i]; f.Confidence == High {
+			f.Confidence = Medium
+		}
 	}
 }
 

@@ -104,12 +104,14 @@ type Clear struct {
 
 // Diagnosis is all that the doctor has to say of a trace.
 type Diagnosis struct {
-	File      string    `json:"file,omitempty"`
-	Simulated bool      `json:"simulated"`
-	Verdict   string    `json:"verdict"`
-	Findings  []Finding `json:"findings"` // the most important first
-	Notes     []Note    `json:"notes"`
-	RuledOut  []Clear   `json:"ruled_out"`
+	File      string `json:"file,omitempty"`
+	Simulated bool   `json:"simulated"`
+	Verdict   string `json:"verdict"`
+	// Doubts say what makes all figures doubtful, like records that were lost.
+	Doubts   []string  `json:"doubts,omitempty"`
+	Findings []Finding `json:"findings"` // the most important first
+	Notes    []Note    `json:"notes"`
+	RuledOut []Clear   `json:"ruled_out"`
 	// Account is where the memory was, of a diagnosis of memory that has a trace.
 	Account *analyze.MemoryAccount `json:"account,omitempty"`
 	// Unit and StepNS are the step that costs are a part of: of the GPU with the first finding.

@@ -67,6 +67,7 @@ func (d *Document) account(in *analyze.Inspection) {
 	for i := range rows[:min(len(rows), stepRows)] {
 		d.accountRow(&rows[i], len(rows) > 1)
 	}
+	d.doubts(in, len(rows))
 	d.more(len(rows)-stepRows, "--json lists them")
 }
 
@@ -143,6 +144,7 @@ func (d *Document) idle(in *analyze.Inspection) {
 	for i := range rows[:min(len(rows), stepRows)] {
 		d.idleRow(&rows[i], len(rows) > 1)
 	}
+	d.doubts(in, len(rows))
 	d.more(len(rows)-stepRows, "--json lists them")
 }
 

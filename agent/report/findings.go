@@ -19,6 +19,9 @@ func Diagnosis(diagnosis *doctor.Diagnosis) *Document {
 		d.Alert(SimulatedNote)
 	}
 	d.blocks = append(d.blocks, paragraph{text: "", indent: 0}, paragraph{text: Clean(diagnosis.Verdict), tone: bold, indent: 2})
+	for _, text := range diagnosis.Doubts {
+		d.Alert("in doubt: " + text)
+	}
 	several := slices.ContainsFunc(diagnosis.Findings, func(f doctor.Finding) bool { return f.Where != diagnosis.Findings[0].Where })
 	for i := range diagnosis.Findings {
 		d.finding(i+1, &diagnosis.Findings[i], diagnosis, several)

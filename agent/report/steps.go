@@ -20,12 +20,23 @@ func (d *Document) steps(in *analyze.Inspection) {
 		for i := range s.Rows[:min(len(s.Rows), stepRows)] {
 			d.stepRow(&s.Rows[i], len(s.Rows) > 1)
 		}
+		d.doubts(in, len(s.Rows))
 		d.more(len(s.Rows)-stepRows, "--json lists them")
 	}
 	d.activity(in)
 	d.account(in)
 	d.idle(in)
 	d.rooflines(in)
+}
+
+// doubts writes what makes the figures above doubtful.
+func (d *Document) doubts(in *analyze.Inspection, rows int) {
+	if rows == 0 {
+		return
+	}
+	for _, text := range in.Doubts {
+		d.Alert("in doubt: " + text)
+	}
 }
 
 // of names the process and GPU of a row where there are several.
@@ -78,7 +89,7 @@ func (d *Document) stepRow(r *analyze.StepRow, several bool) {
 	}
 	d.Table(t)
 	if r.Unit == "repetition" {
-		d.Note("no optimizer's kernels were seen: what repeats may be a part of a step, like a layer")
+		d.Note("no optimizer's kernels were seen three times or more: what repeats may be a part of a step, like a layer")
 	}
 	if r.Found > 1 {
 		d.strip(r)

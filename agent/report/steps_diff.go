@@ -21,6 +21,12 @@ func Difference(diff *analyze.Difference) *Document {
 	if diff.Sampled {
 		d.Alert("RECORDED IN WINDOWS, under a budget: steps are cut apart by them, and what differs may be that")
 	}
+	for _, text := range diff.DoubtsA {
+		d.Alert("in doubt, in the first: " + text)
+	}
+	for _, text := range diff.DoubtsB {
+		d.Alert("in doubt, in the second: " + text)
+	}
 	if len(diff.Rows) == 0 {
 		d.Line("nothing to compare: at least one of them has no work on a GPU")
 	}
