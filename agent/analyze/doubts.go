@@ -15,6 +15,9 @@ const (
 	earlier = event.Time(20_000)
 )
 
+// maxDamage bounds the notes on a damaged file that are told again beside figures.
+const maxDamage = 2
+
 // timeKinds are the records that figures about steps are made of.
 var timeKinds = []event.Kind{0, event.KindKernel, event.KindCopy, event.KindSet, event.KindGraph, event.KindCall, event.KindMarker}
 
@@ -43,9 +46,12 @@ func (r *Inspection) Doubt() {
 	if !r.Losses.Known && !r.Provenance.Complete {
 		add("the trace was not closed: nobody knows whether records are missing")
 	}
-	if len(r.Damage) > 0 && r.Losses.Known {
+	for i, text := range r.Damage {
+		if i == maxDamage || !r.Losses.Known && !r.Provenance.Complete {
+			break
+		}
+		add("%s", text)
 		r.DoubtfulCauses = true
-		add("not all of the file could be read: what ran in missing parts counts as idle time")
 	}
 	if j := r.joins; j.joined > 0 && float64(j.early) >= doubtfulClocks*float64(j.joined) {
 		r.DoubtfulCauses = true
