@@ -187,13 +187,9 @@ func analyzeDevice(s *event.Snapshot, d *event.DeviceSnapshot) *Tensors {
 	}
 	if a := s.Added; a != nil && a.Device == d.Device {
 		t.Added = addedFailure(a)
-		for _, r := range a.Roles {
-			if h.known == nil {
-				h.known = make(map[uint64]Role, len(a.Roles))
-			}
-			h.known[r.Address] = Role(r.Role)
-		}
+		h.know(a.Roles)
 	}
+	h.know(s.Roles)
 	t.Now = h.holding(d.Segments)
 	t.Now.Exact = true
 	h.known = nil // at earlier moments other tensors may have been there
@@ -276,6 +272,16 @@ type holder struct {
 	s     *event.Snapshot
 	roles []Role          // by stack; "" not known yet
 	known map[uint64]Role // by address
+}
+
+// know takes over tensors whose use is known by their addresses.
+func (h *holder) know(roles []event.RoleRange) {
+	for _, r := range roles {
+		if h.known == nil {
+			h.known = make(map[uint64]Role, len(roles))
+		}
+		h.known[r.Address] = Role(r.Role)
+	}
 }
 
 // holderKey is what tensors of one row have in common.

@@ -32,12 +32,16 @@ type runFlags struct {
 	noPython          bool
 	stacks, operators string
 	allocStacks       string
+	snapshotSteps     []int
 	doctor            bool
 	failOn            []string
 }
 
 // smallestTrace is the least --max-size: less holds no useful trace.
 const smallestTrace = 64 << 10
+
+// mostSnapshotSteps is how many snapshots a process is asked for: each stops it for a moment, and takes room.
+const mostSnapshotSteps = 16
 
 // shortestKept is the least --keep: a trace is written in pieces of a second.
 const shortestKept = 2 * time.Second
@@ -85,6 +89,7 @@ func newRun(env *Env) *cobra.Command {
 	flags.BoolVar(&f.noPython, "no-python", false, "leave Python alone: no steps, collector pauses, input waits and snapshots from inside")
 	flags.StringVar(&f.stacks, "python-sampling", "50", "samples a second, `RATE`, of what Python is doing; off: none, and no operators either")
 	flags.StringVar(&f.allocStacks, "alloc-stacks", "first", "Python stacks of PyTorch's allocations: of the `first` and of sampled steps, all (which costs), or none")
+	flags.IntSliceVar(&f.snapshotSteps, "snapshot-steps", nil, "leave a snapshot of PyTorch's memory after these `STEPS` of the optimizer, like 1,100 (16 at most)")
 	flags.StringVar(&f.operators, "operators", "sampled", "PyTorch's operators, modules and regions: `sampled` (in a step now and then) or off")
 	flags.StringVar(&f.keep, "keep", "", "keep only the newest `TIME` in the trace, like 30m: what is older is dropped while the program runs")
 	flags.BoolVar(&f.doctor, "doctor", false, "print a diagnosis at the end: of PyTorch's memory if it ran out, else of the steps' time")
@@ -176,7 +181,7 @@ const mostSamples = 1000
 // python reads what is asked of Python programs.
 func (f *runFlags) python(c *session.Config, given func(flag string) bool) error {
 	if f.noPython {
-		for _, flag := range []string{"python-sampling", "operators", "alloc-stacks"} {
+		for _, flag := range []string{"python-sampling", "operators", "alloc-stacks", "snapshot-steps"} {
 			if given(flag) {
 				return usagef("--%s needs the module that --no-python leaves out: leave one of them out", flag)
 			}
@@ -190,6 +195,10 @@ func (f *runFlags) python(c *session.Config, given func(flag string) bool) error
 	if given("alloc-stacks") {
 		c.AllocStacks = f.allocStacks
 	}
+	if len(f.snapshotSteps) > mostSnapshotSteps || slices.ContainsFunc(f.snapshotSteps, func(n int) bool { return n < 1 }) {
+		return usagef("--snapshot-steps %v: give up to %d numbers of steps, from 1 on", f.snapshotSteps, mostSnapshotSteps)
+	}
+	c.SnapshotSteps = f.snapshotSteps
 	switch f.operators {
 	case "", "sampled":
 	case "off":

@@ -14,6 +14,8 @@ type Snapshot struct {
 	Notes    []string // what of it was not understood, a sentence each
 	// Added is what warpscope's Python module knew when memory ran out; nil: the snapshot is not its.
 	Added *SnapshotFailure
+	// Roles are what warpscope's Python module knew of tensors where nothing had failed.
+	Roles []RoleRange
 }
 
 // SnapshotFailure is an allocation that failed, as warpscope's Python module saw it. Sizes are bytes, 0

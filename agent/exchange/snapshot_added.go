@@ -28,6 +28,10 @@ func (l *layout) added(root pickle.Value) {
 		l.note("\"warpscope\" has layout %d, and was left out: it takes another version of warpscope", n)
 		return
 	}
+	if _, asked := l.h.Get(v, "step"); asked { // nothing had failed
+		l.out.Roles = l.roles(v)
+		return
+	}
 	device, _ := l.number(v, "device")
 	pid, _ := l.number(v, "pid")
 	at, _ := l.number(v, "monotonic_ns")

@@ -22,6 +22,8 @@ const (
 	// History: all of them, with each allocation in the snapshot, and a snapshot at the program's end.
 	AllocStacks = "WARPSCOPE_ALLOC_STACKS"
 	History     = "history"
+	// SnapshotSteps are the steps of the optimizer after which a snapshot is left, separated by commas; "": none.
+	SnapshotSteps = "WARPSCOPE_SNAPSHOT_STEPS"
 	// Sampling is how many samples of stacks a second are taken, as a number, or SamplingOff; "": the module's default.
 	Sampling    = "WARPSCOPE_PYTHON_SAMPLING"
 	SamplingOff = "off"

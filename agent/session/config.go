@@ -50,6 +50,8 @@ type Config struct {
 	AllocStacks string
 	// NoOperators leaves operators, modules and regions of sampled steps out.
 	NoOperators bool
+	// SnapshotSteps are steps of PyTorch's optimizer after which the process leaves a snapshot of its memory beside the trace.
+	SnapshotSteps []int
 	// MemoryHistory has PyTorch record each allocation with its stack, and leave a snapshot at the program's
 	// end; otherwise there is one when memory runs out, without a history.
 	MemoryHistory bool

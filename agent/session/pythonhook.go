@@ -44,6 +44,16 @@ func newPythonHook(environ []string, trace string) (*pythonHook, error) {
 // FailureSnapshot says whether a snapshot of Result.Snapshots was made when memory ran out.
 func FailureSnapshot(path string) bool { return strings.Contains(filepath.Base(path), ".oom-") }
 
+// stepSnapshot returns the step after which a snapshot was made because it was asked for.
+func stepSnapshot(path string) (step string, ok bool) {
+	_, name, ok := strings.Cut(filepath.Base(path), ".step-")
+	if !ok {
+		return "", false
+	}
+	_, step, _ = strings.Cut(strings.TrimSuffix(name, ".pickle"), "-")
+	return step, true
+}
+
 // environ returns the environment in which Python finds the module, and what it is to do.
 func (h *pythonHook) environ(environ []string, c *Config) []string {
 	if h.folder == "" {
@@ -71,6 +81,9 @@ func (h *pythonHook) environ(environ []string, c *Config) []string {
 	}
 	if h.stem == "" {
 		return environ
+	}
+	if len(c.SnapshotSteps) > 0 {
+		environ = with(environ, python.SnapshotSteps, strings.Trim(strings.ReplaceAll(fmt.Sprint(c.SnapshotSteps), " ", ","), "[]"))
 	}
 	return with(environ, python.Out, h.stem)
 }

@@ -345,8 +345,12 @@ func (s *session) finish(ended exit, left []collect.Status) *Result {
 	if err != nil {
 		s.say(err.Error())
 	}
-	r.Snapshots = snapshots
 	for _, path := range snapshots {
+		if step, ok := stepSnapshot(path); ok {
+			s.say(fmt.Sprintf("what PyTorch's allocator held after step %s is in %s: warpscope inspect --memory reads it", step, path))
+			continue
+		}
+		r.Snapshots = append(r.Snapshots, path)
 		if !FailureSnapshot(path) {
 			continue
 		}

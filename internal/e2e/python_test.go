@@ -169,6 +169,25 @@ func (w *tool) added(snapshot string) {
 	}
 }
 
+// TestPythonSnapshotsAtSteps: a snapshot after each step that was asked for, with what tensors are for.
+func TestPythonSnapshotsAtSteps(t *testing.T) {
+	b := newBuild(t)
+	w := newTool(t)
+	_, r := w.train(b, "--mode", "ledger", "--snapshot-steps", "2,5,99")
+	for _, step := range []string{"2", "5"} {
+		files, _ := filepath.Glob(w.path("t.step-*-" + step + ".pickle"))
+		if len(files) != 1 || !strings.Contains(r.stderr, "what PyTorch's allocator held after step "+step+" is in ") {
+			t.Fatalf("step %s: %q\n%s", step, files, r.stderr)
+		}
+		if out := w.ok("inspect", "--memory", files[0]); !strings.Contains(out, "parameters") || strings.Contains(out, "failed") {
+			t.Errorf("step %s:\n%s", step, out)
+		}
+	}
+	if all, _ := filepath.Glob(w.path("t.step-*")); len(all) != 2 {
+		t.Errorf("snapshots %q", all)
+	}
+}
+
 func TestPythonDiagnosed(t *testing.T) {
 	b := newBuild(t)
 	for _, c := range []struct {

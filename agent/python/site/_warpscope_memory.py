@@ -86,6 +86,19 @@ class Observer:
         except Exception:
             pass  # the driver may be gone already
 
+    def after_step(self, wanted, optimizer, _args, _kwargs):
+        """Leaves a snapshot after the steps that were asked for, of the optimizer whose steps are counted."""
+        step = self.progress.steps
+        if self.progress.optimizer != id(optimizer) or step not in wanted:
+            return
+        wanted.discard(step)
+        try:
+            facts = {"layout": 1, "pid": os.getpid(), "step": step}
+            self.known(facts, None)
+            self.dump("%s.step-%d-%d.pickle" % (self.out, os.getpid(), step), {"warpscope": facts})
+        except Exception:
+            pass  # a full disk: the program's step goes on
+
     def total(self, facts, _frame):
         facts["device_total_bytes"] = self.torch.cuda.get_device_properties(facts["device"]).total_memory
 
@@ -263,6 +276,11 @@ def begin(torch, library):
     # Attaching initialises CUDA: it is done when the program does, or now if it has.
     observer = Observer(torch, library, out, roles, fraction, progress)
     when_initialised(torch, lambda: torch._C._cuda_attach_out_of_memory_observer(observer))
+    wanted = {int(step) for step in os.environ.get("WARPSCOPE_SNAPSHOT_STEPS", "").split(",") if step.isdigit()}
+    if wanted and out:
+        from torch.optim.optimizer import register_optimizer_step_post_hook
+
+        register_optimizer_step_post_hook(functools.partial(observer.after_step, wanted))
     when = os.environ.get("WARPSCOPE_ALLOC_STACKS", "first")
     if when == "none":
         return
