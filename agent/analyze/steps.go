@@ -43,6 +43,10 @@ type StepRow struct {
 	CutNS int64 `json:"cut_ns,omitempty"`
 }
 
+// PartOnly says that what repeats takes less than half of the time: it is likely less than a step, and the account is not
+// that of the program.
+func (r *StepRow) PartOnly() bool { return r.Unit == "repetition" && 2*r.CoveredNS < r.ActiveNS }
+
 // MaxStepTimes bounds the steps that are listed one by one.
 const MaxStepTimes = 1 << 16
 

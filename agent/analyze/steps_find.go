@@ -19,10 +19,12 @@ type lane struct {
 
 	source, marker, unit string
 	repeats              int
-	optimizer            bool // an optimizer's kernels were seen
-	once                 bool // but too rarely to tell steps
-	training             bool // or others that only training has
-	decode               bool // there was a prompt
+	optimizer            bool  // an optimizer's kernels were seen
+	once                 bool  // but too rarely to tell steps
+	named                bool  // it is known that steps or tokens repeat
+	steady, others       int64 // ns of measured steps, and of those after the warm-up that are not
+	training             bool  // or others that only training has
+	decode               bool  // there was a prompt
 	steps                []step
 
 	known     bool       // source and marker are
@@ -149,6 +151,7 @@ func (ln *lane) findFirst(a *Analysis) {
 	period := findPeriod(ln.sequence(a))
 	ln.starts, ln.mark = append(ln.starts, period.starts...), period.mark
 	ln.optimizer, ln.once = period.training && !period.once, period.once
+	ln.named = period.named
 	ln.source = ""
 	switch {
 	case !a.config.IgnoreRanges && ln.byRanges():

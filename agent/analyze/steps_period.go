@@ -24,7 +24,9 @@ type period struct {
 	training bool
 	// once: an optimizer ran, but less often than steps must come: what repeats is less than a step.
 	once bool
-	mark mark
+	// named: an optimizer, or an embedding lookup, says that it is steps or tokens that repeat.
+	named bool
+	mark  mark
 }
 
 // mark is what steps begin with.
@@ -83,16 +85,18 @@ func findPeriod(seq []symbol) period {
 	short, where := collapse(seq)
 	levels := levelsOf(short, candidatesOf(short))
 	optimizers := bursts(seq)
-	l := chooseLevel(levels, optimizers)
-	if l == nil {
-		return period{}
-	}
 	training := slices.ContainsFunc(seq, func(s symbol) bool { return s.class == ClassOptimizer })
-	first := l.first(short, training)
-	if first == nil || !repeats(short, first.at) {
+	l := chooseLevel(levels, optimizers)
+	first := l.begin(short, training)
+	// Several models may have an optimizer each, that run in turn in each step.
+	for models := 2; first == nil && models <= mostModels && optimizers/models >= minRepeats; models++ {
+		l = optimizerLevel(levels, optimizers/models)
+		first = l.begin(short, training)
+	}
+	if first == nil {
 		return period{}
 	}
-	p := period{training: training, once: optimizers > 0 && optimizers < minRepeats, mark: mark{key: short[first.at[0]].coarse, fine: first.fine, each: len(short) == len(seq) && rows(seq)}}
+	p := period{training: training, named: l.embedding || optimizers >= minRepeats, once: optimizers > 0 && optimizers < minRepeats, mark: mark{key: short[first.at[0]].coarse, fine: first.fine, each: len(short) == len(seq) && rows(seq)}}
 	if first.fine {
 		p.mark.key = short[first.at[0]].fine
 	}
@@ -278,15 +282,36 @@ func bursts(seq []symbol) int {
 	return n
 }
 
-// chooseLevel chooses the loop that people call a step: that of the optimizer where there is one;
-// else that of the embedding lookup, which begins each token; else the rarest that has a share of the work.
-func chooseLevel(levels []*level, optimizers int) *level {
+// mostModels is how many optimizers of one step are told apart.
+const mostModels = 4
+
+// begin returns what the steps of a level begin with, nil if it is no loop.
+func (l *level) begin(seq []symbol, training bool) *candidate {
+	if l == nil {
+		return nil
+	}
+	first := l.first(seq, training)
+	if first == nil || !repeats(seq, first.at) {
+		return nil
+	}
+	return first
+}
+
+// optimizerLevel returns the loop that comes as often as optimizers run, nil if there is none.
+func optimizerLevel(levels []*level, optimizers int) *level {
 	var best *level
 	for _, l := range levels {
 		if d := l.count - optimizers; optimizers >= minRepeats && max(d, -d) <= max(1, optimizers/20) && (best == nil || l.work > best.work) {
 			best = l
 		}
 	}
+	return best
+}
+
+// chooseLevel chooses the loop that people call a step: that of the optimizer where there is one;
+// else that of the embedding lookup, which begins each token; else the rarest that has a share of the work.
+func chooseLevel(levels []*level, optimizers int) *level {
+	best := optimizerLevel(levels, optimizers)
 	if best != nil {
 		return best
 	}

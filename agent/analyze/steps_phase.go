@@ -83,9 +83,17 @@ func (ln *lane) phases(a *Analysis) {
 			ln.decode = true
 		}
 	}
+	for i := range steps {
+		switch s := &steps[i]; s.phase {
+		case PhaseSteady, PhaseSampled, PhaseGap:
+			ln.steady += s.wall()
+		case PhaseOther, PhasePrefill, PhaseInterrupted:
+			ln.others += s.wall()
+		}
+	}
 	switch {
-	case ln.source == StepsByPeriod && (ln.once || ln.training && !ln.optimizer):
-		ln.unit = "repetition" // a step, or a layer of a step that was not finished
+	case ln.source == StepsByPeriod && (ln.once || ln.training && !ln.optimizer || !ln.named && ln.others > ln.steady):
+		ln.unit = "repetition" // a step, or a layer of a step that was not finished, or of requests of many kinds
 	case ln.training:
 		ln.unit = "training step"
 	case ln.decode || strings.Contains(strings.ToLower(ln.marker), "token") || strings.Contains(strings.ToLower(ln.marker), "decode"):

@@ -120,6 +120,34 @@ func TestTimeOfBadTraces(t *testing.T) {
 				th.Sync()
 			}
 		}, doctor: []string{"no step was found"}},
+		{name: "a server of two models", make: func(p *scene.Program, _ *event.Summary) {
+			th := p.Thread()
+			random := rand.New(rand.NewPCG(1, 2))
+			for range 200 { // their layers are alike, and nothing else repeats
+				th.Host(random.Int64N(3_000_000))
+				model, layers := "llama", 4
+				if random.IntN(2) == 1 {
+					model, layers = "bert", 7
+				}
+				th.Launch(model+"_embedding_kernel", 5_000)
+				for range layers {
+					th.Launch(model+"_gemm", 20_000)
+					th.Launch(model+"_flash_fwd", 10_000)
+				}
+				th.Sync()
+			}
+		}, doctor: []string{"A repetition takes", "in doubt: what repeats takes"}, never: []string{" error ", "token"}},
+		{name: "two models in turn", make: func(p *scene.Program, _ *event.Summary) {
+			th := p.Thread()
+			for range 40 {
+				step(th, 30_000)
+				th.Launch("critic_embedding_kernel", 20_000)
+				for range 5 {
+					th.Launch("critic_gemm", 20_000)
+				}
+				th.Launch("multi_tensor_apply_kernel<FusedAdam>", 20_000)
+			}
+		}, doctor: []string{"A training step takes 829 µs"}}, // of both
 		{name: "durations that are negative or huge", make: func(p *scene.Program, _ *event.Summary) {
 			th := p.Thread()
 			for range 30 {

@@ -41,7 +41,7 @@ func Diagnose(in *analyze.Inspection) *Diagnosis {
 		d.apply(r, cases)
 	}
 	d.rank(cases)
-	d.doubt(in)
+	d.doubt(in, cases)
 	d.notes(in, cases)
 	d.verdict(cases)
 	return d
@@ -130,7 +130,7 @@ func (d *Diagnosis) rank(cases []*Case) {
 		share := f.Cost.Share / max(left, 0.01)
 		switch {
 		// Without steps the start-up is part of it, and nothing is certain enough.
-		case share >= errorShare && f.Cost.Source != Estimated && !cases[0].whole():
+		case share >= errorShare && f.Cost.Source != Estimated && !cases[0].whole() && !cases[0].Step.PartOnly():
 			f.Severity = Error
 		case share >= warningShare:
 			f.Severity = Warning
@@ -186,7 +186,7 @@ func (d *Diagnosis) notes(in *analyze.Inspection, cases []*Case) {
 	if c.Account.Unit == "trace" {
 		d.Notes = append(d.Notes, Note{Text: "no step was found: nothing in the trace repeats at least three times. All figures are of the whole trace, start-up included"})
 	}
-	if c.Account.Unit == "repetition" {
+	if c.Account.Unit == "repetition" && !c.Step.PartOnly() {
 		d.Notes = append(d.Notes, Note{Text: "what repeats may be less than a step: no optimizer's kernels come three times or more in the trace. All figures are per repetition"})
 	}
 	if over := c.Account.Facts.CaptureOverheads; c.share(over) >= 0.02 {
@@ -195,9 +195,14 @@ func (d *Diagnosis) notes(in *analyze.Inspection, cases []*Case) {
 }
 
 // doubt says what makes all figures doubtful, and takes certainty from the findings that rest on them.
-func (d *Diagnosis) doubt(in *analyze.Inspection) {
-	d.Doubts = in.Doubts
-	if !in.DoubtfulCauses {
+func (d *Diagnosis) doubt(in *analyze.Inspection, cases []*Case) {
+	d.Doubts = slices.Clone(in.Doubts)
+	part := cases[0].Step
+	if part.PartOnly() {
+		d.Doubts = append(d.Doubts, fmt.Sprintf("what repeats takes %s of the time: it may be a part of a step, like a layer, or of requests of many kinds, and not where most time goes; NVTX ranges named like steps tell what is one",
+			percent(float64(part.CoveredNS)/float64(part.ActiveNS))))
+	}
+	if !in.DoubtfulCauses && !part.PartOnly() {
 		return
 	}
 	for i := range d.Findings {

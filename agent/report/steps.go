@@ -88,7 +88,10 @@ func (d *Document) stepRow(r *analyze.StepRow, several bool) {
 		})
 	}
 	d.Table(t)
-	if r.Unit == "repetition" {
+	switch {
+	case r.PartOnly():
+		d.Alert(fmt.Sprintf("in doubt: what repeats takes %s of the time: it may be a part of a step, like a layer, or of requests of many kinds", Share(float64(r.CoveredNS)/float64(r.ActiveNS))))
+	case r.Unit == "repetition":
 		d.Note("no optimizer's kernels were seen three times or more: what repeats may be a part of a step, like a layer")
 	}
 	if r.Found > 1 {
