@@ -24,9 +24,9 @@ type heldKey struct {
 
 type heldSum struct{ bytes, count uint64 }
 
-// localModules is from how many modules of device code on a kernel is taken to have needed local memory. In 20 real
-// traces of PyTorch (driver 580) it appeared with the second to ninth module.
-const localModules = 4
+// assertingModules is from how many modules of device code on one is taken to have assertions. In 20 real traces of PyTorch
+// (driver 580) it was the first to seventh; those of random numbers and of products have none, nearly all others do.
+const assertingModules = 4
 
 // driverPage is what the driver's allocations are made of; those of up to half of it share pages. Seen on
 // Hopper (driver 580): NVML's figure for a process moves in steps of it.
@@ -88,9 +88,9 @@ func (a *Analysis) processAccount(p *process, d *device, look *lastLook, c *cali
 	}
 	n := uint64(max(contexts, 1))
 	add(MemoryLine{ID: LineContext, Name: "CUDA context", Bytes: n * uint64(max(c.context, 0)), Count: n, Source: sourceCalibrated})
-	// Which kernels need local memory is not recorded; of those of a program with some modules, one does.
-	if modules >= localModules {
-		add(MemoryLine{ID: LineKernels, Name: "local memory of kernels, as measured for one", Bytes: n * uint64(max(c.kernels, 0)), Source: sourceCalibrated})
+	// Which modules have assertions is not recorded; of those of a program with some modules, one does.
+	if modules >= assertingModules {
+		add(MemoryLine{ID: LineKernels, Name: "for device code with assertions, as measured", Bytes: n * uint64(max(c.kernels, 0)), Source: sourceCalibrated})
 	}
 	add(MemoryLine{ID: LineCapture, Name: "CUPTI, which records this trace", Bytes: n * uint64(max(c.capture, 0)), Source: sourceCalibrated})
 	add(MemoryLine{ID: LineCode, Name: "device code that has run", UpTo: images, Count: uint64(modules), Source: sourceCounted})

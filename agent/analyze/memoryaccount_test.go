@@ -155,7 +155,7 @@ func TestAccountOfAFailureAddsUp(t *testing.T) {
 		t.Errorf("others %+v", g.Others)
 	}
 	want := map[string]uint64{
-		"CUDA context": 518, "local memory of kernels, as measured for one": 92, "CUPTI, which records this trace": 12, "device code that has run": 0,
+		"CUDA context": 518, "for device code with assertions, as measured": 92, "CUPTI, which records this trace": 12, "device code that has run": 0,
 		"PyTorch's caching allocator": 1024, "cuBLAS's workspaces": 64, "allocations of app": 3, "managed memory, of it what is on the GPU: allocations of app": 0,
 		"the driver's rounding to pages of 2 MiB": 1,
 	}

@@ -134,52 +134,56 @@ const (
 	unownedPause = 20 * time.Millisecond
 )
 
-// stackKernel needs local memory, for which the driver takes a pool for all multiprocessors when the first such kernel
-// runs: most kernels of frameworks are such. The place that is written depends on a parameter, so that no compiler
-// keeps the array in registers.
-const stackKernel = `.version 6.0
+// assertKernel can stop with a failed assertion, as most kernels of frameworks: the driver takes memory for what such code
+// calls when the first module that does is loaded. Whether it calls depends on a parameter, so that no compiler leaves it out.
+const assertKernel = `.version 6.0
 .target sm_52
 .address_size 64
-.visible .entry warpscope_stack(.param .u64 out, .param .u32 n)
+.extern .func __assertfail
+(
+	.param .b64 message,
+	.param .b64 file,
+	.param .b32 line,
+	.param .b64 function,
+	.param .b64 size
+);
+.visible .entry warpscope_assert(.param .u32 n)
 {
-	.local .align 4 .b8 room[512];
-	.reg .b64 %rd<6>;
-	.reg .b32 %r<8>;
+	.reg .b32 %r<2>;
 	.reg .pred %p<2>;
-	ld.param.u64 %rd1, [out];
 	ld.param.u32 %r1, [n];
-	mov.u64 %rd2, room;
-	and.b32 %r2, %r1, 127;
-	mul.wide.u32 %rd3, %r2, 4;
-	add.s64 %rd4, %rd2, %rd3;
-	st.local.u32 [%rd4], %r1;
-	mul.lo.s32 %r3, %r1, 7;
-	and.b32 %r4, %r3, 127;
-	mul.wide.u32 %rd3, %r4, 4;
-	add.s64 %rd5, %rd2, %rd3;
-	ld.local.u32 %r5, [%rd5];
-	setp.ne.u32 %p1, %r1, 0;
+	setp.eq.u32 %p1, %r1, 0;
 	@%p1 bra done;
-	ret;
+	{
+		.param .b64 message;
+		.param .b64 file;
+		.param .b32 line;
+		.param .b64 function;
+		.param .b64 size;
+		st.param.b64 [message], 0;
+		st.param.b64 [file], 0;
+		st.param.b32 [line], 0;
+		st.param.b64 [function], 0;
+		st.param.b64 [size], 1;
+		call.uni __assertfail, (message, file, line, function, size);
+	}
 done:
-	cvta.to.global.u64 %rd1, %rd1;
-	st.global.u32 [%rd1], %r5;
 	ret;
 }
 `
 
-// launchOne launches a kernel that does nothing but need local memory.
+// launchOne launches a kernel that does nothing, and could stop with a failed assertion.
 func launchOne(driver *cuda.Driver) error {
-	module, err := driver.LoadModule([]byte(stackKernel + "\x00"))
+	module, err := driver.LoadModule([]byte(assertKernel + "\x00"))
 	if err != nil {
 		return err
 	}
-	function, err := module.Function("warpscope_stack")
+	function, err := module.Function("warpscope_assert")
 	if err != nil {
 		return err
 	}
 	config := cuda.LaunchConfig{Grid: cuda.Dim{1}, Block: cuda.Dim{32}}
-	if err := driver.DefaultStream().Launch(function, config, cuda.Address(0), cuda.Uint32(0)); err != nil {
+	if err := driver.DefaultStream().Launch(function, config, cuda.Uint32(0)); err != nil {
 		return err
 	}
 	return driver.Synchronize()

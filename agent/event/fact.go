@@ -18,7 +18,7 @@ const (
 	FactContainer = "process.container"
 
 	// FactContext is what a bare context takes of a GPU, by NVML's figure for a process that has nothing
-	// else; FactKernels what comes on top with the first kernel launched, FactCapture with the capture library.
+	// else; FactKernels what comes on top with device code that has assertions, FactCapture with the capture library.
 	// Text says what they were measured with. FactUnowned is then used on the GPU by no process.
 	FactContext = "context.bytes"
 	FactKernels = "context.kernels"

@@ -26,7 +26,7 @@ import (
 const CalibrateCommand = "calibrate"
 
 // calibrationVersion is of what is measured: figures of another one are not used.
-const calibrationVersion = "2"
+const calibrationVersion = "3"
 
 // calibrateLimit bounds how long that may take. A driver without persistence mode needs some seconds.
 const calibrateLimit = 8 * time.Second
@@ -37,7 +37,7 @@ type Calibration struct {
 	GPU     string `json:"gpu"` // its name
 	Driver  string `json:"driver"`
 	Context int64  `json:"context_bytes"` // a context alone
-	Kernels int64  `json:"kernels_bytes"` // more, with a kernel that needs local memory; -1 not known
+	Kernels int64  `json:"kernels_bytes"` // more, with device code that has assertions; -1 not known
 	Unowned int64  `json:"unowned_bytes"` // then used on the GPU by no process; -1 not known
 	// Capture is how much more both took with the capture library; -1 not known.
 	Capture int64  `json:"capture_bytes"`
