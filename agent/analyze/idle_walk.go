@@ -197,6 +197,9 @@ func (w *cpuWalk) host(from, to, begin, end event.Time, prev, next *cpuWork, thr
 		w.add(causeCode, next.name, thread, from, to)
 	case prev != nil && prev.kind == cpuSync && pause <= afterSync:
 		w.afterWait(prev.name, prev.thread, pause, from, to)
+	case prev != nil && pause <= launchPause && (prev.kind == cpuAlloc || next.kind == cpuAlloc):
+		// What the framework does around such a call, it does for its sake: to look for memory of its own, to book what it got.
+		w.add(causeAllocator, next.name, thread, from, to)
 	case prev != nil && pause <= launchPause:
 		w.add(causeLaunch, next.name, thread, from, to)
 	default:

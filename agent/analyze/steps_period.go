@@ -110,7 +110,8 @@ func findPeriod(seq []symbol) period {
 // else stays as it is.
 func collapse(seq []symbol) (short []symbol, where []int) {
 	for i := range seq {
-		if n := len(short); n > 0 && short[n-1].fine == seq[i].fine {
+		// A graph is replayed for each step: two in a row are two.
+		if n := len(short); n > 0 && short[n-1].fine == seq[i].fine && seq[i].class != ClassGraph {
 			short[n-1].ns += seq[i].ns
 			continue
 		}

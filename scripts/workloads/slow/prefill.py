@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A transformers model reads prompts: large matrix products.
+"""A transformers model reads prompts: large matrix products, and between them what the library writes operation by operation.
 
 Variant 1 is Llama, 2 GPT-2, 3 Qwen2, all with random weights.
 """

@@ -14,9 +14,9 @@ def build(variant, fixed):
     import models
 
     torch.set_float32_matmul_precision("high" if fixed else "highest")
-    layers, width = ((8, 512), (12, 512), (8, 384))[variant - 1]
+    layers, width, batch = ((8, 512, 16), (12, 512, 16), (8, 384, 32))[variant - 1]
     model = models.GPT(layers, heads=8, width=width, tokens=512, vocabulary=4096).cuda()
-    optimizer, batch = models.trainer(model), models.tokens(8, 512, 4096)
+    optimizer, batch = models.trainer(model), models.tokens(batch, 512, 4096)
     parameters = list(model.parameters())
 
     def step():
