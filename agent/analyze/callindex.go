@@ -1,64 +1,34 @@
 package analyze
 
 import (
-	"math"
-	"math/bits"
-	"math/rand/v2"
+	"slices"
+	"sort"
 )
 
 // callIndex finds calls by their correlation.
 type callIndex struct {
-	cpu []cpuWork
-	at  []uint32 // index and 1; 0: free
-	// Most often correlations are a range with few holes: at is by their distance from base. Else it is a table with
-	// linear probing, by a random multiple: a damaged trace must not make it slow.
-	dense bool
-	base  uint32
-	times uint64
-	shift int
+	cpu  []cpuWork
+	keys []uint64 // correlation << 32 | index, in order
 
 	byThread map[uint32][]int32 // indices, in the order of their start; nil until they are asked for
 }
 
 func newCallIndex(cpu []cpuWork) *callIndex {
 	c := &callIndex{cpu: cpu}
-	low, high, n := uint32(math.MaxUint32), uint32(0), 0
+	n := 0
 	for i := range cpu {
-		if w := &cpu[i]; w.launches() {
-			low, high = min(low, w.correlation), max(high, w.correlation)
+		if cpu[i].launches() {
 			n++
 		}
 	}
-	switch {
-	case n == 0:
-		c.dense = true
-	case uint64(high-low) < 8*uint64(n)+1024:
-		c.dense, c.base, c.at = true, low, make([]uint32, high-low+1)
-	default:
-		size := bits.Len(uint(2 * n))
-		c.at, c.shift, c.times = make([]uint32, 1<<size), 64-size, rand.Uint64()|1
-	}
+	c.keys = make([]uint64, 0, n)
 	for i := range cpu {
-		// Of several calls with one number it is the first.
 		if w := &cpu[i]; w.launches() {
-			if slot := c.slot(w.correlation); c.at[slot] == 0 {
-				c.at[slot] = uint32(i) + 1
-			}
+			c.keys = append(c.keys, uint64(w.correlation)<<32|uint64(uint32(i)))
 		}
 	}
+	slices.Sort(c.keys)
 	return c
-}
-
-// slot returns where a correlation is, or would be.
-func (c *callIndex) slot(correlation uint32) uint32 {
-	if c.dense {
-		return correlation - c.base
-	}
-	slot := uint32(uint64(correlation) * c.times >> c.shift)
-	for c.at[slot] != 0 && c.cpu[c.at[slot]-1].correlation != correlation {
-		slot = (slot + 1) & uint32(len(c.at)-1)
-	}
-	return slot
 }
 
 // launches says whether work on a GPU may come from a call.
@@ -66,16 +36,35 @@ func (w *cpuWork) launches() bool {
 	return w.correlation != 0 && (w.kind == cpuLaunch || w.kind == cpuCopy || w.kind == cpuSync || w.kind == cpuOther)
 }
 
-// of returns the index of the call with a correlation, -1 if there is none.
-func (c *callIndex) of(correlation uint32) int {
+// nearby calls are looked at one by one.
+const nearbyCalls = 8
+
+// callCursor looks calls up. Work is looked at in an order that is mostly that of its calls, so that the next one is
+// near the last one found.
+type callCursor struct {
+	*callIndex
+	at int
+}
+
+// of returns the index of the first call with a correlation, -1 if there is none.
+func (c *callCursor) of(correlation uint32) int {
 	if correlation == 0 {
 		return -1
 	}
-	slot := c.slot(correlation)
-	if slot >= uint32(len(c.at)) {
+	key := uint64(correlation) << 32
+	at := c.at
+	if at < len(c.keys) && c.keys[at] < key {
+		for end := min(at+nearbyCalls, len(c.keys)); at < end && c.keys[at] < key; at++ {
+		}
+	}
+	if at == len(c.keys) || c.keys[at] < key || at > 0 && c.keys[at-1] >= key {
+		at = sort.Search(len(c.keys), func(i int) bool { return c.keys[i] >= key })
+	}
+	if at == len(c.keys) || uint32(c.keys[at]>>32) != correlation {
 		return -1
 	}
-	return int(c.at[slot]) - 1
+	c.at = at
+	return int(uint32(c.keys[at]))
 }
 
 // threads returns the calls of each thread, by their indices.

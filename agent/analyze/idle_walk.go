@@ -39,14 +39,14 @@ type part struct {
 // cpuWalk finds out what the CPU did while a GPU was idle.
 type cpuWalk struct {
 	l        *timeline
-	calls    *callIndex
+	calls    callCursor
 	byThread map[uint32][]int32 // indices of cpu work, in the order of its start
 	parts    []part
 	spans    []cpuWork
 }
 
 func newCPUWalk(l *timeline, calls *callIndex) *cpuWalk {
-	return &cpuWalk{l: l, calls: calls, byThread: calls.threads()}
+	return &cpuWalk{l: l, calls: callCursor{callIndex: calls}, byThread: calls.threads()}
 }
 
 // explain divides the time from g0 to g1, in which a GPU was idle until next began, into parts with

@@ -45,6 +45,7 @@ func newFactSums() *factSums {
 // addFacts collects what rules want to know of the fresh measured steps.
 func (ln *lane) addFacts(a *Analysis) {
 	f, fresh := ln.factSum, ln.fresh()
+	calls := &callCursor{callIndex: ln.calls}
 	for i := range fresh {
 		st := &fresh[i]
 		if st.phase != PhaseSteady {
@@ -52,7 +53,7 @@ func (ln *lane) addFacts(a *Analysis) {
 		}
 		for n := st.from; n < st.to; n++ {
 			w := &ln.work[n]
-			f.add(w, ln.calls)
+			f.add(w, calls)
 			if w.kind == workKernel {
 				f.durations.Add(int64(w.end - w.start))
 			}
@@ -91,7 +92,7 @@ func (ln *lane) facts(a *Analysis) AccountFacts {
 	return f
 }
 
-func (f *AccountFacts) add(w *gpuWork, calls *callIndex) {
+func (f *AccountFacts) add(w *gpuWork, calls *callCursor) {
 	ns := int64(w.end - w.start)
 	f.Launches++
 	if at := calls.of(w.correlation); at >= 0 {

@@ -88,11 +88,12 @@ func disjoint(ranges []stepRange) []stepRange {
 // ascending; where the call is not in the trace, when it began.
 func (ln *lane) launchTimes() []event.Time {
 	out := make([]event.Time, len(ln.main))
+	calls := callCursor{callIndex: ln.calls}
 	var last event.Time
 	for i, n := range ln.main {
 		w := &ln.work[n]
 		t := w.start
-		if at := ln.calls.of(w.correlation); at >= 0 {
+		if at := calls.of(w.correlation); at >= 0 {
 			t = ln.calls.cpu[at].start
 		}
 		last = max(last, t)

@@ -56,8 +56,9 @@ func (l *timeline) keep(from event.Time) {
 	// The CPU is ahead of the GPU: what is kept may have been launched long before.
 	calls := from
 	if len(l.lanes) > 0 {
+		index := callCursor{callIndex: l.lanes[0].calls}
 		for i := range l.gpu {
-			if at := l.lanes[0].calls.of(l.gpu[i].correlation); at >= 0 {
+			if at := index.of(l.gpu[i].correlation); at >= 0 {
 				calls = min(calls, l.cpu[at].start)
 			}
 		}

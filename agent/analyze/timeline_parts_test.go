@@ -205,7 +205,7 @@ func TestCallIndex(t *testing.T) {
 		for i := range uint32(4000) {
 			cpu = append(cpu, cpuWork{correlation: 7 + i/2*stride, kind: cpuLaunch})
 		}
-		c := newCallIndex(cpu)
+		c := callCursor{callIndex: newCallIndex(cpu)}
 		for i := range cpu {
 			if at := c.of(cpu[i].correlation); at != i/2*2 {
 				t.Fatalf("stride %d: call %d is found at %d, want %d", stride, i, at, i/2*2)
