@@ -135,6 +135,9 @@ func (a *Analysis) Imported(tool string) { a.imported = tool }
 func (a *Analysis) Define(d *event.Definitions) error {
 	a.tables.Apply(d)
 	a.clock.Define(d)
+	if a.operators != nil {
+		a.operators.define(d)
+	}
 	for i := range d.Launches {
 		a.kernels.launch(d.Launches[i].Name)
 	}
@@ -220,7 +223,7 @@ func (a *Analysis) Batch(b *event.Batch) error {
 	if a.ranges != nil {
 		a.ranges.add(p, b)
 	}
-	if a.operators != nil {
+	if a.operators != nil && a.operators.any {
 		a.operators.ranges.add(p, b)
 	}
 	if a.timelines != nil {

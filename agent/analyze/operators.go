@@ -70,6 +70,8 @@ const shownParts = 4
 
 // operatorTable groups work by the ranges that the Python module made.
 type operatorTable struct {
+	// any: the module for Python has named its domains, which it does before it tells of anything in them.
+	any    bool
 	ranges *rangeTable
 	// grew is by how much memory grew in calls of modules, by text; known where it did in one at all.
 	grew    map[event.StringID]int64
@@ -80,6 +82,13 @@ type operatorTable struct {
 	cost    int64
 	driver  map[uint32]uint64 // bytes asked of the driver, by node
 	own     map[uint32]gpuSum // by node
+}
+
+// define looks for the names of the domains that sampled steps are told in. Without them, nothing needs to be joined.
+func (t *operatorTable) define(d *event.Definitions) {
+	t.any = t.any || slices.ContainsFunc(d.Strings, func(s string) bool {
+		return s == domainOperator || s == domainModule || s == domainRegion || s == domainSampled
+	})
 }
 
 func newOperatorTable(a *Analysis) *operatorTable {
