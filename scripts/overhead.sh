@@ -52,7 +52,7 @@ build() {
   # Linked to CUPTI by name; the machine that builds it need not have one.
   mkdir -p "$out/stub"
   "${CC:-gcc}" -shared -Wl,-soname,libcupti.so.13 -o "$out/stub/libcupti.so.13" -x c /dev/null
-  "${CC:-gcc}" "${flags[@]}" -o "$out/libbetween.so" "$here/between.c" "$here/pool.c" -Wl,--no-as-needed "$out/stub/libcupti.so.13" -ldl
+  "${CC:-gcc}" "${flags[@]}" -o "$out/libbetween.so" "$here/between.c" "$here/pool.c" "$root/cupti/ws_calls.c" -Wl,--no-as-needed "$out/stub/libcupti.so.13" -ldl
   rm -r "$out/stub"
 }
 

@@ -42,6 +42,7 @@ class Workload:
         self.facts = {}
         self.ends = []
         self.agents = []
+        self.calls = {}  # of the ledger's callbacks, how often a step calls them
         self.refused = collections.Counter()
         self.seconds_taken = 0.0
         self.memory = {}
@@ -55,6 +56,8 @@ class Workload:
             self.work.append(line)
         elif line["is"] == "end":
             self.ends.append(line)
+        elif line["is"] == "calls":
+            self.calls = line["calls"]
         elif line["is"] == "agent":
             self.agents.append(line)
         elif line["is"] == "refused":

@@ -5,9 +5,9 @@
  *     and their buffers are recycled unread, with no flush and no callback of the library's. What
  *     differs from warpscope is what warpscope itself costs, in the same process, step by step;
  *   - hold back the calls' records (between_calls), which makes --api=none of --api=launch;
- *   - take the library's callbacks off (between_mute): CUPTI is there and the ledger is not.
- * What it does not define comes from CUPTI itself, which it is linked to: dlsym on its handle finds
- * that.
+ *   - take the library's callbacks off, or some of them (between_mute): CUPTI is there and the
+ * ledger is not. What it does not define comes from CUPTI itself, which it is linked to: dlsym on
+ * its handle finds that.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -16,28 +16,42 @@
 #include <string.h>
 
 #include "pool.h"
+#include "ws_calls.h"
 #include "ws_cupti.h"
 
 #define EXPORT __attribute__((visibility("default")))
 #define REFUSED 999 /* CUPTI_ERROR_UNKNOWN */
 #define WATCHED_MOST 512
+#define CALLS 2048u
 
 typedef void (*request_fn)(uint8_t **, size_t *, size_t *);
 typedef void (*complete_fn)(void *, uint32_t, uint8_t *, size_t, size_t);
+typedef void (*callback_fn)(void *, uint32_t, uint32_t, const void *);
+
+/* Which callbacks are off. */
+enum {
+  MUTE_NONE = 0,
+  MUTE_ALL = 1,
+  MUTE_SLOW = 2,   /* those on calls that are watched for failure alone */
+  MUTE_BUT_ONE = 3 /* all but one that no program calls */
+};
 
 EXPORT int cuptiActivityRegisterCallbacks(request_fn request, complete_fn complete);
 EXPORT int cuptiActivityFlushAll(uint32_t flag);
+EXPORT int cuptiSubscribe(void **subscriber, callback_fn callback, void *user);
 EXPORT int cuptiActivityEnableAndDump(uint32_t kind);
 EXPORT int cuptiActivityEnableDriverApi(uint32_t id, uint8_t on);
 EXPORT int cuptiActivityEnableRuntimeApi(uint32_t id, uint8_t on);
 EXPORT int cuptiEnableCallback(uint32_t on, void *subscriber, uint32_t domain, uint32_t id);
 EXPORT int between_bare(int on);
 EXPORT void between_calls(int on);
-EXPORT int between_mute(int on);
+EXPORT int between_mute(int which);
 EXPORT void between_look(int on);
 EXPORT uint64_t between_bytes(void);
 EXPORT uint64_t between_records(uint32_t kind);
 EXPORT uint32_t between_watched(void);
+EXPORT uint64_t between_called(uint32_t id);
+EXPORT const char *between_name(uint32_t id);
 EXPORT const char *between_path(void);
 EXPORT uint32_t between_version(void);
 
@@ -50,6 +64,8 @@ static struct {
   int (*enable_callback)(uint32_t, void *, uint32_t, uint32_t);
   int (*next_record)(uint8_t *, size_t, struct cupti_record **);
   int (*get_version)(uint32_t *);
+  int (*subscribe)(void **, callback_fn, void *);
+  int (*callback_name)(uint32_t, uint32_t, const char **);
   char path[512];
 } real;
 
@@ -57,8 +73,10 @@ static struct {
   request_fn request;
   complete_fn complete;
   _Atomic bool bare, no_calls, look;
-  bool muted;
+  int muted;
+  callback_fn callback;
   _Atomic uint64_t bytes;
+  _Atomic uint64_t called[CALLS]; /* by id of the driver's calls: how often a callback was called */
   _Atomic uint64_t records[256];
   _Atomic uint32_t watched;
   struct {
@@ -83,6 +101,8 @@ __attribute__((constructor)) static void find(void) {
   FIND(enable_callback, "cuptiEnableCallback");
   FIND(next_record, "cuptiActivityGetNextRecord");
   FIND(get_version, "cuptiGetVersion");
+  FIND(subscribe, "cuptiSubscribe");
+  FIND(callback_name, "cuptiGetCallbackName");
   if (real.get_version && dladdr(*(void **)&real.get_version, &where) && where.dli_fname)
     snprintf(real.path, sizeof real.path, "%s", where.dli_fname);
   pool_fill();
@@ -133,6 +153,18 @@ int cuptiActivityEnableRuntimeApi(uint32_t id, uint8_t on) {
   return atomic_load(&between.no_calls) ? CUPTI_OK : real.enable_runtime_api(id, on);
 }
 
+static void called(void *user, uint32_t domain, uint32_t id, const void *data) {
+  if (atomic_load_explicit(&between.look, memory_order_relaxed) && domain == CUPTI_DOMAIN_DRIVER &&
+      id < CALLS)
+    atomic_fetch_add(&between.called[id], 1);
+  between.callback(user, domain, id, data);
+}
+
+int cuptiSubscribe(void **subscriber, callback_fn callback, void *user) {
+  between.callback = callback;
+  return real.subscribe(subscriber, called, user);
+}
+
 /* Of the driver's and the runtime's calls; what tells of contexts and modules stays. */
 int cuptiEnableCallback(uint32_t on, void *subscriber, uint32_t domain, uint32_t id) {
   int failed = real.enable_callback(on, subscriber, domain, id);
@@ -164,16 +196,25 @@ int between_bare(int on) {
 /* Only while nothing is recorded. */
 void between_calls(int on) { atomic_store(&between.no_calls, on == 0); }
 
+static bool is_muted(int which, uint32_t domain, uint32_t id) {
+  const char *name = between_name(id);
+  if (which == MUTE_NONE || which == MUTE_ALL) return which == MUTE_ALL;
+  if (which == MUTE_BUT_ONE) return strcmp(name, "cuMipmappedArrayDestroy") != 0;
+  unsigned call = domain == CUPTI_DOMAIN_DRIVER ? ws_call_find(name) : 0;
+  return call && ws_call_at(call)->op == WS_OP_FAILED;
+}
+
 /* 0 or CUPTI's error. */
-int between_mute(int on) {
+int between_mute(int which) {
   int failed = 0;
-  if (between.muted == (on != 0)) return 0;
-  between.muted = on != 0;
   uint32_t n = atomic_load(&between.watched);
-  for (uint32_t i = 0; i < n; i++)
-    if (between.watch[i].on)
-      failed |= real.enable_callback(
-          on == 0, between.watch[i].subscriber, between.watch[i].domain, between.watch[i].id);
+  for (uint32_t i = 0; i < n && which != between.muted; i++) {
+    uint32_t domain = between.watch[i].domain, id = between.watch[i].id;
+    bool was = is_muted(between.muted, domain, id), now = is_muted(which, domain, id);
+    if (between.watch[i].on && was != now)
+      failed |= real.enable_callback(!now, between.watch[i].subscriber, domain, id);
+  }
+  between.muted = which;
   return failed;
 }
 
@@ -188,4 +229,12 @@ uint32_t between_version(void) {
   uint32_t version = 0;
   if (real.get_version) real.get_version(&version);
   return version;
+}
+
+uint64_t between_called(uint32_t id) { return id < CALLS ? atomic_load(&between.called[id]) : 0; }
+const char *between_name(uint32_t id) {
+  const char *name = NULL;
+  if (!real.callback_name || real.callback_name(CUPTI_DOMAIN_DRIVER, id, &name) != CUPTI_OK)
+    return "";
+  return name ? name : "";
 }

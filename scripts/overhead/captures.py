@@ -6,6 +6,7 @@ that state arrive (None where nothing in the process can tell).
 Ours     warpscope's library, loaded into the running process behind libbetween.so:
            ledger, off   allocations alone, the timeline stopped (two names: before and after it was on for the first time)
            mute          the same without the callbacks on allocations: CUPTI is there and does nothing
+           few           the same without those that watch other calls for failure; one: with one that nothing calls
            none, launch  the timeline at --api=none, launch
            bare          as none, but the records are thrown away as they come and there are no callbacks: CUPTI's price
 Others   off; on: nothing is switched; bare:CONTENT: the consumer of bare.c; profiler:cuda and profiler:both
@@ -22,6 +23,7 @@ WORK = "10,1,22,2"
 TIMELINE = WORK + ",38,17,12,13"
 CONTENT = {"none": TIMELINE + ",51", "node": TIMELINE}
 KERNEL = 10
+CALLS = 2048  # more than any CUPTI has callbacks of one domain
 LOOKS = 2
 
 
@@ -92,14 +94,16 @@ class Profiler:
 class Ours:
     """The timeline and the ledger of a library that was loaded into the running process."""
 
-    # By state: the timeline, records of calls, records thrown away, no callbacks.
+    # By state: the timeline, records of calls, records thrown away, which callbacks are off (between.c).
     STATES = {
-        "ledger": (False, False, False, False),
-        "off": (False, False, False, False),
-        "mute": (False, False, False, True),
-        "none": (True, False, False, False),
-        "launch": (True, True, False, False),
-        "bare": (True, False, True, True),
+        "ledger": (False, False, False, 0),
+        "off": (False, False, False, 0),
+        "mute": (False, False, False, 1),
+        "few": (False, False, False, 2),
+        "one": (False, False, False, 3),
+        "none": (True, False, False, 0),
+        "launch": (True, True, False, 0),
+        "bare": (True, False, True, 1),
     }
 
     def __init__(self, between, library):
@@ -121,7 +125,7 @@ class Ours:
         if bare and not was_bare:
             self.must("flush", self.between.between_bare(1))
         if mute != was_mute:
-            self.must("callbacks", self.between.between_mute(int(mute)))
+            self.must("callbacks", self.between.between_mute(mute))
         self.now = self.STATES[state]
 
     @staticmethod
@@ -160,6 +164,8 @@ def load_between(folder):
         library = ctypes.CDLL(path)
     library.between_bytes.restype = ctypes.c_uint64
     library.between_records.restype = ctypes.c_uint64
+    library.between_called.restype = ctypes.c_uint64
+    library.between_name.restype = ctypes.c_char_p
     library.between_path.restype = ctypes.c_char_p
     library.between_version.restype = ctypes.c_uint32
     return library, path

@@ -24,7 +24,7 @@ import table
 
 CASES = {"allocations, 2 frames": {"depth": 2, "ordered": False}, "allocations, 9 frames": {"depth": 9, "ordered": False}}
 WORKLOADS = [
-    plan.Workload("launch", "launches", "launches", {"never": 2, "ours": 2, "nsys": 1}, 6, options={"launches": 20}, sustain=1),
+    plan.Workload("launch", "launches", "launches", {"never": 2, "ours": 2, "nsys": 1}, 8, options={"launches": 20}, sustain=1),
     plan.Workload(
         "whole", "always on", "launches", {"never": 1, "whole": 1, "barewhole": 1}, 3, options={"launches": 20}
     ),
@@ -38,6 +38,17 @@ WORKLOADS = [
         options={"allocations": 50},
         cases=CASES,
         timeline=False,
+    ),
+    plan.Workload(
+        "parts",
+        "callbacks",
+        "allocations",
+        {"never": 1, "ours": 1},
+        2,
+        2,
+        options={"allocations": 50},
+        timeline=False,
+        parts=True,
     ),
     plan.Workload("budget", "budget", "launches", {"budget": 1}, 3, 2, options={"launches": 20}, record=True),
 ]
@@ -55,13 +66,17 @@ ROWS = {
         "timeline --api=launch / off",
     ),
     "whole": ("timeline, whole graphs / bare consumer",),
+    "parts": (
+        "its callbacks without those for failures alone / none",
+        "one callback that is never called / none",
+    ),
     'allocations {"depth": 2, "ordered": false}': ("ledger / never attached", "ledger / CUPTI loaded, nothing on"),
 }
 
 
 def run(folder, binaries):
     plan.WORKLOADS[:] = WORKLOADS
-    words = ["--results", folder, "--work", os.path.join(folder, "work"), "--bin", binaries, "--limit", "68"]
+    words = ["--results", folder, "--work", os.path.join(folder, "work"), "--bin", binaries, "--limit", "82"]
     sys.argv = ["conduct.py", *words]
     if conduct.main() != 0:
         raise SystemExit("nothing was measured")
@@ -83,6 +98,8 @@ def check(folder):
     launch = workloads["launch"]
     if launch.kernels_per_step() != 20:
         wrong.append(f"{launch.kernels_per_step()} kernels a step were counted, 20 ran")
+    if workloads["parts"].calls != {"cuMemAlloc_v2": 200, "cuMemFree_v2": 200}:
+        wrong.append(f"callbacks in a step: {workloads['parts'].calls}")
     if not launch.agents:
         wrong.append("nothing of the agent")
     if not any("budget_span" in end for end in workloads["budget"].ends):

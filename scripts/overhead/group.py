@@ -41,6 +41,16 @@ def ledger_turn(step, number):
     return [[state, 0 if i else steps(LEAD, step, 1), one] for i, state in enumerate(order)]
 
 
+def callbacks_turn(step, number):
+    """The ledger with all, few, one and none of its callbacks."""
+    one = steps(WINDOW, step, 1)
+    order = ["ledger", "few", "mute", "one"]
+    order = order[number % 4 :] + order[: number % 4]
+    plan = [[state, 1, one] for state in order + order[::-1]]
+    plan[0][1] = steps(LEAD, step, 1)
+    return plan
+
+
 def timeline_turn(step, number):
     """Launch, off, and between two offs the timeline and the bare consumer, alternating: those two are told apart
     without switching a kind, so that no step in between is lost."""
@@ -60,8 +70,10 @@ def profiler_turn(step, number):
     return [off, [first, lead, 3 * one], off, [second, lead, 3 * one], off]
 
 
-def plan_of(kind, phase, step, number):
-    """The turn of a process."""
+def plan_of(kind, phase, step, number, parts=False):
+    """The turn of a process. parts: of the ledger's."""
+    if kind == "ours" and phase == "ledger" and parts:
+        return callbacks_turn(step, number)
     if kind in ("whole", "barewhole", "nsys"):
         return level("on", step)
     if kind == "ours" and phase == "ledger":
@@ -139,7 +151,7 @@ class Group:
         process.signal_agent(signal.SIGSTOP)
 
     def turn(self, process, phase, number):
-        plan = plan_of(process.kind, phase, self.step, number)
+        plan = plan_of(process.kind, phase, self.step, number, self.workload.parts)
         process.signal_agent(signal.SIGCONT)
         for title, case in (self.workload.cases or {self.workload.title: None}).items():
             key = self.workload.key
@@ -193,6 +205,11 @@ class Group:
             self.guarded(process, lambda p: self.note("work", **p.ask(do="look", state="bare")))
             process.signal_agent(signal.SIGSTOP)
 
+    def calls(self):
+        """Which of the ledger's callbacks a step calls."""
+        for process in [p for p in self.processes if p.kind == "ours"][:1]:
+            self.guarded(process, lambda p: self.note("calls", **p.ask(do="calls")))
+
     def sustain(self):
         """What the agent takes while the timeline is on without a pause."""
         for process in [p for p in self.processes if p.kind == "ours"][:1]:
@@ -222,6 +239,7 @@ class Group:
         for phase, share in phases:
             if phase == "ledger":
                 self.each(self.attach)
+                self.calls()
             if phase == "full":
                 if self.workload.rebuilt:
                     self.each(self.rebuild)

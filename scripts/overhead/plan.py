@@ -23,6 +23,8 @@ class Workload:
     # The program is made anew before the timeline is on for the first time: CUPTI records the nodes of graphs that were
     # made while it was there.
     rebuilt: bool = False
+    parts: bool = False  # of the ledger's callbacks, some at a time
+    extra: bool = False  # only where it is asked for
     record: bool = False  # the program runs by itself, and the time of every step is kept
 
 
@@ -78,6 +80,24 @@ WORKLOADS = [
         4,
         options={"mode": "launch"},
         record=True,
+    ),
+    *(
+        Workload(
+            f"callbacks-{key}",
+            f"{title}: the ledger's callbacks",
+            program,
+            {"never": 2, "ours": 3},
+            10,
+            options=options,
+            environment=environment,
+            timeline=False,
+            parts=True,
+            extra=True,
+        )
+        for key, title, program, options, environment in (
+            ("launch", "GPT training, launch-bound", "gpt", {"mode": "launch"}, {}),
+            ("generate", "transformers generate", "generate", {}, {}),
+        )
     ),
 ]
 

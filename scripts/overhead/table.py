@@ -26,6 +26,8 @@ def rows(w):
     add("ledger / never attached", w.change("ours", "ledger", "ledger"), "change")
     add("CUPTI loaded, nothing on / never attached", w.change("ours", "mute", "ledger"), "change")
     add("ledger / CUPTI loaded, nothing on", w.inside("ours", "ledger", "mute"), "inside")
+    add("its callbacks without those for failures alone / none", w.inside("ours", "few", "mute"), "inside")
+    add("one callback that is never called / none", w.inside("ours", "one", "mute"), "inside")
     add("control: never attached / others, as for the ledger", w.control("ledger"), "change")
     add("control: never attached / others, as for the timeline", w.control("full"), "change")
     for kind, state, name in (
@@ -71,6 +73,8 @@ def print_workload(w, out):
     for label, e, comparison in rows(w):
         mean = by_mean.get(label)
         print(f"  {label:54} {e.text(4):36} {comparison:7} {mean.text(4) if mean else ''}", file=out)
+    if w.calls:
+        print("  callbacks in a step: " + ", ".join(f"{n} × {name}" for name, n in w.calls.items()), file=out)
     for (kind, why), times in sorted(w.refused.items()):
         print(f"  left out ({times}×): {kind}: {why}", file=out)
 
@@ -89,6 +93,7 @@ def as_json(w):
         "unit": w.unit,
         "kernels_a_step": w.kernels_per_step(),
         "seconds": w.seconds_taken,
+        "callbacks_a_step": w.calls,
         "ratios": [
             {"what": label, "comparison": c, **figures(e), "by_means": figures(by_mean.get(label))}
             for label, e, c in rows(w)
