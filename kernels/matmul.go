@@ -26,33 +26,10 @@ func (p Product) Bytes() float64 {
 	return operands*float64(p.Element.Bytes()) + float64(p.M)*float64(p.N)*float64(p.Element.Result().Bytes())
 }
 
-// The tile of the Hopper kernels, as matmul_sm90.cuh instantiates them.
-const (
-	hopperRows, hopperColumns = 128, 256
-	hopperStages              = 4
-	hopperCluster             = 2 // blocks, along M
-	hopperGroup               = 8 // clusters' tiles along M that are in use together
-)
-
-// HopperOrder is the order in which clusters take tiles: groups of rows, inside them column by column, so that what is
-// in use at one time fits in L2. It goes to the device as the kernel's `order`.
-func (p Product) HopperOrder() []uint32 {
-	rows, columns := ceil(p.M, hopperRows*hopperCluster), ceil(p.N, hopperColumns)
-	order := make([]uint32, 0, rows*columns)
-	for first := 0; first < rows; first += hopperGroup {
-		for c := range columns {
-			for r := first; r < min(first+hopperGroup, rows); r++ {
-				order = append(order, uint32(r)<<16|uint32(c))
-			}
-		}
-	}
-	return order
-}
-
-// Hopper is the product by wgmma, for compute capability 9.0: multiprocessors is the device's number of them, order the
-// address of HopperOrder.
-func (p Product) Hopper(d *cuda.Driver, multiprocessors int, order cuda.Pointer) (Launch, error) {
-	const row = 128 // bytes of a stage's rows
+// Hopper is the product by wgmma, for compute capability 9.0: list is where w.List is on the device, scratch are w.Scratch zeroes there, which
+// the kernel leaves as zeroes where it must. Launches that share scratch may not run at once.
+func (p Product) Hopper(d *cuda.Driver, w HopperWork, list, scratch cuda.Pointer) (Launch, error) {
+	const row = hopperDepth
 	element, result := p.Element, p.Element.Result()
 	matrix := func(e Element, at cuda.Pointer, rows, columns, boxRows int) (cuda.Arg, error) {
 		return d.NewTensorMap(cuda.Tensor{
@@ -73,18 +50,14 @@ func (p Product) Hopper(d *cuda.Driver, multiprocessors int, order cuda.Pointer)
 	if err != nil {
 		return Launch{}, fmt.Errorf("result: %w", err)
 	}
-	tiles := len(p.HopperOrder())
-	// As many clusters as finish in the same number of rounds: when the last round is not full, the others may as well rest.
-	clusters := min(multiprocessors/hopperCluster, tiles)
-	clusters = ceil(tiles, ceil(tiles, clusters))
 	return Launch{
 		Kernel: "matmul_sm90_" + element.tensorCore(),
 		Config: cuda.LaunchConfig{
-			Grid: cuda.Dim{uint32(clusters * hopperCluster)}, Block: cuda.Dim{3 * 128},
+			Grid: cuda.Dim{uint32(w.Clusters * hopperCluster)}, Block: cuda.Dim{3 * 128},
 			// Stages, two buffers of 64 rows for each of two warpgroups, barriers, and room to align.
 			Shared: hopperStages*(hopperRows+hopperColumns)*row + 2*2*64*row + 2*8*hopperStages + 1024,
 		},
-		Args: []cuda.Arg{a, b, c, cuda.Address(order), cuda.Int32(int32(tiles)), cuda.Int32(int32(ceil(p.K*element.Bytes(), row)))},
+		Args: []cuda.Arg{a, b, c, cuda.Address(list), cuda.Int32(int32(len(w.List) / workWords)), cuda.Address(scratch)},
 	}, nil
 }
 

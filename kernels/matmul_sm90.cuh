@@ -11,8 +11,8 @@
 //    that each tile is read from L2 once a cluster;
 //  - sums stay in registers (BN/2 a thread for each 64 rows); at the end of a tile they pass through a
 //    small swizzled buffer, 128 bytes of columns at a time, to a TMA store, which runs behind the next tile's loads.
-// The order of tiles is data: `order` lists the cluster's tiles (row << 16 | column), and cluster c takes entry c, c +
-// clusters, and so on: the host chooses a path along which what is in use together fits in L2.
+// What is done when is data: cluster c takes entry c, c + clusters, and so on, of a list. The host chooses a path along which what is in use
+// together fits in L2, and cuts tiles along K where the last round would leave multiprocessors without work.
 #pragma once
 #include "wgmma.cuh"
 
@@ -59,11 +59,24 @@ template <typename T> struct Staging<T, 4> {
   }
 };
 
-template <typename T, int BM, int BN, int WG, int STAGES, int CM, int CN> struct Matmul {
+// What a cluster does: steps begin to end of a tile's K; none at all if they are the same. Sums of a part that is not the tile's beginning are
+// left at place give - 1 of the scratch memory; who does the beginning adds those of places take to taken to its own, and stores.
+struct alignas(16) Work {
+  unsigned short column, row, begin, end;
+  u32 give;
+  unsigned short take, taken;
+};
+
+template <typename S> struct alignas(16) Four { S a, b, c, d; };
+
+template <typename T, int BM, int BN, int WG, int STAGES, int CM, int CN, int LEAD> struct Matmul {
   static const int ROWS = BM / WG;           // of C, a warpgroup
   static const int MI = ROWS / 64;           // wgmmas side by side
   static const int BK = 128 / Element<T>::bytes;
   static const int A_BYTES = BM * 128, B_BYTES = BN * 128, STAGE = A_BYTES + B_BYTES;
+  // What a block loads of the cluster's B: whole groups of 8 rows, as the swizzle repeats; where halves do not come out so, the middle comes twice.
+  static const int B_ROWS = (BN / CM + 7) / 8 * 8, LOADED = A_BYTES + CM * B_ROWS * 128;
+  static_assert(CM <= 2 || BN % (8 * CM) == 0, "only halves may overlap");
   static const int CHUNK = 128 / Out<T>::bytes; // columns that pass through a buffer at once
   static const int BUFFER = 64 * 128;
   static const int THREADS = 128 * (WG + 1);
@@ -73,10 +86,48 @@ template <typename T, int BM, int BN, int WG, int STAGES, int CM, int CN> struct
   static const int LOADER_REGS = WG == 2 ? 40 : 32, MATH_REGS = WG == 2 ? 232 : WG == 1 ? 256 - 8 : 160;
   typedef typename T::sum Sum;
 
+  static __device__ __forceinline__ Work work(const Work *list, int t) {
+    const uint4 w = __ldg((const uint4 *)list + t);
+    return {(unsigned short)w.x, (unsigned short)(w.x >> 16), (unsigned short)w.y, (unsigned short)(w.y >> 16), w.z,
+            (unsigned short)w.w, (unsigned short)(w.w >> 16)};
+  }
+
+  // Sums of a warpgroup in scratch memory: 16 bytes a thread side by side, then a flag.
+  static const int PLACE = ROWS * BN * 4 + 128;
+
+  static __device__ __forceinline__ void leave(char *place, const Sum *d, int group, int thread) {
+    typedef Four<Sum> F;
+#pragma unroll
+    for (int i = 0; i < MI * BN / 8; i++) ((F *)place)[i * 128 + thread] = {d[4 * i], d[4 * i + 1], d[4 * i + 2], d[4 * i + 3]};
+    named_sync(1 + group, 128);
+    if (thread == 0) flag_set((u32 *)(place + PLACE - 128), 1);
+  }
+
+  static __device__ __forceinline__ void take(char *place, Sum *d, int group, int thread) {
+    typedef Four<Sum> F;
+    if (thread == 0) {
+      while (flag_get((u32 *)(place + PLACE - 128)) == 0) __nanosleep(64);
+      *(volatile u32 *)(place + PLACE - 128) = 0; // for the next launch
+    }
+    named_sync(1 + group, 128);
+    const int count = MI * BN / 8, at_once = 16;
+#pragma unroll
+    for (int i = 0; i < count; i += at_once) {
+      F f[at_once];
+#pragma unroll
+      for (int j = 0; j < at_once; j++)
+        if (i + j < count) f[j] = ((const F *)place)[(i + j) * 128 + thread];
+#pragma unroll
+      for (int j = 0; j < at_once; j++) {
+        Sum *e = d + 4 * (i + j);
+        if (i + j < count) e[0] += f[j].a, e[1] += f[j].b, e[2] += f[j].c, e[3] += f[j].d;
+      }
+    }
+  }
+
   static __device__ __forceinline__ void load(const TensorMap *a, const TensorMap *b, u32 stages, u32 full, u32 empty,
-                                              const u32 *order, int tiles, int steps, u32 rank, int cluster,
-                                              int clusters) {
-    const int mi = rank % CM, ni = rank / CM;
+                                              const Work *list, int length, u32 rank, int cluster, int clusters) {
+    const int mi = rank % CM, ni = rank / CM, first_b = min(mi * B_ROWS, BN - B_ROWS);
     unsigned short to_a = 0, to_b = 0;
 #pragma unroll
     for (int i = 0; i < CN; i++) to_a |= 1 << (mi + CM * i);
@@ -84,24 +135,24 @@ template <typename T, int BM, int BN, int WG, int STAGES, int CM, int CN> struct
     for (int i = 0; i < CM; i++) to_b |= 1 << (i + CM * ni);
     int stage = 0;
     u32 parity = 1; // the first round finds every stage empty
-    for (int t = cluster; t < tiles; t += clusters) {
-      const u32 where = __ldg(order + t);
-      const int row = ((where >> 16) * CM + mi) * BM, column = ((where & 0xffff) * CN + ni) * BN;
-      for (int k = 0; k < steps; k++) {
+    for (int t = cluster; t < length; t += clusters) {
+      const Work w = work(list, t);
+      const int row = (w.row * CM + mi) * BM, column = (w.column * CN + ni) * BN;
+      for (int k = w.begin; k < w.end; k++) {
         barrier_wait(empty + 8 * stage, parity);
         const u32 bar = full + 8 * stage, to = stages + stage * STAGE;
-        barrier_expect(bar, STAGE);
+        barrier_expect(bar, LOADED);
         if (CN == 1) load_2d(to, a, bar, k * BK, row);
         else load_2d_multicast(to + ni * (A_BYTES / CN), a, bar, k * BK, row + ni * (BM / CN), to_a);
         if (CM == 1) load_2d(to + A_BYTES, b, bar, k * BK, column);
-        else load_2d_multicast(to + A_BYTES + mi * (B_BYTES / CM), b, bar, k * BK, column + mi * (BN / CM), to_b);
+        else load_2d_multicast(to + A_BYTES + first_b * 128, b, bar, k * BK, column + first_b, to_b);
         if (++stage == STAGES) stage = 0, parity ^= 1;
       }
     }
   }
 
   static __device__ __forceinline__ void multiply(const TensorMap *c, u32 stages, u32 buffers, u32 full, u32 empty,
-                                                  const u32 *order, int tiles, int steps, u32 rank, int cluster,
+                                                  const Work *list, int length, char *scratch, u32 rank, int cluster,
                                                   int clusters, int group) {
     const int mi = rank % CM, ni = rank / CM;
     const int thread = threadIdx.x & 127, warp = thread >> 5, lane = thread & 31;
@@ -109,10 +160,15 @@ template <typename T, int BM, int BN, int WG, int STAGES, int CM, int CN> struct
     int stage = 0;
     u32 parity = 0, buffer = buffers + group * 2 * BUFFER;
     Sum d[MI][BN / 2];
-    for (int t = cluster; t < tiles; t += clusters) {
-      const u32 where = __ldg(order + t);
+    // Each warpgroup begins when the one before it is LEAD steps ahead, and so stays behind: one multiplies while the other stores. LEAD is
+    // less than STAGES, since none is free before all have read it.
+    int lead = group + 1 < WG ? LEAD : 0;
+    if (LEAD > 0 && group > 0) named_sync(1 + WG + group, 256);
+    for (int t = cluster; t < length; t += clusters) {
+      const Work w = work(list, t);
+      if (w.begin == w.end) continue;
       int before = stage;
-      for (int k = 0; k < steps; k++) {
+      for (int k = w.begin; k < w.end; k++) {
         barrier_wait(full + 8 * stage, parity);
         const u64 a = descriptor(stages + stage * STAGE + group * ROWS * 128);
         const u64 b = descriptor(stages + stage * STAGE + A_BYTES);
@@ -121,9 +177,10 @@ template <typename T, int BM, int BN, int WG, int STAGES, int CM, int CN> struct
         for (int i = 0; i < 4; i++) // 32 bytes of K
 #pragma unroll
           for (int m = 0; m < MI; m++)
-            Wgmma<T, BN>::run(d[m], a + 2 * i + m * (64 * 128 >> 4), b + 2 * i, i > 0 ? 1 : k);
+            Wgmma<T, BN>::run(d[m], a + 2 * i + m * (64 * 128 >> 4), b + 2 * i, i > 0 ? 1 : k - w.begin);
         wgmma_commit();
-        if (k > 0) {
+        if (LEAD > 0 && lead > 0 && --lead == 0) named_arrive(1 + WG + group + 1, 256);
+        if (k > w.begin) {
           wgmma_wait<1>();
           if (thread < CM * CN) barrier_arrive_at(empty + 8 * before, thread);
         }
@@ -133,30 +190,37 @@ template <typename T, int BM, int BN, int WG, int STAGES, int CM, int CN> struct
       wgmma_wait<0>();
       if (thread < CM * CN) barrier_arrive_at(empty + 8 * before, thread);
 
-      const int row = ((where >> 16) * CM + mi) * BM + group * ROWS, column = ((where & 0xffff) * CN + ni) * BN;
+      if (w.give) {
+        leave(scratch + (((w.give - 1) * CM * CN + rank) * WG + group) * (u64)PLACE, d[0], group, thread);
+        continue;
+      }
+      for (int i = w.take; i < w.taken; i++) take(scratch + ((i * CM * CN + rank) * WG + group) * (u64)PLACE, d[0], group, thread);
+      const int row = (w.row * CM + mi) * BM + group * ROWS, column = (w.column * CN + ni) * BN;
 #pragma unroll
       for (int m = 0; m < MI; m++) {
 #pragma unroll
-        for (int i = 0; i < BN / CHUNK; i++) {
+        for (int i = 0; i < (BN + CHUNK - 1) / CHUNK; i++) {
+          const int first = min(i * CHUNK, BN - CHUNK); // the last one begins earlier where columns do not come out even
           if (thread == 0) store_wait_read<1>();
           named_sync(1 + group, 128);
-          Staging<typename Out<T>::narrow, Out<T>::bytes>::write(buffer, d[m] + i * (CHUNK / 2), warp, lane);
+          Staging<typename Out<T>::narrow, Out<T>::bytes>::write(buffer, d[m] + first / 2, warp, lane);
           fence_for_tma();
           named_sync(1 + group, 128);
           if (thread == 0) {
-            store_2d(c, buffer, column + i * CHUNK, row + 64 * m);
+            store_2d(c, buffer, column + first, row + 64 * m);
             store_commit();
           }
           buffer = both - buffer;
         }
       }
     }
+    if (LEAD > 0 && lead > 0) named_arrive(1 + WG + group + 1, 256);
     if (thread == 0) store_wait_read<0>(); // shared memory must outlive the stores
     __syncwarp();
   }
 
   static __device__ __forceinline__ void run(const TensorMap *a, const TensorMap *b, const TensorMap *c,
-                                             const u32 *order, int tiles, int steps) {
+                                             const Work *list, int length, char *scratch) {
     extern __shared__ char raw[];
     const u32 stages = (shared_address(raw) + 1023) & ~1023u; // the swizzle counts from 1024 bytes
     const u32 buffers = stages + STAGES * STAGE, full = buffers + WG * 2 * BUFFER, empty = full + 8 * STAGES;
@@ -177,11 +241,11 @@ template <typename T, int BM, int BN, int WG, int STAGES, int CM, int CN> struct
     const int group = __shfl_sync(0xffffffff, threadIdx.x >> 7, 0);
     if (group == 0) {
       registers_down<LOADER_REGS>();
-      if (threadIdx.x == 0) load(a, b, stages, full, empty, order, tiles, steps, rank, cluster, clusters);
+      if (threadIdx.x == 0) load(a, b, stages, full, empty, list, length, rank, cluster, clusters);
       __syncwarp();
     } else {
       registers_up<MATH_REGS>();
-      multiply(c, stages, buffers, full, empty, order, tiles, steps, rank, cluster, clusters, group - 1);
+      multiply(c, stages, buffers, full, empty, list, length, scratch, rank, cluster, clusters, group - 1);
     }
     // A block must stay while others of its cluster may still arrive at its barriers.
     if (CM * CN > 1) cluster_sync();
@@ -189,19 +253,19 @@ template <typename T, int BM, int BN, int WG, int STAGES, int CM, int CN> struct
 };
 
 #define CLUSTER(CM, CN) __cluster_dims__((CM) * (CN), 1, 1)
-#define MATMUL(NAME, T, BM, BN, WG, STAGES, CM, CN)                                                         \
+#define MATMUL(NAME, T, BM, BN, WG, STAGES, CM, CN, LEAD)                                                   \
   extern "C" __global__ void CLUSTER(CM, CN) __launch_bounds__(128 * ((WG) + 1), 1)                         \
       NAME(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,                        \
-           const __grid_constant__ TensorMap c, const u32 *order, int tiles, int steps) {                   \
-    Matmul<T, BM, BN, WG, STAGES, CM, CN>::run(&a, &b, &c, order, tiles, steps);                            \
+           const __grid_constant__ TensorMap c, const Work *list, int length, char *scratch) {              \
+    Matmul<T, BM, BN, WG, STAGES, CM, CN, LEAD>::run(&a, &b, &c, list, length, scratch);                    \
   }
 
 #ifdef VARIANTS_SM90 // of the tuner
 VARIANTS_SM90
 #else
-MATMUL(matmul_sm90_bf16, bf16, 128, 256, 2, 4, 2, 1)
-MATMUL(matmul_sm90_fp16, fp16, 128, 256, 2, 4, 2, 1)
-MATMUL(matmul_sm90_e4m3, e4m3, 128, 256, 2, 4, 2, 1)
-MATMUL(matmul_sm90_tf32, tf32, 128, 256, 2, 4, 2, 1)
-MATMUL(matmul_sm90_s8, s8, 128, 256, 2, 4, 2, 1)
+MATMUL(matmul_sm90_bf16, bf16, 128, 256, 2, 4, 2, 1, 2)
+MATMUL(matmul_sm90_fp16, fp16, 128, 256, 2, 4, 2, 1, 2)
+MATMUL(matmul_sm90_e4m3, e4m3, 128, 256, 2, 4, 2, 1, 2)
+MATMUL(matmul_sm90_tf32, tf32, 128, 256, 2, 4, 2, 1, 2)
+MATMUL(matmul_sm90_s8, s8, 128, 256, 2, 4, 2, 1, 2)
 #endif

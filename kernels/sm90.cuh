@@ -116,6 +116,20 @@ __device__ __forceinline__ void fence_for_tma() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
+// ---- flags in global memory ----------------------------------------------------------------
+
+// Sets a flag after everything that this thread has written, or seen written, to global memory.
+__device__ __forceinline__ void flag_set(u32 *flag, u32 value) {
+  asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(flag), "r"(value) : "memory");
+}
+
+// Reads a flag before everything that this thread reads after it.
+__device__ __forceinline__ u32 flag_get(const u32 *flag) {
+  u32 value;
+  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(flag) : "memory");
+  return value;
+}
+
 // ---- warpgroups and clusters ---------------------------------------------------------------
 
 template <int Registers> __device__ __forceinline__ void registers_up() {

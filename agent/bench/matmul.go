@@ -66,11 +66,19 @@ type path struct {
 }
 
 func hopperPath(g *GPU, p kernels.Product) (kernels.Launch, error) {
-	order, err := g.upload(p.HopperOrder())
+	w := p.HopperWork(g.Info.Multiprocessors)
+	list, err := g.upload(w.List)
 	if err != nil {
 		return kernels.Launch{}, err
 	}
-	return p.Hopper(g.Driver, g.Info.Multiprocessors, order)
+	scratch, err := g.Alloc(w.Scratch)
+	if err == nil && w.Scratch > 0 {
+		err = g.zero(scratch, w.Scratch)
+	}
+	if err != nil {
+		return kernels.Launch{}, err
+	}
+	return p.Hopper(g.Driver, w, list, scratch)
 }
 
 func amperePath(g *GPU, p kernels.Product) (kernels.Launch, error) {
