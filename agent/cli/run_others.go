@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -16,6 +17,9 @@ import (
 
 // usageAge is how old NVML's reading of a process may be to count for a moment.
 const usageAge = event.Time(3e9)
+
+// usageRound is how far apart readings of one round are at most. Who is not in the last round has ended.
+const usageRound = event.Time(20e6)
 
 // usageKey is a process on a GPU.
 type usageKey struct {
@@ -56,7 +60,7 @@ func others(file string, t *analyze.Tensors) error {
 	return nil
 }
 
-// usages reads NVML's last readings before a moment, and who a process is by its own number.
+// usages reads NVML's last round of readings before a moment, and who a process is by its own number.
 func usages(file string, pid int32, at event.Time) (self *event.Process, last map[usageKey]usageAt, err error) {
 	r, err := trace.Open(file, trace.WithKinds(event.KindUsage))
 	if err != nil {
@@ -68,6 +72,11 @@ func usages(file string, pid int32, at event.Time) (self *event.Process, last ma
 		item, err := r.Next()
 		switch {
 		case errors.Is(err, io.EOF):
+			newest := map[event.GPUID]event.Time{}
+			for key, u := range last {
+				newest[key.gpu] = max(newest[key.gpu], u.time)
+			}
+			maps.DeleteFunc(last, func(key usageKey, u usageAt) bool { return u.time < newest[key.gpu]-usageRound })
 			return self, last, nil
 		case err != nil:
 			return nil, nil, err

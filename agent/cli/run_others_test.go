@@ -40,6 +40,8 @@ func usageTrace(t *testing.T) string {
 		{19.5e9, 2, 4242, 1},     // itself, then more
 		{19.6e9, 2, 4242, 8},     //
 		{19.7e9, 2, 9001, 5},     // another, less before
+		{19.8e9, 2, 78, 3 << 30}, // ended just before
+		{19.9e9, 2, 4242, 8},     //
 		{19.9e9, 2, 9001, 7},     //
 		{19.9e9, 1, 9002, 100},   // on the other GPU
 		{20.1e9, 2, 9003, 1000},  // later
