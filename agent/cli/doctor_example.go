@@ -13,6 +13,9 @@ import (
 
 // runExample diagnoses a bundled case.
 func (f *doctorFlags) runExample(i *inspection) error {
+	if f.example == "?" {
+		return listExamples(i)
+	}
 	folder, err := os.MkdirTemp("", "warpscope-example-")
 	if err != nil {
 		return fmt.Errorf("open example: %w", err)
@@ -35,6 +38,27 @@ func (f *doctorFlags) runExample(i *inspection) error {
 	}
 	if err := report.Diagnosis(run).Write(i.env.Stdout, i.style); err != nil {
 		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
+
+// listExamples prints the names of the bundled cases, and what each is.
+func listExamples(i *inspection) error {
+	list, err := examples.List()
+	if err != nil {
+		return err
+	}
+	if i.json {
+		return report.JSON(i.env.Stdout, list)
+	}
+	d := &report.Document{}
+	rows := make([][2]string, len(list))
+	for n, e := range list {
+		rows[n] = [2]string{e.Name, e.About}
+	}
+	d.Fields(rows...)
+	if err := d.Write(i.env.Stdout, i.style); err != nil {
+		return fmt.Errorf("write list: %w", err)
 	}
 	return nil
 }

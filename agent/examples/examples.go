@@ -15,8 +15,8 @@ var cases embed.FS
 
 // Example is a recorded case.
 type Example struct {
-	Name  string
-	About string // a sentence
+	Name  string `json:"name"`
+	About string `json:"about"` // a sentence
 }
 
 // List returns all examples, by name.
