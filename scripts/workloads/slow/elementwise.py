@@ -44,7 +44,7 @@ def build(variant, fixed):
 
         price = torch.compile(price) if fixed else price
         return lambda: price(spot, strike, time)
-    model = models.GPT(8, heads=16, width=2048, tokens=256, vocabulary=8192).cuda().bfloat16()
+    model = models.GPT(2, heads=48, width=6144, tokens=256, vocabulary=8192).cuda().bfloat16()
     batch = models.tokens(4, 256, 8192)
     if fixed:
         return models.training(model, batch, models.trainer(model))
