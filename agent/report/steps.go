@@ -98,7 +98,7 @@ func (d *Document) stepRow(r *analyze.StepRow, several bool) {
 		d.strip(r)
 	}
 	if r.CutNS > 0 {
-		d.Note("too long to look at as a whole: only from " + Offset(r.CutNS) + " on; --from and --to choose another part")
+		d.Note("no steps were found before " + Offset(r.CutNS) + ": only what comes later is looked at; --from and --to choose another part")
 	}
 }
 
