@@ -45,6 +45,11 @@ func TestMemoryObserved(t *testing.T) {
 			limited := []event.CodeLine{{SourceLine: event.SourceLine{Function: "setup", File: "serve.py", Line: 3}}}
 			return event.SnapshotFailure{Requested: 1 << 30, Limit: 2 << 30, Total: total, Free: 7 << 30, Limited: limited}
 		}},
+		{"a conversion in the line of the loss", "memory.logits", doctor.Error, "train.py:7 in main", func(p *tensors) event.SnapshotFailure {
+			p.alloc(2048*mib, layer)
+			at := []event.CodeLine{{SourceLine: event.SourceLine{Function: "main", File: "train.py", Line: 7}, Text: "loss = F.cross_entropy(scores.float(), y)"}}
+			return event.SnapshotFailure{Requested: 4 << 30, Limit: total, Total: total, Free: 1 << 30, Stack: at}
+		}},
 		{"one line", "memory.line", doctor.Error, "80 tensors made at data.py:10 in load hold 6.25 GiB", func(p *tensors) event.SnapshotFailure {
 			for range 50 {
 				p.alloc(80*mib, "data.py:load"+user)

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/warpscope/warpscope/agent/analyze"
 )
@@ -33,13 +34,27 @@ func scoresOf(h *analyze.Holding, asked uint64) (bytes uint64, at string) {
 	return bytes, at
 }
 
+// writesLoss says whether the program's own line that failed computes a loss on scores: what it calls first, like a
+// conversion, has no function of its own on the stack.
+func writesLoss(c *MemoryCase) bool {
+	if c.T == nil || c.T.Added == nil || c.T.Added.Elsewhere {
+		return false
+	}
+	for _, call := range []string{"cross_entropy(", "log_softmax(", "nll_loss("} {
+		if strings.Contains(c.T.Added.Text, call) {
+			return true
+		}
+	}
+	return false
+}
+
 // logits: the scores of a whole vocabulary, and the loss on them.
 func logits() MemoryRule {
 	return MemoryRule{ID: "memory.logits", What: "logits and the loss on them", judge: func(c *MemoryCase) (*Finding, string, string) {
 		h, when, bytes, against, lacks := roleRule(c, 0.12, analyze.RoleLogits)
 		inLoss := false
 		if f := c.failure(); f != nil {
-			inLoss = analyze.RoleOfLines(f.Stack) == analyze.RoleLogits
+			inLoss = analyze.RoleOfLines(f.Stack) == analyze.RoleLogits || writesLoss(c)
 		}
 		if h == nil {
 			if !inLoss {
@@ -69,7 +84,8 @@ func logits() MemoryRule {
 			{
 				Change: "compute the loss in pieces, so that the logits of a piece at a time exist", Direction: "replace", Gain: "nearly all of " + size(f.Cost.Bytes),
 				Paste: "from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss\nloss = LigerFusedLinearCrossEntropyLoss()(model.lm_head.weight, hidden.flatten(0, 1), labels.flatten())\n" +
-					"# or: loss = sum(F.cross_entropy(head(h), t, reduction=\"sum\") for h, t in zip(hidden.split(1024), labels.split(1024))) / labels.numel()",
+					"# or: piece = lambda h, t: F.cross_entropy(model.lm_head(h).float(), t, reduction=\"sum\")     # its logits are computed again in the backward pass\n" +
+					"#     loss = sum(checkpoint(piece, h, t, use_reentrant=False) for h, t in zip(hidden.split(1024), labels.split(1024))) / labels.numel()",
 			},
 			{Change: "where only the last token's scores matter, ask for no others", Direction: "lower", Gain: "the same", Paste: "model.generate(…)   # or model(input_ids, logits_to_keep=1)"},
 		}
