@@ -45,11 +45,6 @@ func TestMemoryObserved(t *testing.T) {
 			limited := []event.CodeLine{{SourceLine: event.SourceLine{Function: "setup", File: "serve.py", Line: 3}}}
 			return event.SnapshotFailure{Requested: 1 << 30, Limit: 2 << 30, Total: total, Free: 7 << 30, Limited: limited}
 		}},
-		{"a conversion in the line of the loss", "memory.logits", doctor.Error, "train.py:7 in main", func(p *tensors) event.SnapshotFailure {
-			p.alloc(2048*mib, layer)
-			at := []event.CodeLine{{SourceLine: event.SourceLine{Function: "main", File: "train.py", Line: 7}, Text: "loss = F.cross_entropy(scores.float(), y)"}}
-			return event.SnapshotFailure{Requested: 4 << 30, Limit: total, Total: total, Free: 1 << 30, Stack: at}
-		}},
 		{"one line", "memory.line", doctor.Error, "80 tensors made at data.py:10 in load hold 6.25 GiB", func(p *tensors) event.SnapshotFailure {
 			for range 50 {
 				p.alloc(80*mib, "data.py:load"+user)
@@ -156,6 +151,20 @@ func TestMemoryBeside(t *testing.T) {
 			if f.Severity != doctor.Error || !strings.Contains(text, c.says) {
 				t.Errorf("%s: %s %s", c.name, f.Severity, text)
 			}
+		}
+	}
+}
+
+// TestLossOfTheFailingLine: the call that fails is a conversion, and the line that makes it computes a loss.
+func TestLossOfTheFailingLine(t *testing.T) {
+	for text, want := range map[string]string{"loss = F.cross_entropy(scores.float(), y)": "memory.logits", "scores = scores.float()": "memory.activations"} {
+		p := program()
+		p.alloc(2048*mib, layer)
+		at := []event.CodeLine{{SourceLine: event.SourceLine{Function: "main", File: "train.py", Line: 7}, Text: text}}
+		tensors := p.observed(event.SnapshotFailure{Requested: 4 << 30, Limit: 8 << 30, Total: 8 << 30, Free: 1 << 30, Stack: at})
+		d := doctor.DiagnoseMemory("", []*analyze.Tensors{tensors}, nil)
+		if len(d.Findings) == 0 || d.Findings[0].ID != want {
+			t.Errorf("%s: %s; %+v", text, d.Verdict, d.Findings)
 		}
 	}
 }
