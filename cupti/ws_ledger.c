@@ -47,6 +47,34 @@ int ws_ledger_subscribe(struct ws_ledger *l, void *subscriber) {
   return watched ? watched : -1;
 }
 
+static bool is_slow(const struct ws_ledger *l, uint32_t id) {
+  return l->call[id] && ws_call_at(l->call[id])->op == WS_OP_FAILED;
+}
+
+/* More in a tenth of a second and the call is let go: two callbacks each, of a microsecond, are
+ * 0.05 % of the time then. */
+#define OFTEN 24u
+#define PAUSE_FIRST 10u
+#define PAUSE_MOST 640u
+
+void ws_ledger_look(struct ws_ledger *l, void *subscriber) {
+  for (uint32_t id = 1; id < WS_CALLBACK_IDS; id++) {
+    if (!is_slow(l, id)) continue;
+    uint32_t came = atomic_load_explicit(&l->slow[id].came, memory_order_relaxed);
+    uint32_t more = came - l->slow[id].seen;
+    l->slow[id].seen = came;
+    if (l->slow[id].paused) {
+      if (--l->slow[id].paused == 0)
+        l->cupti->enable_callback(1, subscriber, CUPTI_DOMAIN_DRIVER, id);
+    } else if (more > OFTEN) {
+      uint32_t pause = l->slow[id].pause ? l->slow[id].pause * 2 : PAUSE_FIRST;
+      l->slow[id].pause = pause < PAUSE_MOST ? pause : PAUSE_MOST;
+      l->slow[id].paused = l->slow[id].pause;
+      l->cupti->enable_callback(0, subscriber, CUPTI_DOMAIN_DRIVER, id);
+    }
+  }
+}
+
 void ws_ledger_watch_work(struct ws_ledger *l, void *subscriber, bool on) {
   for (uint32_t id = 1; id < WS_CALLBACK_IDS; id++)
     if (l->work[id] && !l->call[id])
@@ -253,10 +281,12 @@ void ws_ledger_callback(void *user, uint32_t domain, uint32_t id, const void *da
     ws_ruler_count(l->ruler, domain, id);
   if (domain == CUPTI_DOMAIN_DRIVER && id < WS_CALLBACK_IDS && l->call[id]) {
     const struct cupti_callback *cb = data;
-    if (cb->callbackSite == CUPTI_EXIT)
+    if (cb->callbackSite == CUPTI_EXIT) {
       call_returned(l, ws_call_at(l->call[id]), id, cb);
-    else if (cb->correlationData)
-      *cb->correlationData = ws_mono();
+      return;
+    }
+    if (is_slow(l, id)) atomic_fetch_add_explicit(&l->slow[id].came, 1, memory_order_relaxed);
+    if (cb->correlationData) *cb->correlationData = ws_mono();
     return;
   }
   if (domain == CUPTI_DOMAIN_DRIVER && id < WS_CALLBACK_IDS && l->work[id]) {

@@ -29,7 +29,13 @@ struct ws_ledger {
   uint8_t work[WS_CALLBACK_IDS];  /* by callback id: 1 if the call puts work on a GPU */
   bool late;                      /* there may be contexts from before the capture */
   uint32_t unwatched;             /* calls that should be watched and are not */
-  _Atomic uint32_t over;          /* 1: the timeline has ended, work from now on is missing in it */
+  struct {
+    _Atomic uint32_t came; /* how often */
+    uint32_t seen;
+    uint32_t pause;           /* for how many looks it is let go next time */
+    uint32_t paused;          /* for how many more looks it is */
+  } slow[WS_CALLBACK_IDS];    /* calls that are watched for failure alone */
+  _Atomic uint32_t over;      /* 1: the timeline has ended, work from now on is missing in it */
   _Atomic uint64_t late_work; /* calls that put work on a GPU, seen since ws_ledger_watch_work */
   struct ws_ruler *ruler;     /* NULL: none. Calls are counted there too */
   _Atomic uint32_t maps;      /* arena id of the module map in force */
@@ -47,6 +53,10 @@ void ws_ledger_open(struct ws_ledger *ledger);
 
 /* Enables the callbacks; returns how many driver calls are watched, negative on error. */
 int ws_ledger_subscribe(struct ws_ledger *ledger, void *subscriber);
+
+/* Ten times a second, by one thread: lets go of calls that are watched for failure alone while they
+ * come so often that watching them would cost, and tries them again later. */
+void ws_ledger_look(struct ws_ledger *ledger, void *subscriber);
 
 /* The timeline is about to end: calls that put work on a GPU are counted from now on (late_work),
  * so that those after its end do not go unnoticed; or no more. */

@@ -297,6 +297,7 @@ static void *run(void *user) {
       ws_worker_maps(w); /* a stack met code that is new */
     if (now >= next_housekeeping) {
       housekeeping(w, now);
+      if (w->subscriber) ws_ledger_look(w->ledger, w->subscriber);
       next_housekeeping = now + HOUSEKEEPING_EVERY;
       /* A program that allocates is there. */
       uint64_t before = position;
