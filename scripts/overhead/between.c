@@ -32,8 +32,9 @@ typedef void (*callback_fn)(void *, uint32_t, uint32_t, const void *);
 enum {
   MUTE_NONE = 0,
   MUTE_ALL = 1,
-  MUTE_SLOW = 2,   /* those on calls that are watched for failure alone */
-  MUTE_BUT_ONE = 3 /* all but one that no program calls */
+  MUTE_SLOW = 2,    /* those on calls that are watched for failure alone */
+  MUTE_BUT_ONE = 3, /* all but one that no program calls */
+  MUTE_NEVER = 4    /* none, nor those that the library has let go */
 };
 
 EXPORT int cuptiActivityRegisterCallbacks(request_fn request, complete_fn complete);
@@ -69,6 +70,12 @@ static struct {
   char path[512];
 } real;
 
+struct watch {
+  void *subscriber;
+  uint32_t domain, id;
+  bool on; /* as the library wants it */
+};
+
 static struct {
   request_fn request;
   complete_fn complete;
@@ -79,11 +86,7 @@ static struct {
   _Atomic uint64_t called[CALLS]; /* by id of the driver's calls: how often a callback was called */
   _Atomic uint64_t records[256];
   _Atomic uint32_t watched;
-  struct {
-    void *subscriber;
-    uint32_t domain, id;
-    bool on;
-  } watch[WATCHED_MOST];
+  struct watch watch[WATCHED_MOST];
 } between;
 
 #define FIND(field, name) (*(void **)&real.field = dlsym(handle, name))
@@ -165,24 +168,32 @@ int cuptiSubscribe(void **subscriber, callback_fn callback, void *user) {
   return real.subscribe(subscriber, called, user);
 }
 
+static bool is_muted(int which, uint32_t domain, uint32_t id) {
+  if (which != MUTE_SLOW && which != MUTE_BUT_ONE) return which == MUTE_ALL;
+  const char *name = between_name(id);
+  if (which == MUTE_BUT_ONE) return strcmp(name, "cuMipmappedArrayDestroy") != 0;
+  unsigned call = domain == CUPTI_DOMAIN_DRIVER ? ws_call_find(name) : 0;
+  return call && ws_call_at(call)->op == WS_OP_FAILED;
+}
+
+/* Whether CUPTI has it on. */
+static bool is_on(int which, uint32_t i) {
+  const struct watch *w = &between.watch[i];
+  return which == MUTE_NEVER || (w->on && !is_muted(which, w->domain, w->id));
+}
+
 /* Of the driver's and the runtime's calls; what tells of contexts and modules stays. */
 int cuptiEnableCallback(uint32_t on, void *subscriber, uint32_t domain, uint32_t id) {
-  int failed = real.enable_callback(on, subscriber, domain, id);
-  if (failed || domain < CUPTI_DOMAIN_DRIVER || domain > CUPTI_DOMAIN_RUNTIME) return failed;
-  uint32_t n = atomic_load(&between.watched);
-  for (uint32_t i = 0; i < n; i++) {
-    if (between.watch[i].domain != domain || between.watch[i].id != id) continue;
-    between.watch[i].on = on != 0;
-    return failed;
-  }
-  if (n < WATCHED_MOST) {
-    between.watch[n].subscriber = subscriber;
-    between.watch[n].domain = domain;
-    between.watch[n].id = id;
-    between.watch[n].on = on != 0;
-    atomic_store(&between.watched, n + 1);
-  }
-  return failed;
+  if (domain < CUPTI_DOMAIN_DRIVER || domain > CUPTI_DOMAIN_RUNTIME)
+    return real.enable_callback(on, subscriber, domain, id);
+  uint32_t n = atomic_load(&between.watched), i = 0;
+  while (i < n && (between.watch[i].domain != domain || between.watch[i].id != id)) i++;
+  bool was = i < n && is_on(between.muted, i);
+  if (i == WATCHED_MOST) return REFUSED;
+  between.watch[i] = (struct watch){subscriber, domain, id, on != 0};
+  bool now = is_on(between.muted, i);
+  if (i == n) atomic_store(&between.watched, n + 1);
+  return was == now ? CUPTI_OK : real.enable_callback(now, subscriber, domain, id);
 }
 
 /* 0 or CUPTI's error. What each side recorded is delivered to it first: nothing may run meanwhile.
@@ -196,25 +207,17 @@ int between_bare(int on) {
 /* Only while nothing is recorded. */
 void between_calls(int on) { atomic_store(&between.no_calls, on == 0); }
 
-static bool is_muted(int which, uint32_t domain, uint32_t id) {
-  const char *name = between_name(id);
-  if (which == MUTE_NONE || which == MUTE_ALL) return which == MUTE_ALL;
-  if (which == MUTE_BUT_ONE) return strcmp(name, "cuMipmappedArrayDestroy") != 0;
-  unsigned call = domain == CUPTI_DOMAIN_DRIVER ? ws_call_find(name) : 0;
-  return call && ws_call_at(call)->op == WS_OP_FAILED;
-}
-
 /* 0 or CUPTI's error. */
 int between_mute(int which) {
-  int failed = 0;
+  int failed = 0, before = between.muted;
   uint32_t n = atomic_load(&between.watched);
-  for (uint32_t i = 0; i < n && which != between.muted; i++) {
-    uint32_t domain = between.watch[i].domain, id = between.watch[i].id;
-    bool was = is_muted(between.muted, domain, id), now = is_muted(which, domain, id);
-    if (between.watch[i].on && was != now)
-      failed |= real.enable_callback(!now, between.watch[i].subscriber, domain, id);
-  }
   between.muted = which;
+  for (uint32_t i = 0; i < n && which != before; i++) {
+    const struct watch *w = &between.watch[i];
+    bool now = is_on(which, i);
+    if (is_on(before, i) != now)
+      failed |= real.enable_callback(now, w->subscriber, w->domain, w->id);
+  }
   return failed;
 }
 

@@ -7,6 +7,7 @@ Ours     warpscope's library, loaded into the running process behind libbetween.
            ledger, off   allocations alone, the timeline stopped (two names: before and after it was on for the first time)
            mute          the same without the callbacks on allocations: CUPTI is there and does nothing
            few           the same without those that watch other calls for failure; one: with one that nothing calls
+           all           with those, too, that the library lets go where they come too often
            none, launch  the timeline at --api=none, launch
            bare          as none, but the records are thrown away as they come and there are no callbacks: CUPTI's price
 Others   off; on: nothing is switched; bare:CONTENT: the consumer of bare.c; profiler:cuda and profiler:both
@@ -101,6 +102,7 @@ class Ours:
         "mute": (False, False, False, 1),
         "few": (False, False, False, 2),
         "one": (False, False, False, 3),
+        "all": (False, False, False, 4),
         "none": (True, False, False, 0),
         "launch": (True, True, False, 0),
         "bare": (True, False, True, 1),

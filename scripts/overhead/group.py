@@ -42,10 +42,10 @@ def ledger_turn(step, number):
 
 
 def callbacks_turn(step, number):
-    """The ledger with all, few, one and none of its callbacks."""
+    """The ledger as it is, and with all, few, one and none of its callbacks."""
     one = steps(WINDOW, step, 1)
-    order = ["ledger", "few", "mute", "one"]
-    order = order[number % 4 :] + order[: number % 4]
+    order = ["ledger", "all", "few", "mute", "one"]
+    order = order[number % 5 :] + order[: number % 5]
     plan = [[state, 1, one] for state in order + order[::-1]]
     plan[0][1] = steps(LEAD, step, 1)
     return plan
@@ -208,7 +208,7 @@ class Group:
     def calls(self):
         """Which of the ledger's callbacks a step calls."""
         for process in [p for p in self.processes if p.kind == "ours"][:1]:
-            self.guarded(process, lambda p: self.note("calls", **p.ask(do="calls")))
+            self.guarded(process, lambda p: self.note("calls", **p.ask(do="calls", state="all")))
 
     def sustain(self):
         """What the agent takes while the timeline is on without a pause."""

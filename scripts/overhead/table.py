@@ -27,6 +27,7 @@ def rows(w):
     add("CUPTI loaded, nothing on / never attached", w.change("ours", "mute", "ledger"), "change")
     add("ledger / CUPTI loaded, nothing on", w.inside("ours", "ledger", "mute"), "inside")
     add("its callbacks without those for failures alone / none", w.inside("ours", "few", "mute"), "inside")
+    add("all of its callbacks, however often they come / none", w.inside("ours", "all", "mute"), "inside")
     add("one callback that is never called / none", w.inside("ours", "one", "mute"), "inside")
     add("control: never attached / others, as for the ledger", w.control("ledger"), "change")
     add("control: never attached / others, as for the timeline", w.control("full"), "change")

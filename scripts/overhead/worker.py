@@ -14,7 +14,7 @@ between it waits for the pipe and does nothing, so that others can have the GPU 
     {"do": "calibrate"}                         how long a step takes
     {"do": "rebuild", "state": S or null}       makes a CUDA graph anew; before it one step in S, if there is one
     {"do": "look", "state": S}                  one step, whose kernels the bare consumer counts
-    {"do": "calls"}                             how often callbacks are called in a step
+    {"do": "calls", "state": S}                 how often callbacks are called in a step
     {"do": "sustain", "state": S, "seconds": T} steps without a pause; how many
     {"do": "record", "seconds": T, "to": FILE}  the same; FILE gets [begin since 1970, seconds] of each
     {"do": "end"}
@@ -142,12 +142,14 @@ class Worker:
         after = self.between.between_records(captures.KERNEL), self.between.between_bytes()
         return {"kernels": after[0] - before[0], "bytes": after[1] - before[1]}
 
-    def calls(self):
+    def calls(self, state):
         """How often the library's callbacks are called in a step, by call."""
+        self.switch(state)
         before = [self.between.between_called(i) for i in range(captures.CALLS)]
         self.between.between_look(1)
         self.timed()
         self.between.between_look(0)
+        self.switch("off")
         counts = {i: self.between.between_called(i) - n for i, n in enumerate(before)}
         return {"calls": {self.between.between_name(i).decode(): n for i, n in counts.items() if n}}
 
@@ -192,7 +194,7 @@ class Worker:
         if what == "look":
             return self.look(command["state"])
         if what == "calls":
-            return self.calls()
+            return self.calls(command["state"])
         if what == "sustain":
             return self.sustain(command["state"], command["seconds"])
         if what == "record":
