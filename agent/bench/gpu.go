@@ -99,10 +99,10 @@ func (g *GPU) release() error {
 func (g *GPU) Free() uint64 {
 	const spare = 256 << 20
 	free, _, err := g.Driver.MemInfo()
-	if err != nil || free < spare {
+	if err != nil {
 		return 0
 	}
-	return free - spare
+	return free - min(spare, free/2) // on a card that is nearly full a small array is better than none
 }
 
 // Fit halves a size until `arrays` of it fit into free memory; note says so, "" if the size may stay.

@@ -184,10 +184,10 @@ func (b *bench) one(ctx context.Context, c *Case, at int, sustain bool) error {
 	case err == nil:
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("interrupted after %d of %d measurements", b.done, b.n)
-	case errors.Is(err, errUnsupported), errors.Is(err, cuda.ErrUnsupported):
+	case errors.Is(err, errUnsupported), errors.Is(err, errLittleMemory), errors.Is(err, cuda.ErrUnsupported):
 		r.Skipped = err.Error()
 	case errors.Is(err, cuda.ErrOutOfMemory):
-		r.Skipped = "too little free memory: " + err.Error()
+		r.Skipped = fmt.Sprintf("%v: %v", errLittleMemory, err)
 	default:
 		r.Failure = err.Error()
 	}
@@ -215,7 +215,7 @@ func (b *bench) one(ctx context.Context, c *Case, at int, sustain bool) error {
 func (b *bench) prepared(c *Case, r *result.Row, use func(w *Work) error) (err error) {
 	if b.gpu != nil {
 		if free := b.gpu.Free(); c.Needs > free {
-			return unsupported("it needs %d MiB of free memory, there are %d", c.Needs>>20, free>>20)
+			return fmt.Errorf("%w: it needs %d MiB, %d are free", errLittleMemory, c.Needs>>20, free>>20)
 		}
 		defer func() { err = errors.Join(err, b.gpu.release()) }()
 	}

@@ -85,6 +85,9 @@ type Watcher interface {
 // errUnsupported says that a GPU does not run a case; the row is skipped, not failed.
 var errUnsupported = errors.New("this GPU does not run it")
 
+// errLittleMemory says that a case does not fit; the row is skipped, not failed.
+var errLittleMemory = errors.New("too little free memory")
+
 func unsupported(format string, v ...any) error {
 	return fmt.Errorf("%w: %s", errUnsupported, fmt.Sprintf(format, v...))
 }

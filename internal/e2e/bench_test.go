@@ -76,6 +76,19 @@ func TestBenchMakesDoWithTheMemoryThereIs(t *testing.T) {
 	}
 }
 
+// TestBenchOnACardThatIsNearlyFull: small arrays are better than none, and what does not fit at all is no failure of this GPU.
+func TestBenchOnACardThatIsNearlyFull(t *testing.T) {
+	w := newTool(t)
+	r := w.command([]string{"WARPSCOPE_SIM_MEMORY=300M"}, w.bin, "bench", "memory", "--device", "sim", "--duration", "0", "--wide")
+	if !strings.Contains(r.stdout, "MiB instead of 2048: only ") || !strings.Contains(r.stdout, "skipped: too little free memory") || strings.Contains(r.stdout, "GPU does not run it: it needs 3") {
+		t.Errorf("300 MiB: exit status %d\n%s%s", r.status, r.stdout, r.stderr)
+	}
+	r = w.command([]string{"WARPSCOPE_SIM_MEMORY=4G"}, w.bin, "bench", "attention", "--size", "8192", "--device", "sim", "--duration", "0", "--wide")
+	if !strings.Contains(r.stdout, "a smaller batch: only ") {
+		t.Errorf("4 GiB: exit status %d\n%s%s", r.status, r.stdout, r.stderr)
+	}
+}
+
 func TestBenchWritesTheTableAndTheFile(t *testing.T) {
 	w := newTool(t)
 	file := filepath.Join(w.dir, "m.json")
