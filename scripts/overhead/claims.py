@@ -10,6 +10,7 @@ EACH_OF_TWO = 0.975
 LEDGER_WIDTH = 0.02
 # What the issue of a claim is about.
 WITHOUT_STACK, WITH_STACK = 1000, 3000  # ns an allocation
+RATE = 30000  # kernels a second
 
 
 @dataclass
@@ -172,21 +173,23 @@ def of_traces(w):
 
 
 def of_agent(w):
+    """At 30,000 kernels a second, in proportion: some of what it does does not grow with them."""
     for line in w.agents:
         rate = line["steps"] / line["seconds"] * w.kernels_per_step()
         cpu = line["cpu"] / line["seconds"]
-        figure = f"{cpu * 100:.1f} % of a core, {line['rss'] / 2**20:.0f} MiB (most {line['most'] / 2**20:.0f})"
-        verdict = "met" if cpu <= 0.05 and line["most"] <= 64 << 20 else "not met"
-        yield Claim(
-            f"{w.title}: agent of --api=launch ≤ 5 % of a core, ≤ 64 MiB", f"{figure} at {rate:.0f} kernels/s", verdict
-        )
+        most = cpu * max(1, RATE / rate)
+        figure = f"{cpu * 100:.1f} % of a core at {rate:.0f} kernels/s, {most * 100:.1f} % at {RATE} in proportion"
+        figure += f"; {line['rss'] / 2**20:.0f} MiB (most {line['most'] / 2**20:.0f})"
+        good = line["most"] <= 64 << 20
+        verdict = "met" if good and most <= 0.05 else "not met" if not good or cpu > 0.05 else "undecided"
+        yield Claim(f"{w.title}: agent of --api=launch ≤ 5 % of a core at {RATE} kernels/s, ≤ 64 MiB", figure, verdict)
 
 
 def judge(workloads):
     """All claims about the workloads that were measured."""
     found = []
     for w in workloads.values():
-        if w.key.startswith("allocations"):
+        if w.key.startswith(("allocations", "callbacks")):
             continue
         if w.key == "budget":
             found += list(budgets(w, workloads))

@@ -129,7 +129,7 @@ class Conductor:
                 self.one(group, seconds)
 
     def one(self, group, seconds):
-        if group.processes and seconds >= min(LEAST, 2 * group.workload.weight):
+        if group.processes and seconds >= min(LEAST, 1.4 * group.workload.weight):
             self.say(f"{group.workload.title}: {seconds:.0f} s")
             try:
                 group.run(seconds)

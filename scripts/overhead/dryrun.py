@@ -43,7 +43,7 @@ WORKLOADS = [
         "parts",
         "callbacks",
         "allocations",
-        {"never": 1, "ours": 1},
+        {"ours": 1},
         2,
         2,
         options={"allocations": 50},

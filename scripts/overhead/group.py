@@ -19,7 +19,7 @@ LEVEL = 0.06  # seconds of a turn that tells a process's level
 WINDOW = 0.025  # of the shortest windows
 LEAD = 0.012  # that are not timed after a switch
 MOST = 60  # steps of a window
-TURN = 1.2  # seconds of a turn, if steps are not too long for that
+TURN = 0.9  # seconds of a turn, if steps are not too long for that
 # Of the timeline and the bare consumer in a turn, by fours.
 FEWEST, MOST_FOURS = 2, 8
 
@@ -234,6 +234,8 @@ class Group:
         never = [p.step for p in self.processes if p.kind == "never"] or [p.step for p in self.processes] or [1]
         self.step = sorted(never)[len(never) // 2]
         phases = PHASES if self.workload.timeline else PHASES[:2]
+        if self.workload.parts:  # nothing is compared with never attached
+            phases = PHASES[1:2]
         whole = sum(share for _, share in phases)
         at, counts = 0.0, []
         for phase, share in phases:

@@ -86,7 +86,7 @@ WORKLOADS = [
             f"callbacks-{key}",
             f"{title}: the ledger's callbacks",
             program,
-            {"never": 2, "ours": 3},
+            {"ours": 3},
             10,
             options=options,
             environment=environment,

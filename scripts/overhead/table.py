@@ -66,10 +66,10 @@ def step_text(w, seconds):
 def print_workload(w, out):
     """Claims go by medians of the steps of a turn; the same by their means is the last column."""
     seconds = w.seconds()
-    if not seconds:
+    if not w.turns:
         return
-    kernels = w.kernels_per_step()
-    print(f"\n{w.title}: {step_text(w, seconds)}, {kernels:.0f} kernels a step", file=out)
+    step = f"{step_text(w, seconds)}, {w.kernels_per_step():.0f} kernels a step" if seconds else ""
+    print(f"\n{w.title}: {step}", file=out)
     by_mean = {label: e for label, e, _ in rows(w.means)}
     for label, e, comparison in rows(w):
         mean = by_mean.get(label)
