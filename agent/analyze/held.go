@@ -44,7 +44,17 @@ type looks struct {
 	used   []int64 // at each of them
 	peak   int64   // highest used …
 	peakAt event.Time
+	own    int64 // … while a traced process had something of it
+	ownAt  event.Time
 	series series
+}
+
+// highest returns the most that was used, and when: while a traced process had something of it, if NVML names any.
+func (l *looks) highest() (used int64, at event.Time) {
+	if l.ownAt != 0 {
+		return l.own, l.ownAt
+	}
+	return l.peak, l.peakAt
 }
 
 func (l *looks) add(t event.Time, used, reserved int64) {
@@ -62,7 +72,12 @@ func (l *looks) add(t event.Time, used, reserved int64) {
 	}
 }
 
-func (l *looks) process(t event.Time, pid int32, bytes int64) {
+func (l *looks) process(t event.Time, pid int32, bytes int64, traced bool) {
+	if traced && bytes > 0 {
+		if i, ok := slices.BinarySearch(l.times, t); ok && l.used[i] > l.own {
+			l.own, l.ownAt = l.used[i], t
+		}
+	}
 	if t == l.last.time && l.last.processes != nil && len(l.last.processes) < maxUsages {
 		l.last.processes[pid] = bytes
 	}

@@ -298,3 +298,15 @@ func TestProgressTellsALeakFromWarmUp(t *testing.T) {
 		t.Errorf("%v a step, want 32", p.PerStep)
 	}
 }
+
+func TestPeakIsOfTheTracedProcess(t *testing.T) {
+	a := newAccountTrace(t)
+	a.look(2*testSec, 70<<30, map[int32]uint64{200: 70 << 30}) // another program, before this one has anything
+	a.call(3*testSec, event.OpAlloc, event.SpaceDevice, 0x100000, 1024*testMiB, 0, a.stack("app"))
+	a.look(3*testSec, 1600*testMiB, map[int32]uint64{100: 1592 * testMiB})
+	a.look(4*testSec, 1500*testMiB, map[int32]uint64{100: 1492 * testMiB})
+	m := a.inspect(Window{}).Moments
+	if len(m) != 1 || m[0].What != "peak" || m[0].TimeNS != int64(2*testSec) { // the trace starts with the process, at 1 s
+		t.Errorf("%+v", m)
+	}
+}

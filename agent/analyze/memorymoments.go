@@ -60,8 +60,10 @@ func (a *Analysis) memoryMoments() []MemoryMoment {
 		}
 		out = append(out, MemoryMoment{What: "failure", TimeNS: a.offset(moment), FailureNS: a.offset(at)})
 	}
-	if d := a.fullest(); d != nil && d.looks.peakAt != 0 {
-		return append(out, MemoryMoment{What: "peak", TimeNS: a.offset(d.looks.peakAt)})
+	if d := a.fullest(); d != nil {
+		if _, at := d.looks.highest(); at != 0 {
+			return append(out, MemoryMoment{What: "peak", TimeNS: a.offset(at)})
+		}
 	}
 	// Without NVML: when traced processes had allocated most.
 	var most *sum
@@ -81,12 +83,16 @@ func (a *Analysis) memoryMoments() []MemoryMoment {
 	return out
 }
 
-// fullest returns the GPU of which most was used; nil: there are no readings.
+// fullest returns the GPU of which most was used, of those that traced processes were on if NVML names any; nil: there are no
+// readings.
 func (a *Analysis) fullest() *device {
 	var best *device
+	most := int64(0)
 	for _, d := range a.devices.list {
-		if d.looks.last.time != 0 && (best == nil || d.looks.peak > best.looks.peak) {
-			best = d
+		used, _ := d.looks.highest()
+		own := d.looks.ownAt != 0
+		if d.looks.last.time != 0 && (best == nil || own && best.looks.ownAt == 0 || own == (best.looks.ownAt != 0) && used > most) {
+			best, most = d, used
 		}
 	}
 	return best

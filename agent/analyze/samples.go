@@ -116,7 +116,8 @@ func (a *Analysis) addSamples(b *event.Batch) {
 		if dev == nil || !a.span.has(t) {
 			continue
 		}
-		dev.looks.process(t, u.PID[i], u.Bytes[i])
+		traced := slices.ContainsFunc(a.processes, func(p *process) bool { return p.id != 0 && p.info.PID == u.PID[i] })
+		dev.looks.process(t, u.PID[i], u.Bytes[i], traced)
 		s := &dev.samples
 		if s.usage == nil {
 			s.usage = make(map[int32]*gauge)
