@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Programs with a known truth, run under warpscope, and its first finding held against that truth.
 #
-#   scenarios.sh --suite oom|slow [--only NAME]… [--variant 1|2|3]… [--results DIR] [--jobs N] [--again]
+#   scenarios.sh --suite oom|slow [--only NAME]… [--variant 1|2|3]… [--changes 1|2|3]… [--results DIR] [--jobs N] [--again]
+#                                                            --changes: the variants with which changes are tried, too
 #   scenarios.sh --suite oom|slow --table [--results DIR]    the verdicts so far
 #   scenarios.sh --suite oom|slow --list                     the programs, and what each is
 #   scenarios.sh --trim DIR --into FOLDER                    small copies of a run's snapshots and traces, with provenance
@@ -13,7 +14,7 @@
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 if [ $# -eq 0 ]; then
-  sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,15s/^# \{0,1\}//p' "$0" >&2
   exit 2
 fi
 exec "${PYTHON:-python3}" "$root/scripts/scenarios/main.py" "$@"

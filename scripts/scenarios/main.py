@@ -48,13 +48,13 @@ class Results:
                 os.fsync(file.fileno())
 
 
-def one(launcher, program, results, provenance):
+def one(launcher, program, results, provenance, changes):
     """Runs a program, and again with each change that is declared; prints its row."""
     run = launcher.run(program, program.key, [], {})
     row = judge.verdict(program, run)
     pairs = []
     for n, fix in enumerate(program.fixes):
-        if str(program.variant) not in map(str, fix.get("variants", [1, 2, 3])):
+        if program.variant not in changes or str(program.variant) not in map(str, fix.get("variants", [1, 2, 3])):
             continue
         values = {k: int(v) if v == int(v) else v for k, v in run["measures"].items()}
         try:
@@ -92,6 +92,7 @@ def main():
     parser.add_argument("--folder")  # of a suite that is elsewhere
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--variant", action="append", type=int, default=[])
+    parser.add_argument("--changes", action="append", type=int, default=[])  # variants with which changes are tried; all
     parser.add_argument("--results", default="scenario-results")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--again", action="store_true")
@@ -130,7 +131,7 @@ def main():
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, ended)
         with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-            for done in [pool.submit(one, launcher, p, results, where) for p in todo]:
+            for done in [pool.submit(one, launcher, p, results, where, args.changes or suite.variants) for p in todo]:
                 done.result()
         print()
     lines = [results.lines[p.key] for p in programs if p.key in results.lines]
