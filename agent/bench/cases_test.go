@@ -55,3 +55,18 @@ func TestSmallArraysAreNotJudgedByMemory(t *testing.T) {
 		t.Errorf("1 GiB is judged by %q", k)
 	}
 }
+
+func TestRowsAreChosenFromAllParts(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, c := range []struct{ all, count int }{{8192, 64}, {16384, 64}, {1040, 1040}, {1040, 64}, {65, 64}, {1, 1}, {2, 2}} {
+		rows := chosenRows(c.all, c.count, random)
+		if len(rows) != c.count || c.count > 1 && rows[0] != 0 || rows[len(rows)-1] != uint32(c.all-1) {
+			t.Errorf("%d of %d: %v", c.count, c.all, rows)
+		}
+		for i, r := range rows {
+			if int(r) < i*c.all/c.count || int(r) >= (i+1)*c.all/c.count {
+				t.Errorf("%d of %d: row %d is %d", c.count, c.all, i, r)
+			}
+		}
+	}
+}
