@@ -354,19 +354,19 @@ func (l *timeline) text(id event.StringID, tables *event.Tables) uint32 {
 	return at
 }
 
-// withoutNumbers writes each number of a text as "#".
+// withoutNumbers writes each number of a text as "#", and "#12" too.
 func withoutNumbers(text string) string {
 	var b strings.Builder
-	digits := false
+	digits, last := false, rune(0)
 	for _, r := range text {
 		if r >= '0' && r <= '9' {
-			if !digits {
+			if !digits && last != '#' {
 				b.WriteByte('#')
 			}
-			digits = true
+			digits, last = true, '#'
 			continue
 		}
-		digits = false
+		digits, last = false, r
 		b.WriteRune(r)
 	}
 	return b.String()

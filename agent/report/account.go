@@ -113,6 +113,9 @@ func (d *Document) accountRow(r *analyze.AccountRow, several bool) {
 	for i := range t.Rows {
 		t.Rows[i] = append(t.Rows[i], cells[i])
 	}
+	if r.Steps == 1 {
+		t.without("median", "p10", "p90")
+	}
 	d.Table(t)
 	if ns := r.OverlappedCommunicationNS; ns > 0 {
 		d.Note(fmt.Sprintf("communication that ran behind computing, at no cost: %s", Duration(float64(ns)/steps)))

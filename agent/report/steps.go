@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/warpscope/warpscope/agent/analyze"
@@ -86,6 +87,9 @@ func (d *Document) stepRow(r *analyze.StepRow, several bool) {
 			p.Phase, Count(p.Count), Duration(p.Wall.Median), Duration(p.Wall.P10), Duration(p.Wall.P90), Duration(p.Busy.Median), Share(share),
 			Count(p.Kernels.Median), note,
 		})
+	}
+	if !slices.ContainsFunc(r.Phases, func(p analyze.StepPhase) bool { return p.Count > 1 }) {
+		t.without("p10", "p90")
 	}
 	d.Table(t)
 	switch {

@@ -100,15 +100,22 @@ func (d *Document) diffRow(r *analyze.DiffRow, several bool) {
 func (d *Document) diffDetails(r *analyze.DiffRow) {
 	d.Heading("Account", fmt.Sprintf("means over %s and %s; the changes add up to %s", units(r.StepsA, r.UnitA), Count(r.StepsB), change(r.Delta)))
 	t := &Table{Quiet: true, Columns: []Column{
-		{Title: "change", Right: true}, {Title: "first", Right: true}, {Title: "second", Right: true}, {Title: "where"},
+		{Title: "change", Right: true}, {Title: "first", Right: true}, {Title: "second", Right: true}, {Title: "where"}, {},
 	}}
+	var parts []float64
 	for _, l := range r.Lines {
 		if math.Abs(l.Delta) < 0.001*max(r.WallA, r.WallB) && len(t.Rows) >= 5 {
 			continue
 		}
 		t.Rows = append(t.Rows, []string{change(l.Delta), Duration(l.A), Duration(l.B), l.Title})
+		parts = append(parts, math.Abs(l.Delta))
 	}
-	t.Total = []string{change(r.Delta), Duration(r.WallA), Duration(r.WallB), "all"}
+	column, cells := bars(parts)
+	t.Columns[4] = column
+	for i := range t.Rows {
+		t.Rows[i] = append(t.Rows[i], cells[i])
+	}
+	t.Total = []string{change(r.Delta), Duration(r.WallA), Duration(r.WallB), "all", ""}
 	d.Table(t)
 	d.diffPlaces(r)
 	d.diffKernels(r)

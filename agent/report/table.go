@@ -30,6 +30,21 @@ type Table struct {
 	Quiet bool
 }
 
+// without takes columns away, by their titles.
+func (t *Table) without(titles ...string) {
+	for i := len(t.Columns) - 1; i >= 0; i-- {
+		if !slices.Contains(titles, t.Columns[i].Title) {
+			continue
+		}
+		t.Columns = slices.Delete(t.Columns, i, i+1)
+		for r := range t.Rows {
+			if i < len(t.Rows[r]) {
+				t.Rows[r] = slices.Delete(t.Rows[r], i, i+1)
+			}
+		}
+	}
+}
+
 // gap is the cells between two columns, margin those before the first.
 const (
 	gap    = 2
