@@ -256,3 +256,22 @@ func TestPythonLeftAlone(t *testing.T) {
 		t.Errorf("ranges %v", got)
 	}
 }
+
+// TestPythonProfiler runs a program with a profiler of its own in Python, which finds CUPTI by ctypes: it sees what
+// it sees alone, and so does the trace.
+func TestPythonProfiler(t *testing.T) {
+	b := newBuild(t)
+	w := newTool(t)
+	program, err := filepath.Abs("testdata/python/monitor.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := w.plain(interpreter(t), program)
+	r, f := w.trace(b, nil, interpreter(t), program)
+	if r.status != 0 || r.stdout != want || strings.Count(want, "counted 500 0\n") != 3 {
+		t.Errorf("exit status %d, the program's profiler saw\n%swithout a tracer\n%s%s", r.status, r.stdout, want, r.stderr)
+	}
+	if got := f.recorded("kernels"); got != 1900 || f.Losses.Lost != 0 || f.endUnknown() {
+		t.Errorf("%d kernels in the trace, losses %+v", got, f.Losses)
+	}
+}
