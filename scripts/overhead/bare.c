@@ -2,8 +2,7 @@
  *
  * What it costs is CUPTI's own price for a set of records; a capture of the same records can cost
  * more, never less. Buffers come from a pool that is filled, touched and recycled outside of what
- * is measured, and a full one goes straight back: its bytes are added up, its records are not
- * looked at (but in a count that is asked for, between measurements).
+ * is measured, and a full one goes straight back, unread.
  *
  * Built into libbare.so, loaded by ctypes (overhead/switches.py) or, with BARE_KINDS set, by
  * CUDA_INJECTION64_PATH. Kinds are CUpti_ActivityKind numbers, "launch" (the calls that
@@ -29,14 +28,7 @@
 EXPORT int bare_start(const char *kinds);
 EXPORT int bare_stop(void);
 EXPORT int bare_finalise(void);
-EXPORT void bare_look(int on);
-EXPORT uint64_t bare_bytes(void);
-EXPORT uint64_t bare_records(uint32_t kind);
-EXPORT uint64_t bare_calls(void);
-EXPORT uint64_t bare_buffers(void);
 EXPORT uint64_t bare_strangers(void);
-EXPORT const char *bare_path(void);
-EXPORT uint32_t bare_version(void);
 EXPORT int InitializeInjection(void);
 
 static struct {
@@ -45,26 +37,17 @@ static struct {
   void *subscriber;
   uint32_t kinds[KINDS_MAX];
   int count;
-  _Atomic bool look;
-  _Atomic uint64_t bytes, calls, strangers;
-  _Atomic uint64_t records[256];
+  _Atomic uint64_t strangers;
 } bare;
 
 static void complete(void *context, uint32_t stream, uint8_t *buffer, size_t size, size_t valid) {
-  (void)context, (void)stream, (void)size;
-  atomic_fetch_add(&bare.bytes, valid);
-  if (atomic_load(&bare.look)) {
-    struct cupti_record *record = NULL;
-    while (bare.cupti.next_record(buffer, valid, &record) == CUPTI_OK)
-      if (record->kind < 256) atomic_fetch_add(&bare.records[record->kind], 1);
-  }
+  (void)context, (void)stream, (void)size, (void)valid;
   /* CUPTI may hand over what another consumer of this process had given it: not ours to use. */
   if (!pool_give(buffer)) atomic_fetch_add(&bare.strangers, 1);
 }
 
 static void on_call(void *user, uint32_t domain, uint32_t id, const void *data) {
   (void)user, (void)domain, (void)id, (void)data;
-  atomic_fetch_add_explicit(&bare.calls, 1, memory_order_relaxed);
 }
 
 /* Single launch calls of both domains; before CUPTI 12.5 only all calls can be had. */
@@ -154,14 +137,7 @@ int bare_finalise(void) {
   return failed;
 }
 
-void bare_look(int on) { atomic_store(&bare.look, on != 0); }
-uint64_t bare_bytes(void) { return atomic_load(&bare.bytes); }
-uint64_t bare_records(uint32_t kind) { return kind < 256 ? atomic_load(&bare.records[kind]) : 0; }
-uint64_t bare_calls(void) { return atomic_load(&bare.calls); }
-uint64_t bare_buffers(void) { return pool_taken(); }
 uint64_t bare_strangers(void) { return atomic_load(&bare.strangers); }
-const char *bare_path(void) { return bare.loaded ? bare.cupti.path : ""; }
-uint32_t bare_version(void) { return bare.loaded ? bare.cupti.version : 0; }
 
 /* Called by the driver as it initialises, for programs that load nothing themselves. */
 int InitializeInjection(void) {

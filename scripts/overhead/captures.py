@@ -44,15 +44,11 @@ class Bare:
     def __init__(self, library, content):
         self.library = library
         self.kinds = CONTENT[content].encode()
-        self.current = "off"
 
     def to(self, state):
         failed = self.library.bare_start(self.kinds) if state != "off" else self.library.bare_stop()
         if failed:
             raise RuntimeError(f"the bare consumer could not be switched: CUPTI's error {failed}")
-
-    def amount(self, state):
-        return self.library.bare_bytes()
 
 
 class Profiler:
@@ -143,10 +139,7 @@ def load_bare(folder):
     """libbare.so with the types of its functions."""
     library = ctypes.CDLL(os.path.join(folder, "libbare.so"))
     library.bare_start.argtypes = [ctypes.c_char_p]
-    for name in ("bare_bytes", "bare_records", "bare_calls", "bare_buffers", "bare_strangers"):
-        getattr(library, name).restype = ctypes.c_uint64
-    library.bare_path.restype = ctypes.c_char_p
-    library.bare_version.restype = ctypes.c_uint32
+    library.bare_strangers.restype = ctypes.c_uint64
     return library
 
 

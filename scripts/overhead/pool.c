@@ -58,5 +58,3 @@ void pool_fill(void) {
   for (int i = 0; i < FIRST; i++) pool_take(&buffers[i], &size, &most);
   for (int i = 0; i < FIRST; i++) pool_give(buffers[i]);
 }
-
-uint64_t pool_taken(void) { return atomic_load(&pool.taken); }

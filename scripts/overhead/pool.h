@@ -16,7 +16,5 @@ void pool_fill(void);
 void pool_take(uint8_t **buffer, size_t *size, size_t *most);
 /* Takes a buffer back; false: it is not one of this pool. */
 bool pool_give(uint8_t *buffer);
-/* How many were ever asked for beyond those that came back. */
-uint64_t pool_taken(void);
 
 #endif
