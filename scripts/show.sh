@@ -18,18 +18,30 @@ build/counts build/inspection.json ${real%.wscope}.count.json | sed 's/^/   /'
 bold "2. A real program that ran out of GPU memory, recorded likewise: warpscope doctor --example optimizer-first-step"
 bin/warpscope doctor --example optimizer-first-step
 
+slow=testdata/scenarios/slow/item-1.wscope fixed=testdata/scenarios/slow/item-1.fixed.wscope
+bold "3. A real training step that is slow, and why: warpscope doctor --example sync"
+bin/warpscope doctor --example sync
+if [ -f $fixed ]; then
+    bold "   The same program with that change made, in a run of its own: warpscope inspect --diff $slow $fixed"
+    bin/warpscope inspect --diff $slow $fixed
+else
+    bold "   Where the time of that step goes: warpscope inspect --account $slow"
+    bin/warpscope inspect --account $slow
+fi
+
 trace=build/demo.wscope
 rm -f $trace
 if bin/warpscope demo --probe >/dev/null 2>&1; then where="this machine's GPU"; else where="the simulated device: this machine has no GPU"; fi
-bold "3. A live capture of a small training loop, on $where: warpscope run -o $trace -- warpscope demo"
+bold "4. A live capture of a small training loop, on $where: warpscope run -o $trace -- warpscope demo"
 bin/warpscope run -o $trace -- bin/warpscope demo
 echo
 bin/warpscope inspect $trace
 
-bold "4. What to type next"
+bold "5. What to type next"
 cat <<'NEXT'
    bin/warpscope inspect --kernels testdata/real/gpt-train.wscope     # every kernel: count, time, launch configuration
    bin/warpscope inspect --memory testdata/real/gpt-train.wscope      # where all of a GPU's memory is
-   bin/warpscope doctor --example '?'                                 # more real failures
+   bin/warpscope inspect --account testdata/real/gpt-train.wscope     # where the time of a step goes
+   bin/warpscope doctor --example '?'                                 # more real failures and slow steps
    bin/warpscope run -o mine.wscope -- python3 train.py               # your own program
 NEXT
