@@ -10,6 +10,7 @@ step was sampled, with its length, and another one what that cost.
 import os
 
 USER = 7  # of torch's RecordScope
+DERIVATIVE = 1  # likewise: a function of the backward pass
 EVALUATE = "autograd::engine::evaluate_function: "
 MOST_EVENTS = 200_000
 MOST_TEXT = 240
@@ -59,11 +60,12 @@ def base(window, first, events):
 class Open:
     """An operator that has begun."""
 
-    __slots__ = ("event", "began", "outer", "name", "inside")
+    __slots__ = ("event", "began", "outer", "name", "inside", "number")
 
     def __init__(self, event, began, outer):
         self.event, self.began, self.outer, self.inside = event, began, outer, False
         self.name = event.name()
+        self.number = event.sequence_nr()
 
 
 class Publisher:
@@ -127,8 +129,10 @@ class Publisher:
                 if innermost is not None:
                     innermost.inside = True
                 innermost = Open(event, now, innermost)
-                number = event.sequence_nr()
-                if number >= 0 and stack and not innermost.name.startswith(EVALUATE):
+                number, outer = innermost.number, innermost.outer
+                if outer is not None and outer.number < 0 and outer.name.startswith(EVALUATE):
+                    outer.number = number  # the recorder tells it of the function alone, not of its evaluation
+                if number >= 0 and stack and event.scope() != DERIVATIVE and not innermost.name.startswith(EVALUATE):
                     modules.setdefault(number, stack[-1].text)
             elif kind == "pop":
                 if innermost is not None:
@@ -138,7 +142,7 @@ class Publisher:
 
     def range(self, op, ended, thread, modules):
         if op.name.startswith(EVALUATE):
-            text = modules.get(op.event.sequence_nr())
+            text = modules.get(op.number)
             if text:
                 self.mark("module", text, op.began, ended, thread, BACKWARD)
         elif op.event.scope() == USER:

@@ -69,8 +69,8 @@ forward = [
     Event("mark", 20000, "__stop_profile"),
 ]
 backward = [
-    Event("push", 12000, "autograd::engine::evaluate_function: AddmmBackward0", thread=2, number=42),
-    Event("push", 12100, "AddmmBackward0", thread=2, shapes=[(8, 32)], number=42),
+    Event("push", 12000, "autograd::engine::evaluate_function: AddmmBackward0", thread=2, number=-1),
+    Event("push", 12100, "AddmmBackward0", thread=2, shapes=[(8, 32)], scope=1, number=42),
     Event("pop", 13000, thread=2),
     Event("pop", 13100, thread=2),
     Event("push", 14000, "cut off by the end of the step", thread=2),
