@@ -8,7 +8,8 @@ is, and switches parts on and off around windows of some steps: each round has e
 window of nothing before and after each. A part's cost is the median over rounds of its window's mean step against that of
 the two windows beside it, with a 95 % interval (bootstrap over rounds): what the machine drifts in seconds falls out. Windows
 with nothing, held against those beside them in the same way, say how far figures can be trusted. Needs a quiet GPU.
---default measures what is on by default alone, in more rounds.
+--default measures what is on by default alone, in pairs of windows of a few steps, with it and without, as many as fit: on a host whose
+launches vary by a tenth, nothing else tells one percent.
 
 What happens in one step of each window here happens in one of 50 (stacks of allocations) or of 100 and more (operators) in
 a real run.
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import time
 
+SHORT = 4  # steps of a window in a pair
 STEPS = {"launch": 10, "gpu": 5, "cpu": 10}  # of a window
 INSIDE = "WARPSCOPE_PYTHON_COST"  # the module's folder, in the process that is measured
 
@@ -78,13 +80,13 @@ class Program:
         if self.device == "cuda":
             self.torch.cuda.synchronize()
 
+    def one(self):
+        began = time.perf_counter()
+        self.step()
+        return [(time.perf_counter() - began) * 1e3]
+
     def window(self):
-        times = []
-        for _ in range(self.steps):
-            began = time.perf_counter()
-            self.step()
-            times.append((time.perf_counter() - began) * 1e3)
-        return times
+        return [t for _ in range(self.steps) for t in self.one()]
 
 
 class Parts:
@@ -103,7 +105,7 @@ class Parts:
         self.collector, self.memory, self.operators = _warpscope_collector, _warpscope_memory, _warpscope_operators
         self.stacks, self.steps = _warpscope_stacks, _warpscope_steps
         self.library.recording = lambda: True
-        self.costs, self.window = {}, window
+        self.costs, self.window, self.kept = {}, window, None
 
     def nothing(self):
         return lambda: None
@@ -117,10 +119,14 @@ class Parts:
     def sampler(self, rate, prepare=lambda sampler: None):
         end = self.hooks()
         sampler = self.stacks.Sampler(self.library, rate)
+        if self.kept:  # what was seen costs less, as in a run that goes on
+            sampler.domain, sampler.stacks = self.kept
         prepare(sampler)
         sampler.start()
 
         def stop():
+            if sampler.domain:
+                self.kept = sampler.domain, sampler.stacks
             sampler.stop()
             self.costs.setdefault(rate, []).append(sampler.cost / 1e3)
             end()
@@ -191,6 +197,31 @@ def changes(windows, name):
             yield (statistics.mean(windows[i][1]) / statistics.mean(around) - 1) * 100
 
 
+def pairs(program, part, seconds):
+    """Short windows with a part and without, in random order within a pair: each is [with, without], all steps."""
+    out, until = [], time.time() + seconds
+    while time.time() < until or len(out) < 3:
+        pair = [None, None]
+        for without in random.sample((0, 1), 2):
+            end = (lambda: None) if without else part()
+            pair[without] = [t for _ in range(SHORT) for t in program.one()]
+            end()
+        out.append(pair)
+    return out
+
+
+def default(args, program, parts):
+    """What is on by default, and nothing against nothing for as long: the measure's own error."""
+    table, raw = {}, {}
+    for name, part, seconds in (("nothing", lambda: lambda: None, args.seconds / 3), *((n, p, args.seconds * 2 / 3 / len(parts)) for n, p in parts.items())):
+        raw[name] = pairs(program, part, seconds)
+        change = [(statistics.median(a) / statistics.median(b) - 1) * 100 for a, b in raw[name]]
+        table[name] = [statistics.median(change), *interval(change)]
+        step = statistics.median(t for _, b in raw[name] for t in b)
+        print("  %-44s %+6.2f %%  [%+.2f, %+.2f]  %d pairs of %d steps of %.2f ms" % (name, *table[name], len(change), SHORT, step), flush=True)
+    return table, raw
+
+
 def measure(args, folder):
     sys.path[:0] = [folder, os.path.dirname(os.path.abspath(__file__))]
     program = Program(args.mode)
@@ -198,6 +229,11 @@ def measure(args, folder):
         program.step()
     kinds = Parts(program.torch, program.steps)
     parts = kinds.all(args.default)
+    if args.default:
+        print(args.mode)
+        del parts["steps, collector"]  # is a part of the other
+        table, rounds = default(args, program, parts)
+        return finish(args, program, kinds, table, rounds)
     rounds, until = [], time.time() + args.seconds
     while time.time() < until or len(rounds) < 3:
         names = list(parts)
@@ -219,6 +255,10 @@ def measure(args, folder):
         low, high = interval(change)
         table[name] = [statistics.median(change), low, high]
         print("  %-44s %+6.2f %%  [%+.2f, %+.2f]" % (name, *table[name]))
+    return finish(args, program, kinds, table, rounds)
+
+
+def finish(args, program, kinds, table, rounds):
     cpu = {rate: round(statistics.median(costs), 1) for rate, costs in kinds.costs.items()}
     print("  CPU time of a sample, µs, by samples a second: %s" % cpu)
     if args.out:
