@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 
 	"github.com/warpscope/warpscope/agent/bench/result"
 	"github.com/warpscope/warpscope/agent/ceilings"
@@ -132,13 +133,18 @@ func (c chase) prepare(g *GPU) (*Work, error) {
 	if err := errors.Join(g.zero(at, c.bytes), g.Stream.Synchronize()); err != nil {
 		return nil, err
 	}
+	// Without waiting for each: on a busy GPU that would be a turn of the others' for every link.
+	words := make([]byte, 0, 4*len(next))
 	for from, to := range next {
-		var word [4]byte
-		binary.LittleEndian.PutUint32(word[:], to)
-		if err := g.Driver.CopyToDevice(at+cuda.Pointer(4*from), word[:]); err != nil {
+		words = binary.LittleEndian.AppendUint32(words, to)
+		if err := g.Stream.CopyToDevice(at+cuda.Pointer(4*from), words[len(words)-4:]); err != nil {
 			return nil, err
 		}
 	}
+	if err := g.Stream.Synchronize(); err != nil {
+		return nil, err
+	}
+	runtime.KeepAlive(words)
 	launch := kernels.Chase(at, c.steps, c.pastL1, stands, clocks)
 	if c.shared {
 		launch = kernels.ChaseShared(at, int(c.bytes/4), c.steps, stands, clocks)
