@@ -69,14 +69,11 @@ struct alignas(16) Work {
 
 template <typename S> struct alignas(16) Four { S a, b, c, d; };
 
-template <typename T, int BM, int BN, int WG, int STAGES, int CM, int CN, int LEAD> struct Matmul {
+template <typename T, int BM, int BN, int WG, int STAGES, int CM, int CN> struct Matmul {
   static const int ROWS = BM / WG;           // of C, a warpgroup
   static const int MI = ROWS / 64;           // wgmmas side by side
   static const int BK = 128 / Element<T>::bytes;
   static const int A_BYTES = BM * 128, B_BYTES = BN * 128, STAGE = A_BYTES + B_BYTES;
-  // What a block loads of the cluster's B: whole groups of 8 rows, as the swizzle repeats; where halves do not come out so, the middle comes twice.
-  static const int B_ROWS = (BN / CM + 7) / 8 * 8, LOADED = A_BYTES + CM * B_ROWS * 128;
-  static_assert(CM <= 2 || BN % (8 * CM) == 0, "only halves may overlap");
   static const int CHUNK = 128 / Out<T>::bytes; // columns that pass through a buffer at once
   static const int BUFFER = 64 * 128;
   static const int THREADS = 128 * (WG + 1);
@@ -127,7 +124,7 @@ template <typename T, int BM, int BN, int WG, int STAGES, int CM, int CN, int LE
 
   static __device__ __forceinline__ void load(const TensorMap *a, const TensorMap *b, u32 stages, u32 full, u32 empty,
                                               const Work *list, int length, u32 rank, int cluster, int clusters) {
-    const int mi = rank % CM, ni = rank / CM, first_b = min(mi * B_ROWS, BN - B_ROWS);
+    const int mi = rank % CM, ni = rank / CM;
     unsigned short to_a = 0, to_b = 0;
 #pragma unroll
     for (int i = 0; i < CN; i++) to_a |= 1 << (mi + CM * i);
@@ -141,11 +138,11 @@ template <typename T, int BM, int BN, int WG, int STAGES, int CM, int CN, int LE
       for (int k = w.begin; k < w.end; k++) {
         barrier_wait(empty + 8 * stage, parity);
         const u32 bar = full + 8 * stage, to = stages + stage * STAGE;
-        barrier_expect(bar, LOADED);
+        barrier_expect(bar, STAGE);
         if (CN == 1) load_2d(to, a, bar, k * BK, row);
         else load_2d_multicast(to + ni * (A_BYTES / CN), a, bar, k * BK, row + ni * (BM / CN), to_a);
         if (CM == 1) load_2d(to + A_BYTES, b, bar, k * BK, column);
-        else load_2d_multicast(to + A_BYTES + first_b * 128, b, bar, k * BK, column + first_b, to_b);
+        else load_2d_multicast(to + A_BYTES + mi * (B_BYTES / CM), b, bar, k * BK, column + mi * (BN / CM), to_b);
         if (++stage == STAGES) stage = 0, parity ^= 1;
       }
     }
@@ -160,10 +157,6 @@ template <typename T, int BM, int BN, int WG, int STAGES, int CM, int CN, int LE
     int stage = 0;
     u32 parity = 0, buffer = buffers + group * 2 * BUFFER;
     Sum d[MI][BN / 2];
-    // Each warpgroup begins when the one before it is LEAD steps ahead, and so stays behind: one multiplies while the other stores. LEAD is
-    // less than STAGES, since none is free before all have read it.
-    int lead = group + 1 < WG ? LEAD : 0;
-    if (LEAD > 0 && group > 0) named_sync(1 + WG + group, 256);
     for (int t = cluster; t < length; t += clusters) {
       const Work w = work(list, t);
       if (w.begin == w.end) continue;
@@ -179,7 +172,6 @@ template <typename T, int BM, int BN, int WG, int STAGES, int CM, int CN, int LE
           for (int m = 0; m < MI; m++)
             Wgmma<T, BN>::run(d[m], a + 2 * i + m * (64 * 128 >> 4), b + 2 * i, i > 0 ? 1 : k - w.begin);
         wgmma_commit();
-        if (LEAD > 0 && lead > 0 && --lead == 0) named_arrive(1 + WG + group + 1, 256);
         if (k > w.begin) {
           wgmma_wait<1>();
           if (thread < CM * CN) barrier_arrive_at(empty + 8 * before, thread);
@@ -199,22 +191,20 @@ template <typename T, int BM, int BN, int WG, int STAGES, int CM, int CN, int LE
 #pragma unroll
       for (int m = 0; m < MI; m++) {
 #pragma unroll
-        for (int i = 0; i < (BN + CHUNK - 1) / CHUNK; i++) {
-          const int first = min(i * CHUNK, BN - CHUNK); // the last one begins earlier where columns do not come out even
+        for (int i = 0; i < BN / CHUNK; i++) {
           if (thread == 0) store_wait_read<1>();
           named_sync(1 + group, 128);
-          Staging<typename Out<T>::narrow, Out<T>::bytes>::write(buffer, d[m] + first / 2, warp, lane);
+          Staging<typename Out<T>::narrow, Out<T>::bytes>::write(buffer, d[m] + i * (CHUNK / 2), warp, lane);
           fence_for_tma();
           named_sync(1 + group, 128);
           if (thread == 0) {
-            store_2d(c, buffer, column + first, row + 64 * m);
+            store_2d(c, buffer, column + i * CHUNK, row + 64 * m);
             store_commit();
           }
           buffer = both - buffer;
         }
       }
     }
-    if (LEAD > 0 && lead > 0) named_arrive(1 + WG + group + 1, 256);
     if (thread == 0) store_wait_read<0>(); // shared memory must outlive the stores
     __syncwarp();
   }
@@ -253,19 +243,19 @@ template <typename T, int BM, int BN, int WG, int STAGES, int CM, int CN, int LE
 };
 
 #define CLUSTER(CM, CN) __cluster_dims__((CM) * (CN), 1, 1)
-#define MATMUL(NAME, T, BM, BN, WG, STAGES, CM, CN, LEAD)                                                   \
+#define MATMUL(NAME, T, BM, BN, WG, STAGES, CM, CN)                                                         \
   extern "C" __global__ void CLUSTER(CM, CN) __launch_bounds__(128 * ((WG) + 1), 1)                         \
       NAME(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,                        \
            const __grid_constant__ TensorMap c, const Work *list, int length, char *scratch) {              \
-    Matmul<T, BM, BN, WG, STAGES, CM, CN, LEAD>::run(&a, &b, &c, list, length, scratch);                    \
+    Matmul<T, BM, BN, WG, STAGES, CM, CN>::run(&a, &b, &c, list, length, scratch);                          \
   }
 
 #ifdef VARIANTS_SM90 // of the tuner
 VARIANTS_SM90
 #else
-MATMUL(matmul_sm90_bf16, bf16, 128, 256, 2, 4, 2, 1, 2)
-MATMUL(matmul_sm90_fp16, fp16, 128, 256, 2, 4, 2, 1, 2)
-MATMUL(matmul_sm90_e4m3, e4m3, 128, 256, 2, 4, 2, 1, 2)
-MATMUL(matmul_sm90_tf32, tf32, 128, 256, 2, 4, 2, 1, 2)
-MATMUL(matmul_sm90_s8, s8, 128, 256, 2, 4, 2, 1, 2)
+MATMUL(matmul_sm90_bf16, bf16, 128, 256, 2, 4, 2, 1)
+MATMUL(matmul_sm90_fp16, fp16, 128, 256, 2, 4, 2, 1)
+MATMUL(matmul_sm90_e4m3, e4m3, 128, 256, 2, 4, 2, 1)
+MATMUL(matmul_sm90_tf32, tf32, 128, 256, 2, 4, 2, 1)
+MATMUL(matmul_sm90_s8, s8, 128, 256, 2, 4, 2, 1)
 #endif
