@@ -88,8 +88,13 @@ func (a *Analysis) processAccount(p *process, d *device, look *lastLook, c *cali
 	}
 	n := uint64(max(contexts, 1))
 	add(MemoryLine{ID: LineContext, Name: "CUDA context", Bytes: n * uint64(max(c.context, 0)), Count: n, Source: sourceCalibrated})
-	// Which modules have assertions is not recorded; of those of a program with some modules, one does.
-	if modules >= assertingModules {
+	// Which modules have assertions is not recorded; of PyTorch's, with some of them loaded, one does.
+	torch := false
+	for key := range sums {
+		library, _ := a.library(key.module)
+		torch = torch || isTorchAllocator(library)
+	}
+	if torch && modules >= assertingModules {
 		add(MemoryLine{ID: LineKernels, Name: "for device code with assertions, as measured", Bytes: n * uint64(max(c.kernels, 0)), Source: sourceCalibrated})
 	}
 	add(MemoryLine{ID: LineCapture, Name: "CUPTI, which records this trace", Bytes: n * uint64(max(c.capture, 0)), Source: sourceCalibrated})
