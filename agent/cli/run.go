@@ -60,7 +60,7 @@ func newRun(env *Env) *cobra.Command {
 			"  warpscope run --start-after 2m --duration 10s -- python serve.py\n" +
 			"  warpscope run --capture steps:100-110 -- python train.py\n" +
 			"  warpscope run --budget 1% -- python train.py               a timeline in windows, at a price that is kept\n" +
-			"  warpscope run --mode ledger -- python train.py             memory only, at no cost worth the name\n" +
+			"  warpscope run --mode ledger -- python train.py             memory only, for less than a timeline costs\n" +
 			"  warpscope run --doctor -- python train.py                  why it ran out of memory, or why a step is slow\n" +
 			"  warpscope run --fail-on memory.leak -- pytest tests        a test for leaks",
 		Args: atLeast(1, "the program to run"),
