@@ -15,7 +15,6 @@ import (
 // Damage does not end it: what cannot be read is passed over and told by [Reader.Report].
 type Reader struct {
 	options readerOptions
-	version [2]uint16
 	report  *reporter
 	frames  frames
 	close   func() error // of a file that Open opened
@@ -125,15 +124,10 @@ func (r *Reader) begin(in *window) error {
 	}
 	if !ok {
 		r.report.damage(0, fileHeaderSize, "checksum of the file's header is wrong", nil)
-		major, minor = Major, Minor
 	}
-	r.version = [2]uint16{major, minor}
 	in.consume(fileHeaderSize)
 	return nil
 }
-
-// Version returns the version of the file's format.
-func (r *Reader) Version() (major, minor uint16) { return r.version[0], r.version[1] }
 
 // Report returns what was found so far; it is complete when Next has returned io.EOF. When only a
 // part of the trace is read, it speaks of that part.
