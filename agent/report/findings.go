@@ -94,7 +94,7 @@ func severityTone(s doctor.Severity) tone {
 }
 
 func (d *Document) finding(n int, f *doctor.Finding, diagnosis *doctor.Diagnosis, several bool) {
-	d.blocks = append(d.blocks, findingHead{fmt.Sprintf("%d  %s", n, Clean(f.Title)), fmt.Sprintf("%s %s", f.Severity, f.ID), severityTone(f.Severity)})
+	d.blocks = append(d.blocks, findingHead{fmt.Sprintf("%d  ", n), Clean(f.Title), fmt.Sprintf("%s %s", f.Severity, f.ID), severityTone(f.Severity)})
 	b := findingBody{}
 	if ns := f.Cost.SecondsPerStep * 1e9; ns > 0 {
 		b.add("costs", "", costText(f, diagnosis))
@@ -190,26 +190,25 @@ const headWidth = 100
 
 // findingHead is a finding's number and title, and its severity and identifier at the right.
 type findingHead struct {
-	text, note string
-	tone       tone
+	number, text, note string
+	tone               tone
 }
 
 func (h findingHead) lines(s Style) []string {
 	edge := min(s.width(), headWidth)
-	room := edge - Width(h.text) - Width(h.note)
+	room := edge - Width(h.number) - Width(h.text) - Width(h.note)
 	if room >= 2 {
-		return []string{"", s.paint(bold, h.text) + strings.Repeat(" ", room) + s.paint(severityNote(h.tone), h.note)}
+		return []string{"", s.paint(bold, h.number+h.text) + strings.Repeat(" ", room) + s.paint(severityNote(h.tone), h.note)}
 	}
 	out := []string{""}
 	parts := []string{h.text}
 	if !s.Wide {
-		parts = wrap(h.text, s.width()-3)
+		parts = wrap(h.text, s.width()-Width(h.number))
 	}
-	for i, l := range parts {
-		if i > 0 {
-			l = "   " + l
-		}
-		out = append(out, s.paint(bold, l))
+	before := h.number
+	for _, l := range parts {
+		out = append(out, s.paint(bold, before+l))
+		before = strings.Repeat(" ", Width(h.number))
 	}
 	return append(out, strings.Repeat(" ", max(edge-Width(h.note), 3))+s.paint(severityNote(h.tone), h.note))
 }
