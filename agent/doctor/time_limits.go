@@ -54,7 +54,7 @@ func (c *Case) limits() (l *limits, text, again string) {
 		longer := c.rerun("") + "   # for ten seconds of steps or more"
 		switch {
 		case l.activity != nil && l.activity.Windows > 0:
-			return nil, fmt.Sprintf("what the GPU's units did is known for %d windows of the measured steps only", l.activity.Windows), longer
+			return nil, fmt.Sprintf("what the GPU's units did is known for %s of the measured steps only", plural(int64(l.activity.Windows), "one window", "windows")), longer
 		case !can:
 			return nil, text, ""
 		case activity.Windows > 0:

@@ -44,7 +44,7 @@ func throttled() Rule {
 			f := &c.Account.Facts
 			reason, part, clock := c.heldDown()
 			if reason == "" {
-				return nil, fmt.Sprintf("%s name a reason for a lower clock; it is %d MHz of at most %d", reasons(f), f.ClockMedian, f.ClockHighest)
+				return nil, fmt.Sprintf("reasons for a lower clock: %s; it is %d MHz of at most %d", reasons(f), f.ClockMedian, f.ClockHighest)
 			}
 			loss := 1 - float64(clock)/float64(max(f.ClockHighest, 1))
 			lost := int64(float64(c.group(analyze.GroupCompute)) * loss * part)
@@ -77,7 +77,7 @@ func throttled() Rule {
 // reasons lists how often NVML's readings name each reason for a lower clock.
 func reasons(f *analyze.AccountFacts) string {
 	if len(f.Throttled) == 0 {
-		return fmt.Sprintf("none of %d NVML readings", f.Samples)
+		return fmt.Sprintf("none in %d NVML readings", f.Samples)
 	}
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(f.Throttled)) {
