@@ -258,6 +258,10 @@ func (r *recovery) write(path string, fill func(io.Writer) error) (int64, error)
 		err := fill(count)
 		return count.n, err
 	}
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() { // a folder, a device: the rename would put a file in its place
+		return 0, usagef("create trace: %s is no file; -o - writes to standard output", path)
+	}
 	if _, err := os.Lstat(path); err == nil && !r.force {
 		return 0, usagef("%s exists already: name another file with -o, or give --force", path)
 	}

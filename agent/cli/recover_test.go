@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"unsafe"
 
@@ -127,6 +128,13 @@ func TestRecoverCapture(t *testing.T) {
 	}
 	if status, _, stderr = command(t, "", "recover", "--force", "warpscope-1.wscap"); status != 0 {
 		t.Errorf("with --force: status %d, %s", status, stderr)
+	}
+	if err := syscall.Mkfifo("pipe", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status, _, stderr = command(t, "", "recover", "--force", "-o", "pipe", "warpscope-1.wscap")
+	if info, err := os.Stat("pipe"); status != 2 || !strings.Contains(stderr, "pipe is no file") || err != nil || info.Mode().IsRegular() {
+		t.Errorf("into a pipe: status %d, %s; %v %v", status, stderr, info, err)
 	}
 	if left, err := filepath.Glob(".warpscope-*"); err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v %v", left, err)
