@@ -213,7 +213,7 @@ func (f *benchFlags) run(ctx context.Context, env *Env, given func(flag string) 
 		r.Keep(suiteNamesOf(c.Suites))
 		return f.show(env, r, before)
 	}
-	if err := canReplace(f.output); err != nil {
+	if err := canReplace("result", f.output); err != nil {
 		return err
 	}
 	store, noStore := ceilingStore(env)
@@ -262,7 +262,9 @@ func (f *benchFlags) run(ctx context.Context, env *Env, given func(flag string) 
 	}
 	showErr := f.show(env, r, before)
 	if f.output != "" {
-		showErr = errors.Join(showErr, replaceFile(f.output, r.Write))
+		if _, err := replaceFile("result", f.output, r.Write); err != nil {
+			showErr = errors.Join(showErr, fmt.Errorf("write %s: %w", f.output, err))
+		}
 	}
 	if showErr != nil {
 		return errors.Join(err, showErr)

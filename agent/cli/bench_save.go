@@ -3,8 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/warpscope/warpscope/agent/bench/result"
@@ -70,73 +68,4 @@ func save(env *Env, store ceilings.Store, r *result.Result) error {
 	}
 	fmt.Fprintf(env.Stderr, "warpscope: saved %d ceilings of %s in %s\n", len(set.Rates), r.GPU.UUID, store.Folder)
 	return nil
-}
-
-// canReplace says early whether replaceFile will find its place; an empty path is none.
-func canReplace(path string) error {
-	folder, special, err := placeOf(path)
-	if err != nil || special || path == "" {
-		return err
-	}
-	f, err := beside(path, folder)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
-}
-
-// replaceFile writes a file beside its place and then puts it there whole, for its owner alone: what was there before stays until then. A device or a
-// pipe is written to.
-func replaceFile(path string, fill func(io.Writer) error) error {
-	folder, special, err := placeOf(path)
-	if err != nil {
-		return err
-	}
-	if special {
-		f, err := os.OpenFile(path, os.O_WRONLY, 0)
-		if err != nil {
-			return err
-		}
-		return errors.Join(fill(f), f.Close())
-	}
-	f, err := beside(path, folder)
-	if err != nil {
-		return err
-	}
-	if err = errors.Join(fill(f), f.Close()); err == nil {
-		if to, linkErr := filepath.EvalSymlinks(path); linkErr == nil {
-			path = to
-		}
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
-	}
-	return nil
-}
-
-// placeOf is the folder in which a file is or will be; special: it is a device or a pipe.
-func placeOf(path string) (folder string, special bool, err error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return filepath.Dir(path), false, nil
-	case info.IsDir():
-		return "", false, fmt.Errorf("write %s: it is a folder", path)
-	case !info.Mode().IsRegular():
-		return "", true, nil
-	}
-	if path, err = filepath.EvalSymlinks(path); err != nil {
-		return "", false, err
-	}
-	return filepath.Dir(path), false, nil
-}
-
-// beside is a new file where another one is to be.
-func beside(path, folder string) (*os.File, error) {
-	f, err := os.CreateTemp(folder, ".warpscope-*") // 0600
-	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", path, err)
-	}
-	return f, nil
 }

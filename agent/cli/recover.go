@@ -250,8 +250,7 @@ func (r *recovery) trace(s source, path string) error {
 // errWhole ends the writing of a copy that nobody needs.
 var errWhole = errors.New("the trace is whole")
 
-// write makes a file that is there only when it is complete, readable by its owner alone, or
-// writes to standard output. It returns the bytes written.
+// write makes a file as replaceFile does, or writes to standard output. It returns the bytes written.
 func (r *recovery) write(path string, fill func(io.Writer) error) (int64, error) {
 	if path == "-" {
 		count := &counted{Writer: r.env.Stdout}
@@ -259,38 +258,11 @@ func (r *recovery) write(path string, fill func(io.Writer) error) (int64, error)
 		return count.n, err
 	}
 	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() { // a folder, a device: the rename would put a file in its place
-		return 0, usagef("create trace: %s is no file; -o - writes to standard output", path)
-	}
-	if _, err := os.Lstat(path); err == nil && !r.force {
+	special := err == nil && !info.Mode().IsRegular() // is written to, not replaced
+	if _, err := os.Lstat(path); err == nil && !special && !r.force {
 		return 0, usagef("%s exists already: name another file with -o, or give --force", path)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".warpscope-*")
-	if err != nil {
-		return 0, fmt.Errorf("create trace: %w", err)
-	}
-	defer os.Remove(f.Name()) // of no effect after the rename
-	err = fill(f)
-	size, seekErr := f.Seek(0, io.SeekEnd)
-	if err = errors.Join(err, seekErr, f.Close()); err != nil {
-		return 0, err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return 0, fmt.Errorf("name trace: %w", err)
-	}
-	return size, nil
-}
-
-// counted counts what is written.
-type counted struct {
-	io.Writer
-	n int64
-}
-
-func (c *counted) Write(p []byte) (int, error) {
-	n, err := c.Writer.Write(p)
-	c.n += int64(n)
-	return n, err
+	return replaceFile("trace", path, fill)
 }
 
 func (r *recovery) note(format string, v ...any) {

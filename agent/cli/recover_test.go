@@ -132,9 +132,18 @@ func TestRecoverCapture(t *testing.T) {
 	if err := syscall.Mkfifo("pipe", 0o600); err != nil {
 		t.Fatal(err)
 	}
-	status, _, stderr = command(t, "", "recover", "--force", "-o", "pipe", "warpscope-1.wscap")
-	if info, err := os.Stat("pipe"); status != 2 || !strings.Contains(stderr, "pipe is no file") || err != nil || info.Mode().IsRegular() {
-		t.Errorf("into a pipe: status %d, %s; %v %v", status, stderr, info, err)
+	pipe, err := os.OpenFile("pipe", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	status, _, stderr = command(t, "", "recover", "-o", "pipe", "warpscope-1.wscap")
+	if info, err := os.Stat("pipe"); status != 0 || err != nil || info.Mode().IsRegular() {
+		t.Fatalf("into a pipe: status %d, %s; %v %v", status, stderr, info, err)
+	}
+	begin := make([]byte, 7)
+	if _, err := io.ReadFull(pipe, begin); err != nil || string(begin) != "\x89WSCOP\r" {
+		t.Errorf("the pipe's reader gets %q, %v", begin, err)
 	}
 	if left, err := filepath.Glob(".warpscope-*"); err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v %v", left, err)
